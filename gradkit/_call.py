@@ -1,0 +1,266 @@
+"""A factory call kept as data: a pytree that remembers which function made it, and with what.
+
+``adamw(1e-3)`` is not a closure but a `Call`: its factory, its bound arguments, and nothing else. Floats, arrays and calls among
+the arguments are the leaves of the pytree; ints, bools, strings, callables and the shapes of containers are its structure. Hence
+one compiled function serves every learning rate, ``vmap`` runs a population, ``repr`` prints the code that made the object, and two
+equal calls are equal, hash alike and share their compilations.
+
+The split between leaf and structure is made once, when a call is bound, and kept in ``spec``. A call that JAX unflattens may hold
+anything in its leaves (tracers, ``None``, ``vmap`` axes), so nothing is judged or built there.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradkit import _checks as check
+
+_LEAF = "leaf"  # marks, in a spec, a place filled by a pytree leaf
+
+
+class Call:
+    """A factory and its bound arguments."""
+
+    __slots__ = ("_body", "factory", "leaves", "spec")
+
+    factory: Callable[..., Any]
+    spec: tuple[tuple[str, Any, tuple[Any, ...]], ...]
+    leaves: tuple[Any, ...]
+
+    # ---- making --------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def bind(cls, factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        """Call ``factory`` on the arguments: bind, split into leaves and structure, and build the body, which judges them."""
+        try:
+            bound = factory.__signature__.bind(*args, **kwargs)
+        except TypeError as error:
+            unknown = set(kwargs) - set(factory.__signature__.parameters)
+            hint = check.nearest(min(unknown), factory.__signature__.parameters) if unknown else f"It is {factory.__name__}{factory.__signature__}"
+            raise TypeError(f"{factory.__name__}: {error}. {hint}") from None
+        bound.apply_defaults()
+        self = cls._of(factory, bound.arguments)
+        self._body = self._build()
+        return self
+
+    @classmethod
+    def _of(cls, factory: Any, arguments: dict[str, Any]) -> Self:
+        spec, leaves = [], []
+        for name, value in arguments.items():
+            parts, treedef = jax.tree.flatten(value, is_leaf=lambda x: isinstance(x, Call))
+            parts = [_plain(part) for part in parts]
+            spec.append((name, treedef, tuple(_LEAF if _is_leaf(part) else (type(part), part) for part in parts)))
+            leaves += [part for part in parts if _is_leaf(part)]
+        return cls._filled(factory, tuple(spec), tuple(leaves))
+
+    @classmethod
+    def _filled(cls, factory: Any, spec: Any, leaves: tuple[Any, ...]) -> Self:
+        self = object.__new__(cls)
+        self.factory, self.spec, self.leaves, self._body = factory, spec, leaves, None
+        return self
+
+    def _build(self) -> Any:
+        """Run the factory's own function on the arguments."""
+        return self._run(self.arguments)
+
+    def _run(self, arguments: dict[str, Any]) -> Any:
+        bound = inspect.BoundArguments(self.factory.__signature__, dict(arguments))  # type: ignore[arg-type]
+        with check.inside(self.factory.__name__):
+            return self.factory.__wrapped__(*bound.args, **bound.kwargs)
+
+    @property
+    def body(self) -> Any:
+        """What the factory's own function returned.
+
+        Kept for calls made by their factory. Calls unflattened by JAX build it anew each time: kept, it could carry
+        the tracers of one trace into the next.
+        """
+        return self._build() if self._body is None else self._body
+
+    # ---- reading -------------------------------------------------------------------------------------------------
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The bound arguments by name, defaults included."""
+        leaves: Iterator[Any] = iter(self.leaves)
+        return {
+            name: treedef.unflatten([next(leaves) if slot is _LEAF else slot[1] for slot in slots])
+            for name, treedef, slots in self.spec
+        }
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in Call.__slots__:
+            raise AttributeError(name)
+        arguments = self.arguments
+        if name in arguments:
+            return arguments[name]
+        raise AttributeError(f"{self.factory.__name__} has no argument {name!r}. {check.nearest(name, arguments)}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.arguments]
+
+    def __repr__(self) -> str:
+        parameters, parts, positional = self.factory.__signature__.parameters, [], True
+        for name, value in self.arguments.items():
+            kind, default = parameters[name].kind, parameters[name].default
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                parts += [_code(item) for item in value]
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                parts += [f"{key}={_code(item)}" for key, item in value.items()]
+            elif default is inspect.Parameter.empty and positional and kind is not inspect.Parameter.KEYWORD_ONLY:
+                parts.append(_code(value))
+            elif default is inspect.Parameter.empty or not _same(_plain(default), value):
+                parts.append(f"{name}={_code(value)}")
+                positional = False
+            else:
+                positional = False
+        return f"{self.factory.__name__}({', '.join(parts)})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Call) or self.factory is not other.factory or self.spec != other.spec:
+            return False
+        return all(_same(a, b) for a, b in zip(self.leaves, other.leaves, strict=True))
+
+    def __hash__(self) -> int:
+        return hash((self.factory, self.spec, tuple(_key(leaf) for leaf in self.leaves)))
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (type(self), self.factory, self.arguments)
+
+    # ---- changing ------------------------------------------------------------------------------------------------
+
+    def children(self) -> dict[str, "Call"]:
+        """The calls among the arguments, by the name under which a path finds them."""
+        found: dict[str, Call] = {}
+        for name, value in self.arguments.items():
+            parts = jax.tree_util.tree_leaves_with_path(value, is_leaf=lambda x: isinstance(x, Call))
+            for path, part in parts:
+                if isinstance(part, Call):
+                    key = check.keystr(path) if path else ""
+                    found[f"{name}.{key}" if key else name] = part
+        return found
+
+    def replace(self, changes: dict[str, Any] | None = None, /, **more: Any) -> Self:
+        """A call with some arguments changed, here or in a part of it.
+
+        Args:
+          changes: values by path (``{"adamw.learning_rate": 3e-4}``), for names that are not unique.
+          more: values by name. A name is looked for among this call's own arguments first, then in its parts, where it must be unique.
+        """
+        result = self
+        for path, value in {**(changes or {}), **more}.items():
+            places = result._places(path)
+            if len(places) != 1:
+                every = sorted({".".join((*at, last)) for at, last in result._all_places()})
+                hint = f"One of: {', '.join('.'.join((*at, last)) for at, last in places)}" if places else check.nearest(path, every)
+                with check.inside(self.factory.__name__):
+                    check.fail("replace needs the name or the dotted path of one argument", f"{path!r}, which fits {len(places)}", hint)
+            result = result._set(*places[0], value)
+        return result
+
+    def _all_places(self) -> list[tuple[tuple[str, ...], str]]:
+        own = [((), name) for name in self.arguments if self.factory.__signature__.parameters[name].kind is not inspect.Parameter.VAR_POSITIONAL]
+        return own + [((key, *at), last) for key, child in self.children().items() for at, last in child._all_places()]
+
+    def _places(self, path: str) -> list[tuple[tuple[str, ...], str]]:
+        places = self._all_places()
+        if path in [last for at, last in places if not at]:
+            return [((), path)]
+        return [(at, last) for at, last in places if f".{'.'.join((*at, last))}".endswith(f".{path}")]
+
+    def _set(self, at: tuple[str, ...], name: str, value: Any) -> Self:
+        if at:
+            old = self.children()[at[0]]
+            new, leaves = old._set(at[1:], name, value), list(self.leaves)
+            leaves[next(i for i, leaf in enumerate(leaves) if leaf is old)] = new
+            changed = type(self)._filled(self.factory, self.spec, tuple(leaves)).arguments
+        else:
+            changed = {**self.arguments, name: value}
+        return _rebuild(type(self), self.factory, changed)
+
+    # ---- the pytree ----------------------------------------------------------------------------------------------
+
+    def __init_subclass__(cls) -> None:
+        jax.tree_util.register_pytree_with_keys(cls, cls._flatten_with_keys, cls._unflatten, lambda self: (self.leaves, (self.factory, self.spec)))
+
+    def _flatten_with_keys(self) -> Any:
+        keys = [name if len(slots) == 1 else f"{name}[{i}]" for name, _, slots in self.spec for i, slot in enumerate(slots) if slot is _LEAF]
+        return tuple((jax.tree_util.GetAttrKey(key), leaf) for key, leaf in zip(keys, self.leaves, strict=True)), (self.factory, self.spec)
+
+    @classmethod
+    def _unflatten(cls, aux: Any, leaves: Any) -> Self:
+        return cls._filled(*aux, tuple(leaves))
+
+    def axes(self) -> Self:
+        """``vmap``'s ``in_axes`` for a population: 0 where an argument holds an array of rank one or more, None elsewhere."""
+        return jax.tree.map(lambda leaf: 0 if np.ndim(leaf) else None, self)
+
+
+def factory(function: Callable[..., Any], kind: type[Call]) -> Any:
+    """Turn a function into a factory of calls of one kind."""
+
+    @functools.wraps(function)
+    def make(*args: Any, **kwargs: Any) -> Call:
+        return kind.bind(make, args, kwargs)
+
+    make.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return make
+
+
+def _rebuild(kind: type[Call], factory: Any, arguments: dict[str, Any]) -> Any:
+    bound = inspect.BoundArguments(factory.__signature__, dict(arguments))  # type: ignore[arg-type]
+    return kind.bind(factory, bound.args, bound.kwargs)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars as Python's (they would promote), dtypes by name (they print and pickle), single bools as bools."""
+    if isinstance(value, np.generic) and value.dtype.kind in "biufc":
+        return value.item()
+    if isinstance(value, (np.dtype, type)) or hasattr(type(value), "dtype") is False and hasattr(value, "dtype") and callable(value):
+        try:
+            return jnp.dtype(value).name if not isinstance(value, type) or issubclass(value, np.generic) else value
+        except TypeError:
+            return value
+    if isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, jax.core.Tracer) and value.dtype == bool and value.ndim == 0:
+        return bool(value)
+    return value
+
+
+def _is_leaf(value: Any) -> bool:
+    return isinstance(value, (float, complex, np.ndarray, jax.Array, jax.ShapeDtypeStruct, Call))
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, (jax.core.Tracer, jax.ShapeDtypeStruct)) or isinstance(b, (jax.core.Tracer, jax.ShapeDtypeStruct)):
+        return a is b
+    if isinstance(a, (np.ndarray, jax.Array)) or isinstance(b, (np.ndarray, jax.Array)):
+        return _key(a) == _key(b)
+    return a is b or (type(a) is type(b) and bool(a == b))
+
+
+def _key(leaf: Any) -> Any:
+    """What a leaf hashes by."""
+    if isinstance(leaf, (np.ndarray, jax.Array)) and not isinstance(leaf, jax.core.Tracer):
+        data = jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+        return leaf.shape, str(leaf.dtype), np.asarray(data).tobytes()
+    return id(leaf) if isinstance(leaf, jax.core.Tracer) else leaf
+
+
+def _code(value: Any) -> str:
+    """``value`` as code that makes it, where there is such code."""
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return f"({', '.join(map(_code, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_code, value))}]"
+    if type(value) is dict:
+        return "{" + ", ".join(f"{key!r}: {_code(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, jax.core.Tracer):
+        return repr(value.item()) if value.ndim == 0 and value.dtype.kind in "fc" else f"array({np.array2string(np.asarray(value), separator=', ', threshold=8)})"
+    if inspect.isfunction(value):
+        return value.__qualname__
+    return repr(value)

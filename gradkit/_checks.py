@@ -1,0 +1,181 @@
+"""Every error message is born here, in one style.
+
+``<link>, <path in the tree>: <what was needed>; got <what came>. <how to mend it>.``
+
+The link is the part that speaks: the stack of calls being built or run, outermost first (``adamw.scale_by_adam``).
+Only concrete values are judged; a traced one passes, for there is nothing to compare it with.
+"""
+
+import contextlib
+import difflib
+import math
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+
+_inside: ContextVar[tuple[str, ...]] = ContextVar("gradkit_link", default=())
+
+
+@contextlib.contextmanager
+def inside(name: str) -> Iterator[None]:
+    """Let messages raised within name this link."""
+    token = _inside.set((*_inside.get(), name))
+    try:
+        yield
+    finally:
+        _inside.reset(token)
+
+
+def fail(needed: str, got: str, mend: str = "", *, path: str = "", error: type[Exception] = ValueError) -> NoReturn:
+    """Raise ``error`` in the style of the house."""
+    where = ", ".join(part for part in (".".join(_inside.get()), path) if part)
+    message = f"{needed}; got {got}." + (f" {mend}" if mend else "") + ("." if mend and mend[-1] not in ".?" else "")
+    raise error(f"{where}: {message}" if where else message)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``Did you mean 'x'?`` or the list of what there is."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"Known: {', '.join(known)}" if known else "None is known"
+
+
+def keystr(path: Any) -> str:
+    """A leaf's dotted path; the root of the tree is ``params`` itself."""
+    return jax.tree_util.keystr(path, simple=True, separator=".") or "the tree's only leaf"
+
+
+def shape_dtype(leaf: Any) -> str:
+    """``float32[2, 3]``."""
+    return f"{jax.dtypes.result_type(leaf)}{list(np.shape(leaf))}"
+
+
+# ---- hyperparameters ------------------------------------------------------------------------------------------------
+
+
+def _concrete(value: Any) -> np.ndarray | None:
+    """The value as a NumPy array, or None when it cannot be known yet (a tracer, a schedule, None, no number at all)."""
+    if isinstance(value, jax.core.Tracer) or not isinstance(value, (bool, int, float, complex, np.ndarray, np.generic, jax.Array)):
+        return None
+    return np.asarray(value)
+
+
+def _number(needed: str, mend: str, is_right: Any, **values: Any) -> None:
+    for name, value in values.items():
+        known = _concrete(value)
+        if known is None:
+            if value is None or isinstance(value, str) or (callable(value) and not hasattr(value, "leaves")):
+                kind = "None" if value is None else f"{type(value).__name__} {value!r}"
+                fail(f"needs {needed}, or a schedule", kind, mend, path=name, error=TypeError)
+            continue
+        if known.dtype.kind not in "iuf" and known.dtype.kind != "V":
+            fail(f"needs {needed}", repr(value), mend, path=name, error=TypeError)
+        if not np.all(is_right(known.astype(np.float64))):
+            fail(f"needs {needed}", repr(value), mend, path=name)
+
+
+def positive(**values: Any) -> None:
+    """Numbers > 0 (infinity allowed: a bound that never binds)."""
+    _number("a number > 0", "", lambda v: v > 0, **values)
+
+
+def non_negative(**values: Any) -> None:
+    """Finite numbers >= 0: rates, epsilons, weight decays."""
+    _number("a finite number >= 0", "", lambda v: (v >= 0) & np.isfinite(v), **values)
+
+
+def finite(**values: Any) -> None:
+    """Finite numbers of any sign."""
+    _number("a finite number", "", np.isfinite, **values)
+
+
+def decay(**values: Any) -> None:
+    """Decays of an average, in [0, 1)."""
+    _number("a decay in [0, 1)", "A decay is the weight of the past, such as 0.9", lambda v: (v >= 0) & (v < 1), **values)
+
+
+def probability(**values: Any) -> None:
+    """Numbers in [0, 1]."""
+    _number("a number in [0, 1]", "", lambda v: (v >= 0) & (v <= 1), **values)
+
+
+def integer(at_least: int, mend: str = "", **values: Any) -> None:
+    """Whole numbers from ``at_least`` on (a float that is whole is taken, as optax does)."""
+    for name, value in values.items():
+        whole = isinstance(value, (int, np.integer)) or (isinstance(value, float) and math.isfinite(value) and value == int(value))
+        if isinstance(value, bool) or (not whole and not isinstance(value, jax.core.Tracer)):
+            fail(f"needs a whole number >= {at_least}", repr(value), mend, path=name, error=TypeError)
+        if whole and value < at_least:
+            fail(f"needs a whole number >= {at_least}", repr(value), mend, path=name)
+
+
+def ordered(**values: Any) -> None:
+    """Two numbers, the first below the second."""
+    (low_name, low), (high_name, high) = values.items()
+    known_low, known_high = _concrete(low), _concrete(high)
+    if known_low is not None and known_high is not None and not np.all(known_low < known_high):
+        fail(f"needs {low_name} < {high_name}", f"{low!r} and {high!r}", path=low_name)
+
+
+def real(leaf: Any) -> None:
+    """Numbers that have an order."""
+    if jax.numpy.iscomplexobj(leaf):
+        fail("needs real numbers", shape_dtype(leaf), "Split complex leaves into real and imaginary parts first", error=TypeError)
+
+
+def one_of(options: Iterable[str], **values: Any) -> None:
+    """A word out of a list."""
+    for name, value in values.items():
+        if value not in options:
+            fail(f"needs one of {', '.join(map(repr, options))}", repr(value), path=name)
+
+
+# ---- trees ----------------------------------------------------------------------------------------------------------
+
+
+def params(tree: Any) -> None:
+    """A link that needs the parameters has them."""
+    if tree is None:
+        fail("needs the parameters", "params=None", "Call update(updates, state, params)")
+
+
+def inexact(tree: Any, what: str) -> None:
+    """Every leaf is a real or complex floating number."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        try:
+            kind = jax.dtypes.result_type(leaf)
+        except TypeError:
+            fail(f"needs {what} whose leaves are arrays", type(leaf).__name__, "Filter the tree to its arrays first", path=keystr(path), error=TypeError)
+        if not jax.numpy.issubdtype(kind, jax.numpy.inexact):
+            mend = "Take integer leaves out of the tree, or hold them apart with masked or partition"
+            fail(f"needs {what} of a floating dtype", shape_dtype(leaf), mend, path=keystr(path), error=TypeError)
+
+
+def match(updates: Any, params: Any) -> None:
+    """Updates have the tree, the shapes and the kind of numbers of params."""
+    if jax.tree.structure(updates) != jax.tree.structure(params):
+        _structures(updates, params)
+    pairs = zip(jax.tree_util.tree_leaves_with_path(updates), jax.tree.leaves(params), strict=True)
+    for (path, update), param in pairs:
+        if np.shape(update) != np.shape(param):
+            mend = "Every update has the shape of its parameter"
+            fail(f"needs an update like its parameter {shape_dtype(param)}", shape_dtype(update), mend, path=keystr(path))
+        if jax.numpy.iscomplexobj(update) != jax.numpy.iscomplexobj(param):
+            mend = "A complex parameter takes complex updates, a real one real updates"
+            fail(f"needs an update like its parameter {shape_dtype(param)}", shape_dtype(update), mend, path=keystr(path), error=TypeError)
+
+
+def _structures(updates: Any, params: Any) -> NoReturn:
+    """Name the first leaf that one of two trees lacks."""
+    have, want = ({keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)} for tree in (updates, params))
+    mend = "Take gradients with respect to the same tree that init was given"
+    for path in sorted(want - have):
+        fail("needs an update for this parameter", "none in the updates", mend, path=path)
+    for path in sorted(have - want):
+        fail("needs a parameter for this update", "none in params", mend, path=path)
+    fail(f"needs updates of the tree {jax.tree.structure(params)}", str(jax.tree.structure(updates)), mend)

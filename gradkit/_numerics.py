@@ -1,0 +1,80 @@
+"""Widening, safe roots, and the scalars of the clock."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+Array = Any  # a jax.Array, a NumPy array, a tracer or a Python number: what jax.typing.ArrayLike says, and ShapeDtypeStruct
+
+
+def wide(dtype: Any) -> Any:
+    """The dtype to compute in: at least float32; float64 and complex stay."""
+    dtype = jnp.dtype(dtype)
+    return dtype if dtype.itemsize >= 4 or not jnp.issubdtype(dtype, jnp.floating) else jnp.dtype(jnp.float32)
+
+
+def wider(*dtypes: Any) -> Any:
+    """The common dtype of all, whatever promotion mode the user has set."""
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.result_type(*dtypes)
+
+
+def real(dtype: Any) -> Any:
+    """The dtype of a magnitude: complex64 -> float32."""
+    return jnp.finfo(dtype).dtype
+
+
+def scalar_dtype(tree: Any) -> Any:
+    """The dtype of a scalar that all leaves share: float64 when any leaf is."""
+    return wider(jnp.float32, *(real(jax.dtypes.result_type(leaf)) for leaf in jax.tree.leaves(tree)))
+
+
+def cast(x: Array, dtype: Any) -> Array:
+    """``x`` in ``dtype``; no operation when it is so already."""
+    return x if isinstance(x, jax.Array) and x.dtype == dtype else jnp.asarray(x, dtype)
+
+
+def abs_sq(x: Array) -> Array:
+    """|x|², real also for complex x, with a finite gradient at zero."""
+    return x * x if not jnp.iscomplexobj(x) else jnp.real(x) ** 2 + jnp.imag(x) ** 2
+
+
+def sqrt(x: Array) -> Array:
+    """√x whose derivative at zero is zero, not infinite."""
+    zero = x == 0
+    return jnp.where(zero, x, lax.sqrt(jnp.where(zero, jnp.ones_like(x), x)))
+
+
+def divide(x: Array, by: Array) -> Array:
+    """``x / by``, zero (with a finite derivative) where ``by`` is zero; NaN stays NaN."""
+    zero = by == 0
+    return jnp.where(zero, jnp.zeros_like(x), x / jnp.where(zero, jnp.ones_like(by), by))
+
+
+def log(decay: Array) -> Array:
+    """log β; of 0 it is −inf with a derivative of zero. A Python number is taken in float64."""
+    if isinstance(decay, (int, float)):
+        return math.log(decay) if decay > 0 else -math.inf
+    seen = decay > 0
+    return jnp.where(seen, jnp.log(jnp.where(seen, decay, 1.0)), -jnp.inf)
+
+
+def reciprocal(x: Array) -> Array:
+    """1 / x, infinite at zero, with a derivative of zero there."""
+    zero = x == 0
+    return jnp.where(zero, jnp.inf, 1 / jnp.where(zero, jnp.ones_like(x), x))
+
+
+def increment(step: Array) -> Array:
+    """``step + 1``, which stops at the largest integer instead of wrapping round."""
+    top = jnp.iinfo(jnp.result_type(step)).max
+    return jnp.where(step < top, step + 1, top)
+
+
+def is_number(x: Any) -> bool:
+    """Whether ``x`` is a Python or array number (a tracer counts)."""
+    return isinstance(x, (int, float, complex, np.generic, np.ndarray, jax.Array)) and not isinstance(x, bool)

@@ -1,0 +1,502 @@
+"""The pure pair, the root that runs it, and the chain.
+
+A *link* is a pure pair ``Rule(init, update)``. A `Transform` is the call that made such a pair, or a chain of them. The transform on
+which a user or a framework calls ``update`` is the *root*: it owns the clock, checks the trees, widens the dtypes, hands each link the
+memory kept under its name and the extras it asks for, and narrows the result. Links see wide numbers and count nothing.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, ParamSpec, Self, cast
+
+import jax
+import jax.numpy as jnp
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _tree as tree
+from gradkit._call import Call, factory
+from gradkit._schedule import Schedule
+
+P = ParamSpec("P")
+
+# Training loops are written for any optimizer, so these may be passed to one that does not ask for them.
+FIELD_EXTRAS = frozenset({"value", "grad", "value_fn", "loss", "loss_fn", "obj_fn", "hessian", "hvp", "batch", "key", "rng"})
+
+# In the names a link takes: whatever comes (optax's ``**extra_args``).
+_ANYTHING = "*"
+
+
+class Rule(NamedTuple):
+    """A link as a pure pair.
+
+    ``init(params) -> memory`` and ``update(updates, memory, params, *, <asked>) -> (updates, memory)``. Keyword-only parameters of
+    ``update`` are asked for by name: ``step`` (completed updates, int32) is always there, the others are the extras passed to the
+    root's ``update``. One without a default must be passed; ``**extras`` takes them all, to hand them to a part inside. Memory is any
+    pytree; ``()`` is no memory. ``name`` is the link's, when it should not be that of the factory.
+    """
+
+    init: Callable[[Any], Any]
+    update: Callable[..., tuple[Any, Any]]
+    name: str | None = None
+
+
+class Links(tuple[tuple[str | None, Any], ...]):
+    """What the body of a chain is: pairs of a given name (or None) and a transform, to be spliced flat."""
+
+
+class State(NamedTuple):
+    """A root's state: ``step`` counts the completed updates, ``memory`` holds what each link remembers, by link name."""
+
+    step: Any
+    memory: dict[str, Any]
+
+
+class Link(NamedTuple):
+    """A rule, the name its memory is kept under, and the names of what it asks for."""
+
+    name: str
+    rule: Rule
+    needs: frozenset[str]
+    takes: frozenset[str]
+    takes_all: bool
+
+    @classmethod
+    def of(cls, name: str, rule: Rule) -> "Link":
+        parameters = _parameters(rule.update)
+        keywords = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+        needs = frozenset(p.name for p in keywords if p.default is inspect.Parameter.empty)
+        takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+        return cls(name, rule, needs, frozenset(p.name for p in keywords), takes_all)
+
+    def init(self, params: Any) -> Any:
+        with check.inside(self.name):
+            return self.rule.init(params)
+
+    def update(self, updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
+        with check.inside(self.name):
+            for name in sorted(self.needs - extras.keys()):
+                check.fail(f"needs the extra argument {name!r}", "none", f"Call update(updates, state, params, {name}=...)", error=TypeError)
+            asked = extras if self.takes_all else {name: value for name, value in extras.items() if name in self.takes}
+            return self.rule.update(updates, memory, params, **asked)
+
+
+class Transform(Call):
+    """A composable gradient transform: the call that made it, and a pure ``init``/``update`` pair.
+
+    It is a pytree whose leaves are its float and array arguments, so it passes through ``jit``, ``vmap`` and ``grad`` as an
+    argument. It works wherever an optax ``GradientTransformation`` does.
+    """
+
+    __slots__ = ("_links",)
+
+    # ---- what a user calls -------------------------------------------------------------------------------------------
+
+    def init(self, params: Any) -> State:
+        """The state before the first step; ``params`` may be arrays or ``ShapeDtypeStruct``."""
+        with check.inside(self.factory.__name__):
+            check.inexact(params, "parameters")
+        return State(jnp.zeros((), jnp.int32), _init(self.links, params))
+
+    def update(self, updates: Any, state: State, params: Any = None, **extras: Any) -> tuple[Any, State]:
+        """Transform gradients into updates to add to the parameters.
+
+        Args:
+          updates: gradients, a tree like ``params``.
+          state: from ``init`` or from the previous ``update``.
+          params: the parameters, for links that need them.
+          extras: what links ask for by name (``value``, ``grad``, ``value_fn``, ``key``, ...).
+
+        Returns:
+          updates, in the wider of the gradient's and the parameter's dtype, and the next state.
+        """
+        wide, state = self._wide_update(updates, state, params, extras)
+
+        def narrow(w: Any, u: Any, p: Any) -> Any:
+            return numerics.cast(w, numerics.wider(jax.dtypes.result_type(u), jax.dtypes.result_type(p)))
+
+        return jax.tree.map(narrow, wide, updates, updates if params is None else params), state
+
+    def apply(self, params: Any, state: State, grads: Any, **extras: Any) -> tuple[Any, State]:
+        """One step: ``(params, state)`` after ``grads``.
+
+        Wide to the end: the sum is rounded once, to the dtype of the parameter. Arguments stand in the order of the results, so a
+        jitted ``apply`` that donates its first two arguments updates both in place.
+        """
+        updates, state = self._wide_update(grads, state, params, extras)
+        return apply_updates(params, updates), state
+
+    def expand(self) -> "Transform":
+        """What this transform stands for: a recipe's chain, a chain with its parts expanded, and a part that stands for itself, itself."""
+        body = self.body
+        if isinstance(body, Links):
+            expanded = [part.expand() if isinstance(part, Transform) else part for part in self.leaves]
+            return type(self)._filled(self.factory, self.spec, tuple(expanded))
+        return body if isinstance(body, Transform) else self
+
+    def __iter__(self) -> Iterator[Callable[..., Any]]:
+        # optax unpacks a transform as the pair it is.
+        return iter((self.init, self.update))
+
+    # ---- the root ----------------------------------------------------------------------------------------------------
+
+    def _wide_update(self, updates: Any, state: State, params: Any, extras: dict[str, Any]) -> tuple[Any, State]:
+        links = self.links
+        with check.inside(self.factory.__name__):
+            check.inexact(updates, "updates")
+            if params is not None:
+                check.match(updates, params)
+            _check_state(state, links)
+            _check_extras(extras, _asks(self))
+        params = None if params is None else tree.widen(params)
+        updates, memory = _run(links, tree.widen(updates), state.memory, params, {**extras, "step": state.step})
+        return updates, State(numerics.increment(state.step), memory)
+
+    # ---- its links ---------------------------------------------------------------------------------------------------
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The flat chain this transform stands for, each link under its unique name."""
+        if self._links is None:
+            links, _ = _splice(self)
+            unique = tuple(link._replace(name=name) for link, name in zip(links, _numbered(link.name for link in links), strict=True))
+            if self._body is None:  # unflattened by JAX: see Call.body
+                return unique
+            self._links = unique
+        return self._links
+
+    @property
+    def rule(self) -> Rule:
+        """This transform as a part inside another: no clock, no checks, no casts; the memory of a lone link stands bare."""
+        links, is_chain = self.links, _splice(self)[1]
+        if is_chain:
+            return Rule(lambda params: _init(links, params) or (), lambda updates, memory, params, **extras: _nested(links, updates, memory, params, extras))
+        return Rule(links[0].init, lambda updates, memory, params, **extras: links[0].update(updates, memory, params, extras))
+
+    def children(self) -> dict[str, Call]:
+        """A chain's parts by their link names, other parts by the argument that holds them."""
+        body = self.body
+        if not isinstance(body, Links):
+            return super().children()
+        return dict(zip(_numbered(name or part.factory.__name__ for name, part in body), [part for _, part in body], strict=True))
+
+    @classmethod
+    def bind(cls, factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        args, kwargs = jax.tree.map(_as_transform, (args, kwargs), is_leaf=_is_pair)
+        return super().bind(factory, args, kwargs)
+
+    @classmethod
+    def _filled(cls, factory: Any, spec: Any, leaves: tuple[Any, ...]) -> Self:
+        self = super()._filled(factory, spec, leaves)
+        self._links = None
+        return self
+
+
+def transform(function: Callable[P, Any]) -> Callable[P, Transform]:
+    """Turn a function that returns a `Rule` (or another transform) into a factory of transforms.
+
+    The function's float and array arguments become the data of the transform, everything else its structure. An argument given as
+    a schedule reaches the function as its value at the current step, so every hyperparameter of a `Rule` can move. The function also
+    runs once when the factory is called: that is where it judges its arguments.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> @gk.transform
+      ... def scale_up(factor: float):
+      ...     return gk.stateless(lambda updates, params: [factor * u for u in updates])
+      >>> tx = scale_up(2.0)
+      >>> tx, tx.factor, tx.replace(factor=3.0)
+      (scale_up(2.0), 2.0, scale_up(3.0))
+      >>> updates, state = tx.update([jnp.float32(1.0)], tx.init([jnp.float32(0.0)]))
+      >>> assert updates == [2.0] and state.memory == {}
+    """
+    return cast(Callable[P, Transform], factory(function, Transform))
+
+
+def nothing(params: Any) -> tuple[()]:
+    """The ``init`` of a link that remembers nothing."""
+    return ()
+
+
+def stateless(f: Callable[..., Any]) -> Rule:
+    """A link without memory from ``f(updates, params) -> updates``.
+
+    Keyword-only parameters of ``f`` are asked for by name (``step``, ``value``, ``key``, ...).
+
+    Args:
+      f: a pure function of trees; ``params`` is None when the caller passed none.
+
+    Example:
+      >>> import gradkit as gk, jax, jax.numpy as jnp
+      >>> flip = gk.chain(gk.stateless(lambda updates, params: jax.tree.map(jnp.negative, updates)))
+      >>> updates, state = flip.update({"w": jnp.ones(2)}, flip.init({"w": jnp.ones(2)}))
+      >>> assert (updates["w"] == -1).all() and state.memory == {}
+    """
+
+    def run(updates: Any, memory: Any, params: Any = None, **asked: Any) -> Any:
+        return f(updates, params, **asked), memory
+
+    # What f asks for is what the link asks for.
+    run.__signature__ = inspect.Signature(_parameters(f))  # type: ignore[attr-defined]
+    return Rule(nothing, run)
+
+
+@transform
+def GradientTransformation(init: Callable[..., Any], update: Callable[..., Any]) -> Rule:
+    """The plain door: a transform from a pair of closures in optax's style.
+
+    **Rule** ``init(params) -> state``, ``update(updates, state, params=None) -> (updates, state)``; the link is named after the function in
+    which ``update`` was defined.
+
+    Args:
+      init: makes the state.
+      update: transforms the updates; its keyword-only parameters are asked for by name, and ``**extra_args`` takes every extra.
+
+    Example:
+      >>> import gradkit as gk, jax, jax.numpy as jnp
+      >>> def halve():
+      ...     def update_fn(updates, state, params=None):
+      ...         return jax.tree.map(lambda u: u / 2, updates), state + 1
+      ...     return gk.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update_fn)
+      >>> tx = gk.chain(halve(), gk.scale(-1.0))
+      >>> updates, state = tx.update(jnp.ones(()), tx.init(jnp.ones(())))
+      >>> assert updates == -0.5 and state.memory == {"halve": 1}
+    """
+    parameters = _parameters(update)
+    asks_step = any(p.name == "step" and p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters)
+
+    def run(updates: Any, memory: Any, params: Any, **extras: Any) -> Any:
+        if not asks_step:
+            extras.pop("step", None)
+        return update(updates, memory, params, **extras)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    name = getattr(update, "__qualname__", "").split(".<locals>")[0].split(".")[0]
+    return Rule(init, run, name or None)
+
+
+@transform
+def chain(*transforms: Any) -> Links:
+    """Apply transforms one after the other.
+
+    **Rule** u ← T_n(… T_2(T_1(g)) …). Chains within chains are spliced flat, so ``chain(a, chain(b, c)) == chain(chain(a, b), c)`` as
+    functions and as states; ``chain()`` is the identity.
+
+    **Remembers** what its links remember, under their names; the second of two equal names gets ``_1``.
+
+    Args:
+      transforms: gradkit's or optax's.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.chain(gk.clip(1.0), gk.scale(-0.5))
+      >>> updates, _ = tx.update({"w": jnp.array([4.0, 0.5])}, tx.init({"w": jnp.zeros(2)}))
+      >>> assert updates["w"].tolist() == [-0.5, -0.25]
+
+    **Differs** from optax: an empty chain is allowed, and state is kept by name, not by position.
+    """
+    _check_parts(transforms)
+    return Links((None, part) for part in transforms)
+
+
+@transform
+def named_chain(*transforms: tuple[str, Any]) -> Links:
+    """A chain whose parts you name; each name keys its part's memory.
+
+    **Rule** as ``chain``.
+
+    Args:
+      transforms: pairs ``(name, transform)``; names are unique.
+
+    Raises:
+      ValueError: two parts of one name.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.named_chain(("speed", gk.trace(0.9)), ("rate", gk.scale(-0.1)))
+      >>> assert list(tx.init(jnp.zeros(2)).memory) == ["speed"]
+    """
+    names = [name for name, _ in transforms]
+    for name in names:
+        if names.count(name) > 1:
+            check.fail("needs unique names", f"{name!r} {names.count(name)} times")
+    _check_parts([part for _, part in transforms])
+    return Links(transforms)
+
+
+@transform
+def identity() -> Links:
+    """The transform that changes nothing: the empty chain.
+
+    **Rule** u ← g.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> updates, state = gk.identity().update(jnp.ones(2), gk.identity().init(jnp.ones(2)))
+      >>> assert (updates == 1).all() and state.memory == {}
+    """
+    return Links()
+
+
+def apply_updates(params: Any, updates: Any) -> Any:
+    """``params + updates``, added wide and rounded once, to the dtype of the parameter.
+
+    Args:
+      params: a tree of arrays of any floating dtype.
+      updates: a tree like it; where it is None the parameter stays as it is.
+
+    Example:
+      >>> import jax.numpy as jnp, gradkit as gk
+      >>> p = gk.apply_updates({"w": jnp.bfloat16(1.0)}, {"w": jnp.float32(0.0059)})
+      >>> assert p["w"].dtype == jnp.bfloat16 and p["w"] == 1.0078125  # bf16(1 + 0.0059)
+    """
+
+    def leaf(update: Any, param: Any) -> Any:
+        kind = jax.dtypes.result_type(param)
+        dtype = numerics.wider(numerics.wide(kind), jax.dtypes.result_type(update))
+        return numerics.cast(numerics.cast(param, dtype) + numerics.cast(update, dtype), kind)
+
+    if all(update is not None for update in jax.tree.leaves(updates, is_leaf=lambda x: x is None)):
+        return tree.map(leaf, updates, params)
+    return jax.tree.map(lambda u, p: p if u is None else leaf(u, p), updates, params, is_leaf=lambda x: x is None)
+
+
+# ---- splicing and running -------------------------------------------------------------------------------------------
+
+
+def _splice(part: Transform) -> tuple[list[Link], bool]:
+    """The links of a part, and whether it is a chain. A lone rule goes by the name of the outermost factory that stands for it."""
+    body, name = part.body, part.factory.__name__
+    if isinstance(body, Links):
+        links: list[Link] = []
+        for given, inner in body:
+            links += _splice(inner)[0] if given is None else [_named(given, inner)]
+        return links, True
+    if isinstance(body, Rule):
+        return [_at_step(part, Link.of(body.name or name, body))], False
+    links, is_chain = _splice(body)
+    return (links, True) if is_chain else ([links[0]._replace(name=name)], False)
+
+
+def _named(name: str, part: Transform) -> Link:
+    """A part as one link of a given name, which asks for what its links ask for."""
+    links = part.links
+    return Link.of(name, part.rule)._replace(
+        needs=frozenset[str]().union(*(link.needs for link in links)), takes=frozenset[str]().union(*(link.takes for link in links))
+    )
+
+
+def _at_step(part: Transform, link: Link) -> Link:
+    """The link with its scheduled arguments evaluated at the step, and scalar arrays in the dtype of the updates."""
+    arguments = part.arguments
+    moving = {name: value for name, value in arguments.items() if isinstance(value, Schedule) or _promotes(value)}
+    if not moving:
+        return link
+
+    def at(step: Any, dtype: Any) -> Rule:
+        now = {name: value(step) if isinstance(value, Schedule) else value for name, value in moving.items()}
+        return cast(Rule, part._run({**arguments, **{name: jnp.asarray(value, dtype) for name, value in now.items()}}))
+
+    def init(params: Any) -> Any:
+        return at(jnp.zeros((), jnp.int32), numerics.scalar_dtype(params)).init(params)
+
+    def update(updates: Any, memory: Any, params: Any, *, step: Any, **asked: Any) -> Any:
+        if link.takes_all or "step" in link.takes:
+            asked["step"] = step
+        return at(step, numerics.scalar_dtype(updates)).update(updates, memory, params, **asked)
+
+    rule = Rule(init if link.rule.init is not nothing else nothing, update, link.rule.name)
+    return link._replace(rule=rule, needs=link.needs | {"step"}, takes=link.takes | {"step"})
+
+
+def _promotes(value: Any) -> bool:
+    """A scalar array that would promote what it multiplies. (A Python number, or one that came through jit, would not.)"""
+    return isinstance(value, jax.Array) and value.ndim == 0 and jnp.issubdtype(value.dtype, jnp.floating) and not value.weak_type
+
+
+def _init(links: Iterable[Link], params: Any) -> dict[str, Any]:
+    memory = {link.name: link.init(params) for link in links}
+    return {name: kept for name, kept in memory.items() if not (type(kept) is tuple and not kept)}
+
+
+def _run(links: Iterable[Link], updates: Any, memory: dict[str, Any], params: Any, extras: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    kept = {}
+    for link in links:
+        updates, new = link.update(updates, memory.get(link.name, ()), params, extras)
+        if link.name in memory:
+            kept[link.name] = new
+    return updates, kept
+
+
+def _nested(links: Iterable[Link], updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
+    """A chain run as one link: without memory it keeps ``()``, as any link does."""
+    updates, kept = _run(links, updates, memory or {}, params, extras)
+    return updates, kept or ()
+
+
+def _numbered(names: Iterable[str]) -> list[str]:
+    """Names made unique: the second ``trace`` is ``trace_1``."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, -1) + 1
+        result.append(f"{name}_{seen[name]}" if seen[name] else name)
+    return result
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # a builtin without a signature asks for nothing
+        return []
+
+
+# ---- what may stand in a chain, and what may be passed to it ---------------------------------------------------------
+
+
+def _is_pair(value: Any) -> bool:
+    """An optax transform, or anything else with ``init`` and ``update``; our own calls are not opened."""
+    return isinstance(value, Call) or (callable(getattr(value, "init", None)) and callable(getattr(value, "update", None)))
+
+
+def _as_transform(value: Any) -> Any:
+    return GradientTransformation(value.init, value.update) if _is_pair(value) and not isinstance(value, Call) else value
+
+
+def _check_parts(parts: Iterable[Any]) -> None:
+    for i, part in enumerate(parts):
+        if not isinstance(part, Transform):
+            mend = "A closure becomes a transform by GradientTransformation(init_fn, update_fn) or stateless(f)"
+            check.fail("needs transforms", repr(part), mend, path=f"transforms[{i}]", error=TypeError)
+
+
+def _asks(part: Call) -> frozenset[str]:
+    """The names a transform and the transforms within it ask for."""
+    own = frozenset[str]().union(*(link.takes for link in part.links)) if isinstance(part, Transform) else frozenset()
+    if part.factory is GradientTransformation and any(p.kind is inspect.Parameter.VAR_KEYWORD for p in _parameters(part.arguments["update"])):
+        own |= {_ANYTHING}
+    children = part.body.children() if isinstance(part.body, Transform) else part.children()
+    return own.union(*(_asks(child) for child in children.values()))
+
+
+def _check_extras(extras: dict[str, Any], asked: frozenset[str]) -> None:
+    if _ANYTHING in asked:
+        return
+    for name in sorted(extras.keys() - (asked - {"step"}) - FIELD_EXTRAS):
+        check.fail("takes the extra arguments that its links ask for", repr(name), check.nearest(name, asked - {"step"} | FIELD_EXTRAS), error=TypeError)
+
+
+def _check_state(state: Any, links: tuple[Link, ...]) -> None:
+    if not isinstance(getattr(state, "memory", None), dict):
+        check.fail("needs the State that init returned", type(state).__name__, "Call state = tx.init(params)", error=TypeError)
+    for name in sorted(state.memory.keys() - {link.name for link in links}):
+        check.fail("needs a state of its own links", f"memory of {name!r}", "Take the state from this transform's init, or pop what a removed link left")
+    for link in links:
+        if link.name not in state.memory and link.rule.init is not nothing and _remembers(link):
+            check.fail(f"needs memory of {link.name!r}", f"a state of {sorted(state.memory)}", "Take the state from this transform's init")
+
+
+def _remembers(link: Link) -> bool:
+    """Whether a link whose memory is missing has any: its init on a small stand-in says so."""
+    kept = jax.eval_shape(link.init, jnp.zeros(1))
+    return not (type(kept) is tuple and not kept)

@@ -1,0 +1,67 @@
+"""The lecture formula: Δθ_t = −α_t · M_t / √(G_t + ε)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _tree as tree
+from gradkit._transform import Rule, transform
+
+
+@transform
+def precondition(moment: Any, metric: Any, eps: Any = 0.0, eps_root: Any = 0.0, *, order: int = 2) -> Rule:
+    """Divide an average of the gradient by the root of an average of its square.
+
+    **Rule** M / (√(G + ε_root) + ε) with M = moment(g), G = metric(|g|²). With ``order=1``: M / (G + ε), G = metric(|g|).
+    Where the denominator is zero the result is zero. Without a metric: M.
+
+    **Remembers** ``moment`` and ``metric``: what the two averages remember.
+
+    Args:
+      moment: φ, an average fed the gradient.
+      metric: ψ, an average fed |g|^order, or None. It may ask for ``gradient`` (g) and ``moment`` (M) by name.
+      eps: ε ≥ 0, added to the root.
+      eps_root: ε_root ≥ 0, added under the root.
+      order: 2, or 1 for a metric of magnitudes.
+
+    Raises:
+      ValueError: a negative epsilon, an order other than 1 or 2.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> adagrad = gk.precondition(gk.latest(), gk.total())
+      >>> _, state = adagrad.update(jnp.array([3.0, 0.0]), adagrad.init(jnp.zeros(2)))
+      >>> updates, _ = adagrad.update(jnp.array([4.0, 0.0]), state)
+      >>> assert updates.tolist() == [4 / 5, 0.0]  # √(3² + 4²) = 5
+
+    Reference: the lectures; Kingma and Ba 2015, https://arxiv.org/abs/1412.6980.
+    """
+    check.non_negative(eps=eps, eps_root=eps_root)
+    if order not in (1, 2):
+        check.fail("needs order 1 or 2", repr(order), path="order")
+    phi = moment.rule
+    if metric is None:
+        return phi
+    psi = metric.rule
+
+    def init(params: Any) -> Any:
+        magnitudes = jax.tree.map(lambda p: p.real if jnp.iscomplexobj(p) else p, tree.zeros_like(params))
+        return {"moment": phi.init(params), "metric": psi.init(magnitudes)}
+
+    def update(updates: Any, memory: Any, params: Any, **extras: Any) -> Any:
+        moments, kept_moment = phi.update(updates, memory["moment"], params, **extras)
+        size = numerics.abs_sq if order == 2 else jnp.abs
+        extras = {**extras, "gradient": updates, "moment": moments}
+        metrics, kept_metric = psi.update(tree.map(size, updates), memory["metric"], params, **extras)
+
+        def leaf(m: Any, g: Any) -> Any:
+            root = numerics.sqrt(g + tree.factor_like(eps_root, g)) if order == 2 else g
+            return numerics.divide(m, root + tree.factor_like(eps, g))
+
+        return tree.map(leaf, moments, metrics), {"moment": kept_moment, "metric": kept_metric}
+
+    return Rule(init, update)
+
