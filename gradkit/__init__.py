@@ -1,19 +1,79 @@
-"""Composable gradient transforms for JAX."""
+"""Composable gradient transforms for JAX: optimizers as data, one clock, right numerics."""
 
-from gradkit._schedule import Schedule, function_schedule, product_schedule, schedule, sum_schedule
-from gradkit._step import Step, hyperparameters, make_step
-from gradkit._transform import (
-    GradientTransformation,
-    Rule,
-    State,
-    Transform,
-    apply_updates,
-    chain,
-    identity,
-    named_chain,
-    stateless,
-    transform,
-)
-from gradkit.averages import Store, ema, fading_peak, latest, peak, store_in, total, trace, variance
-from gradkit.optimizers import adam, scale_by_adam
-from gradkit.transforms import clip, clip_by_global_norm, precondition, scale, scale_by_learning_rate, scale_by_schedule
+from gradkit._schedule import function_schedule as function_schedule
+from gradkit._schedule import product_schedule as product_schedule
+from gradkit._schedule import Schedule as Schedule
+from gradkit._schedule import schedule as schedule
+from gradkit._schedule import sum_schedule as sum_schedule
+from gradkit._step import hyperparameters as hyperparameters
+from gradkit._step import make_step as make_step
+from gradkit._step import Step as Step
+from gradkit._transform import apply_updates as apply_updates
+from gradkit._transform import chain as chain
+from gradkit._transform import GradientTransformation as GradientTransformation
+from gradkit._transform import identity as identity
+from gradkit._transform import named_chain as named_chain
+from gradkit._transform import Rule as Rule
+from gradkit._transform import State as State
+from gradkit._transform import stateless as stateless
+from gradkit._transform import Transform as Transform
+from gradkit._transform import transform as transform
+from gradkit.averages import ema as ema
+from gradkit.averages import fading_peak as fading_peak
+from gradkit.averages import latest as latest
+from gradkit.averages import peak as peak
+from gradkit.averages import Store as Store
+from gradkit.averages import store_in as store_in
+from gradkit.averages import total as total
+from gradkit.averages import trace as trace
+from gradkit.averages import variance as variance
+from gradkit.transforms import adaptive_grad_clip as adaptive_grad_clip
+from gradkit.transforms import add_decayed_weights as add_decayed_weights
+from gradkit.transforms import add_elastic_net_penalty as add_elastic_net_penalty
+from gradkit.transforms import add_l1_penalty as add_l1_penalty
+from gradkit.transforms import add_l2_penalty as add_l2_penalty
+from gradkit.transforms import add_noise as add_noise
+from gradkit.transforms import add_smoothed_l1_penalty as add_smoothed_l1_penalty
+from gradkit.transforms import by as by
+from gradkit.transforms import by_dtype as by_dtype
+from gradkit.transforms import by_path as by_path
+from gradkit.transforms import by_rank as by_rank
+from gradkit.transforms import by_size as by_size
+from gradkit.transforms import centralize as centralize
+from gradkit.transforms import clip as clip
+from gradkit.transforms import clip_by_block_rms as clip_by_block_rms
+from gradkit.transforms import clip_by_global_norm as clip_by_global_norm
+from gradkit.transforms import every as every
+from gradkit.transforms import normalize_by_update_norm as normalize_by_update_norm
+from gradkit.transforms import outside as outside
+from gradkit.transforms import precondition as precondition
+from gradkit.transforms import Predicate as Predicate
+from gradkit.transforms import predicate as predicate
+from gradkit.transforms import scale as scale
+from gradkit.transforms import scale_by_learning_rate as scale_by_learning_rate
+from gradkit.transforms import scale_by_schedule as scale_by_schedule
+from gradkit.transforms import scale_by_sign as scale_by_sign
+from gradkit.transforms import set_to_zero as set_to_zero
+from gradkit.transforms import some as some
+from gradkit.transforms import zero_nans as zero_nans
+from gradkit.optimizers import adadelta as adadelta
+from gradkit.optimizers import adagrad as adagrad
+from gradkit.optimizers import adam as adam
+from gradkit.optimizers import adamax as adamax
+from gradkit.optimizers import adamaxw as adamaxw
+from gradkit.optimizers import adamw as adamw
+from gradkit.optimizers import amsgrad as amsgrad
+from gradkit.optimizers import momentum as momentum
+from gradkit.optimizers import nadam as nadam
+from gradkit.optimizers import nadamw as nadamw
+from gradkit.optimizers import nesterov as nesterov
+from gradkit.optimizers import rmsprop as rmsprop
+from gradkit.optimizers import scale_by_adadelta as scale_by_adadelta
+from gradkit.optimizers import scale_by_adam as scale_by_adam
+from gradkit.optimizers import scale_by_adamax as scale_by_adamax
+from gradkit.optimizers import scale_by_amsgrad as scale_by_amsgrad
+from gradkit.optimizers import scale_by_rms as scale_by_rms
+from gradkit.optimizers import scale_by_rss as scale_by_rss
+from gradkit.optimizers import scale_by_stddev as scale_by_stddev
+from gradkit.optimizers import sgd as sgd
+from gradkit.optimizers import sign_sgd as sign_sgd

@@ -28,9 +28,10 @@ class Call:
 
     __slots__ = ("_body", "factory", "leaves", "spec")
 
-    factory: Callable[..., Any]
+    factory: Any
     spec: tuple[tuple[str, Any, tuple[Any, ...]], ...]
     leaves: tuple[Any, ...]
+    _body: Any
 
     # ---- making --------------------------------------------------------------------------------------------------
 
@@ -69,7 +70,7 @@ class Call:
         return self._run(self.arguments)
 
     def _run(self, arguments: dict[str, Any]) -> Any:
-        bound = inspect.BoundArguments(self.factory.__signature__, dict(arguments))  # type: ignore[arg-type]
+        bound = inspect.BoundArguments(self.factory.__signature__, dict(arguments))
         with check.inside(self.factory.__name__):
             return self.factory.__wrapped__(*bound.args, **bound.kwargs)
 
@@ -88,10 +89,7 @@ class Call:
     def arguments(self) -> dict[str, Any]:
         """The bound arguments by name, defaults included."""
         leaves: Iterator[Any] = iter(self.leaves)
-        return {
-            name: treedef.unflatten([next(leaves) if slot is _LEAF else slot[1] for slot in slots])
-            for name, treedef, slots in self.spec
-        }
+        return {name: treedef.unflatten([next(leaves) if slot is _LEAF else slot[1] for slot in slots]) for name, treedef, slots in self.spec}
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in Call.__slots__:
@@ -178,7 +176,7 @@ class Call:
             old = self.children()[at[0]]
             new, leaves = old._set(at[1:], name, value), list(self.leaves)
             leaves[next(i for i, leaf in enumerate(leaves) if leaf is old)] = new
-            changed = type(self)._filled(self.factory, self.spec, tuple(leaves)).arguments
+            changed = self._unflatten((self.factory, self.spec), leaves).arguments
         else:
             changed = {**self.arguments, name: value}
         return _rebuild(type(self), self.factory, changed)
@@ -213,7 +211,7 @@ def factory(function: Callable[..., Any], kind: type[Call]) -> Any:
 
 
 def _rebuild(kind: type[Call], factory: Any, arguments: dict[str, Any]) -> Any:
-    bound = inspect.BoundArguments(factory.__signature__, dict(arguments))  # type: ignore[arg-type]
+    bound = inspect.BoundArguments(factory.__signature__, dict(arguments))
     return kind.bind(factory, bound.args, bound.kwargs)
 
 
@@ -221,7 +219,7 @@ def _plain(value: Any) -> Any:
     """NumPy scalars as Python's (they would promote), dtypes by name (they print and pickle), single bools as bools."""
     if isinstance(value, np.generic) and value.dtype.kind in "biufc":
         return value.item()
-    if isinstance(value, (np.dtype, type)) or hasattr(type(value), "dtype") is False and hasattr(value, "dtype") and callable(value):
+    if isinstance(value, (np.dtype, type)) or (hasattr(type(value), "dtype") is False and hasattr(value, "dtype") and callable(value)):
         try:
             return jnp.dtype(value).name if not isinstance(value, type) or issubclass(value, np.generic) else value
         except TypeError:
@@ -260,7 +258,9 @@ def _code(value: Any) -> str:
     if type(value) is dict:
         return "{" + ", ".join(f"{key!r}: {_code(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, jax.core.Tracer):
-        return repr(value.item()) if value.ndim == 0 and value.dtype.kind in "fc" else f"array({np.array2string(np.asarray(value), separator=', ', threshold=8)})"
+        return (
+            repr(value.item()) if value.ndim == 0 and value.dtype.kind in "fc" else f"array({np.array2string(np.asarray(value), separator=', ', threshold=8)})"
+        )
     if inspect.isfunction(value):
         return value.__qualname__
     return repr(value)

@@ -104,7 +104,7 @@ def probability(**values: Any) -> None:
     _number("a number in [0, 1]", "", lambda v: (v >= 0) & (v <= 1), **values)
 
 
-def integer(at_least: int, mend: str = "", **values: Any) -> None:
+def integer(at_least: int, mend: str = "", /, **values: Any) -> None:
     """Whole numbers from ``at_least`` on (a float that is whole is taken, as optax does)."""
     for name, value in values.items():
         whole = isinstance(value, (int, np.integer)) or (isinstance(value, float) and math.isfinite(value) and value == int(value))
@@ -158,7 +158,8 @@ def inexact(tree: Any, what: str) -> None:
 
 def match(updates: Any, params: Any) -> None:
     """Updates have the tree, the shapes and the kind of numbers of params."""
-    if jax.tree.structure(updates) != jax.tree.structure(params):
+    have: Any = jax.tree.structure(updates)
+    if have != jax.tree.structure(params):
         _structures(updates, params)
     pairs = zip(jax.tree_util.tree_leaves_with_path(updates), jax.tree.leaves(params), strict=True)
     for (path, update), param in pairs:

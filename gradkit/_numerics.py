@@ -56,7 +56,7 @@ def divide(x: Array, by: Array) -> Array:
 
 
 def log(decay: Array) -> Array:
-    """log β; of 0 it is −inf with a derivative of zero. A Python number is taken in float64."""
+    """Log β; of 0 it is −inf with a derivative of zero. A Python number is taken in float64."""
     if isinstance(decay, (int, float)):
         return math.log(decay) if decay > 0 else -math.inf
     seen = decay > 0

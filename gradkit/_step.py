@@ -88,7 +88,9 @@ def hyperparameters(tx: Transform, state: Any) -> dict[str, Any]:
       {'clip_by_global_norm.max_norm': 1.0, 'sgd.learning_rate': 0.5, 'sgd.momentum': 0.9}
     """
     if not hasattr(state, "step"):
-        check.fail("hyperparameters needs the state of the transform", type(state).__name__, "Pass what tx.init or tx.update returned", path="state", error=TypeError)
+        check.fail(
+            "hyperparameters needs the state of the transform", type(state).__name__, "Pass what tx.init or tx.update returned", path="state", error=TypeError
+        )
     found: dict[str, Any] = {}
 
     def look(part: Any, at: str) -> None:

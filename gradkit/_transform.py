@@ -90,6 +90,8 @@ class Transform(Call):
 
     __slots__ = ("_links",)
 
+    _links: Any
+
     # ---- what a user calls -------------------------------------------------------------------------------------------
 
     def init(self, params: Any) -> State:

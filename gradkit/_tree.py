@@ -13,12 +13,13 @@ from gradkit import _numerics as numerics
 _MANY = 32
 
 
-def map(function: Callable, tree: Any, *rest: Any, outputs: int = 1) -> Any:
+def map(function: Callable[..., Any], tree: Any, *rest: Any, outputs: int = 1) -> Any:
     """``jax.tree.map``; with ``outputs=n`` the function returns n values and the result is n trees.
 
     ``rest`` may have subtrees where ``tree`` has leaves. In a trace with many leaves the function is traced once per distinct
     shape (a nested jit, which XLA inlines) instead of once per leaf: most of the compile time of a model with a thousand leaves.
     """
+    treedef: Any
     leaves, treedef = jax.tree.flatten(tree)
     columns = [leaves, *(treedef.flatten_up_to(other) for other in rest)]
     # The name, not the class, which is private: a rename would cost compile time only. Under an eager vmap or grad a jit would compile anew at every call.
@@ -40,6 +41,11 @@ def zeros_like(params: Any, fill: Any = 0.0, dtype: Any = None) -> Any:
     return jax.tree.map(leaf, params)
 
 
+def magnitudes_like(params: Any) -> Any:
+    """Zeros for averages of magnitudes: like ``zeros_like``, but real where params are complex."""
+    return jax.tree.map(lambda x: x.real if jnp.iscomplexobj(x) else x, zeros_like(params))
+
+
 def widen(tree: Any) -> Any:
     """Every leaf in at least float32."""
     return jax.tree.map(lambda x: numerics.cast(x, numerics.wide(jax.dtypes.result_type(x))), tree)
@@ -58,7 +64,8 @@ def factor_like(factor: Any, x: Any) -> Any:
 def norm(tree: Any) -> Any:
     """The joint 2-norm √Σ|x|², float32 or wider; zero for an empty tree, with a finite derivative at zero."""
     dtype = numerics.scalar_dtype(tree)
-    squares = [jnp.sum(numerics.abs_sq(x)).astype(dtype) for x in jax.tree.leaves(widen(tree))]
+    # Behind the barrier XLA cannot share x² with a second moment elsewhere, and so does not write it to memory.
+    squares = [jnp.sum(numerics.abs_sq(x)).astype(dtype) for x in jax.tree.leaves(lax.optimization_barrier(widen(tree)))]
     if not squares:
         return jnp.zeros((), dtype)
     # The norm of the leaves' norms, as a dot product: XLA copies a sum into every fusion that uses it (with n leaves n² reductions, and

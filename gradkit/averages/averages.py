@@ -15,7 +15,6 @@ The same ``ema`` stands alone in a chain, as the moment of Adam (fed g) or as it
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from gradkit import _checks as check
@@ -42,10 +41,10 @@ def latest() -> Rule:
 
 
 @transform
-def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None, *, nesterov: bool = False) -> Rule:
+def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None, *, nesterov: bool = False, initial_value: Any = 0.0) -> Rule:
     """Exponential moving average, with its weights exact also when the decay moves.
 
-    **Rule** A_t = A_{t−1} + (1 − β_t)(x_t − A_{t−1}), A_0 = 0. The weight of what was not seen is u_t = Π β_s; debiased: A_t / (1 − u_t).
+    **Rule** A_t = A_{t−1} + (1 − β_t)(x_t − A_{t−1}), A_0 = ``initial_value``. The weight of what was not seen is u_t = Π β_s; debiased: A_t / (1 − u_t).
     With ``nesterov``: β A_t / (1 − β u_t) + (1 − β) x_t / (1 − u_t), the average one step ahead if x came again.
 
     **Remembers** ``average`` (shape of the leaf; float32 or wider, or ``accumulator_dtype``; 4 bytes per parameter) and, debiased,
@@ -56,6 +55,7 @@ def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None, *, neste
       debias: divide by the weight of what was seen.
       accumulator_dtype: dtype of the memory, or a `Store`.
       nesterov: look one step ahead.
+      initial_value: A_0, a finite number; the debiased average divides it by 1 − u_t like the rest, as optax does.
 
     Raises:
       ValueError: a decay outside [0, 1).
@@ -73,10 +73,11 @@ def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None, *, neste
     Reference: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980, section 3.
     """
     check.decay(decay=decay)
+    check.finite(initial_value=initial_value)
     store = as_store(accumulator_dtype)
 
     def init(params: Any) -> Any:
-        average = encoded(store, params)
+        average = encoded(store, params, initial_value)
         return {"average": average, "log_unseen": jnp.zeros((), numerics.scalar_dtype(params))} if debias else {"average": average}
 
     def update(updates: Any, memory: Any, params: Any) -> Any:
@@ -254,8 +255,8 @@ def fading_peak(decay: Any, eps: Any = 0.0, accumulator_dtype: Any = None) -> Ru
 def variance(decay: Any, debias: bool = False, initial_value: Any = 0.0, accumulator_dtype: Any = None) -> Rule:
     """The spread of the gradient about its own moving mean: the metric of centered RMSprop.
 
-    **Rule** V = E[|g|²] − |E[g]|² with E the ema of decay β, carried as V_t = β (V_{t−1} + (1 − β)|g_t − m_{t−1}|²), m_t = m_{t−1} + (1 − β)(g_t − m_{t−1}), so it
-    never turns negative. Debiased with s = 1 − β^t: V / s − |m|² (1 − s) / s², clipped at zero.
+    **Rule** V = E[|g|²] − |E[g]|² with E the ema of decay β, carried as V_t = β (V_{t−1} + (1 − β)|g_t − m_{t−1}|²), m_t = m_{t−1} + (1 − β)(g_t − m_{t−1}), so
+    it never turns negative. Debiased with s = 1 − β^t: V / s − |m|² (1 − s) / s², clipped at zero.
 
     **Remembers** ``mean`` and ``variance`` (shape of the leaf; float32 or wider, or ``accumulator_dtype``; 8 bytes per parameter) and, debiased,
     ``log_unseen`` (one number).

@@ -1,3 +1,23 @@
 """The recipes, one family a file."""
 
-from gradkit.optimizers.adam import adam, scale_by_adam
+from gradkit.optimizers.adam import adam as adam
+from gradkit.optimizers.adam import adamax as adamax
+from gradkit.optimizers.adam import adamaxw as adamaxw
+from gradkit.optimizers.adam import adamw as adamw
+from gradkit.optimizers.adam import amsgrad as amsgrad
+from gradkit.optimizers.adam import nadam as nadam
+from gradkit.optimizers.adam import nadamw as nadamw
+from gradkit.optimizers.adam import scale_by_adam as scale_by_adam
+from gradkit.optimizers.adam import scale_by_adamax as scale_by_adamax
+from gradkit.optimizers.adam import scale_by_amsgrad as scale_by_amsgrad
+from gradkit.optimizers.adaptive import adadelta as adadelta
+from gradkit.optimizers.adaptive import adagrad as adagrad
+from gradkit.optimizers.adaptive import rmsprop as rmsprop
+from gradkit.optimizers.adaptive import scale_by_adadelta as scale_by_adadelta
+from gradkit.optimizers.adaptive import scale_by_rms as scale_by_rms
+from gradkit.optimizers.adaptive import scale_by_rss as scale_by_rss
+from gradkit.optimizers.adaptive import scale_by_stddev as scale_by_stddev
+from gradkit.optimizers.momentum import momentum as momentum
+from gradkit.optimizers.momentum import nesterov as nesterov
+from gradkit.optimizers.momentum import sgd as sgd
+from gradkit.optimizers.momentum import sign_sgd as sign_sgd

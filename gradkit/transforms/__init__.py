@@ -1,5 +1,31 @@
 """The links that are no averages: precondition, clip, scale, decay and the rest."""
 
-from gradkit.transforms.clip import clip, clip_by_global_norm
-from gradkit.transforms.precondition import precondition
-from gradkit.transforms.scale import scale, scale_by_learning_rate, scale_by_schedule
+from gradkit.transforms.clip import adaptive_grad_clip as adaptive_grad_clip
+from gradkit.transforms.clip import clip as clip
+from gradkit.transforms.clip import clip_by_block_rms as clip_by_block_rms
+from gradkit.transforms.clip import clip_by_global_norm as clip_by_global_norm
+from gradkit.transforms.clip import normalize_by_update_norm as normalize_by_update_norm
+from gradkit.transforms.decay import add_decayed_weights as add_decayed_weights
+from gradkit.transforms.decay import add_elastic_net_penalty as add_elastic_net_penalty
+from gradkit.transforms.decay import add_l1_penalty as add_l1_penalty
+from gradkit.transforms.decay import add_l2_penalty as add_l2_penalty
+from gradkit.transforms.decay import add_smoothed_l1_penalty as add_smoothed_l1_penalty
+from gradkit.transforms.masks import by as by
+from gradkit.transforms.masks import by_dtype as by_dtype
+from gradkit.transforms.masks import by_path as by_path
+from gradkit.transforms.masks import by_rank as by_rank
+from gradkit.transforms.masks import by_size as by_size
+from gradkit.transforms.masks import every as every
+from gradkit.transforms.masks import outside as outside
+from gradkit.transforms.masks import Predicate as Predicate
+from gradkit.transforms.masks import predicate as predicate
+from gradkit.transforms.masks import some as some
+from gradkit.transforms.precondition import precondition as precondition
+from gradkit.transforms.scale import scale as scale
+from gradkit.transforms.scale import scale_by_learning_rate as scale_by_learning_rate
+from gradkit.transforms.scale import scale_by_schedule as scale_by_schedule
+from gradkit.transforms.shape import add_noise as add_noise
+from gradkit.transforms.shape import centralize as centralize
+from gradkit.transforms.shape import scale_by_sign as scale_by_sign
+from gradkit.transforms.shape import set_to_zero as set_to_zero
+from gradkit.transforms.shape import zero_nans as zero_nans
