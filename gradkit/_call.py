@@ -192,7 +192,7 @@ class Call:
 
     @classmethod
     def _unflatten(cls, aux: Any, leaves: Any) -> Self:
-        return cls._filled(*aux, tuple(leaves))
+        return cls._filled(aux[0], aux[1], tuple(leaves))
 
     def axes(self) -> Self:
         """``vmap``'s ``in_axes`` for a population: 0 where an argument holds an array of rank one or more, None elsewhere."""

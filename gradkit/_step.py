@@ -1,6 +1,6 @@
 """The doors of a training loop: a jitted step, and a look at the hyperparameters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit._schedule import Schedule
-from gradkit._transform import Transform
+from gradkit._transform import Links, State, Transform, evaluation
 
 
 class Step:
@@ -93,16 +93,71 @@ def hyperparameters(tx: Transform, state: Any) -> dict[str, Any]:
         )
     found: dict[str, Any] = {}
 
-    def look(part: Any, at: str) -> None:
-        children = part.children()
+    def numbers(part: Transform, at: str, step: Any) -> None:
         for name, value in part.arguments.items():
             if isinstance(value, Schedule):
-                found[at + name] = value(state.step)
+                found[at + name] = value(step)
             elif numerics.is_number(value):
                 found[at + name] = value
-        for name, child in children.items():
-            if isinstance(child, Transform):
-                look(child, f"{at}{name}.")
 
-    look(tx, "")
+    def look(part: Transform, at: str, step: Any, memory: Any, names: Iterator[str], seen: bool = True) -> None:
+        """Follow the links in their order; what a recipe stands for is followed for its memory, but its own arguments are shown."""
+        body = part.body
+        if seen:
+            numbers(part, at, step)
+        if isinstance(body, Links):
+            for name, (given, child) in zip(part.children(), body, strict=True):
+                if given is None:
+                    look(child, f"{at}{name}.", step, memory, names, seen)
+                else:
+                    kept = memory.get(next(names), {})
+                    look(child, f"{at}{name}.", step, kept, iter([link.name for link in child.links]), seen)
+        elif isinstance(body, Transform):
+            look(body, at, step, memory, names, seen=False)
+        else:
+            kept = memory.get(next(names), ()) if isinstance(memory, dict) else ()
+            clock = next((part for part in _states(kept)), None)
+            for name, child in part.children().items():
+                if isinstance(child, Transform) and seen:
+                    inside = (step, {}) if clock is None else (clock.step, clock.memory)
+                    look(child, f"{at}{name}.", *inside, iter([link.name for link in child.links]))
+
+    look(tx, "", state.step, state.memory, iter([link.name for link in tx.links]))
     return found
+
+
+def _states(memory: Any) -> list[State]:
+    """The inner clocks in a link's memory."""
+    return [part for part in jax.tree.leaves(memory, is_leaf=lambda x: isinstance(x, State)) if isinstance(part, State)]
+
+
+def eval_params(tx: Transform, state: Any, params: Any) -> Any:
+    """The weights to evaluate with, where the optimizer keeps other ones than those it trains.
+
+    **Rule** what the one link that keeps evaluation weights makes of its memory and ``params``, through any nesting.
+
+    Args:
+      tx: the transform, and
+      state: its state.
+      params: the parameters in training.
+
+    Raises:
+      ValueError: no link keeps evaluation weights, or several do.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> @gk.transform
+      ... def remember_first():
+      ...     init = lambda params: {"first": params}
+      ...     return gk.Rule(init, lambda updates, memory, params: (updates, memory), evaluate=lambda memory, params: memory["first"])
+      >>> tx = gk.chain(gk.sgd(0.5), remember_first())
+      >>> w, state = jnp.zeros(1), tx.init(jnp.zeros(1))
+      >>> w, state = tx.apply(w, state, jnp.ones(1))
+      >>> assert w[0] == -0.5 and gk.eval_params(tx, state, w)[0] == 0.0
+    """
+    with check.inside("eval_params"):
+        evaluate = evaluation(tx.links)
+        if evaluate is None:
+            check.fail("needs a transform that keeps evaluation weights", repr(tx), "Wrap it with an average of the weights, or use params as they are")
+    weights = evaluate(state.memory, params)
+    return jax.tree.map(lambda w, p: numerics.cast(w, jax.dtypes.result_type(p)), weights, params)

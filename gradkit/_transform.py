@@ -7,7 +7,7 @@ memory kept under its name and the extras it asks for, and narrows the result. L
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, ParamSpec, Self, cast
+from typing import Any, NamedTuple, ParamSpec, Self, cast, overload
 
 import jax
 import jax.numpy as jnp
@@ -33,12 +33,16 @@ class Rule(NamedTuple):
     ``init(params) -> memory`` and ``update(updates, memory, params, *, <asked>) -> (updates, memory)``. Keyword-only parameters of
     ``update`` are asked for by name: ``step`` (completed updates, int32) is always there, the others are the extras passed to the
     root's ``update``. One without a default must be passed; ``**extras`` takes them all, to hand them to a part inside. Memory is any
-    pytree; ``()`` is no memory. ``name`` is the link's, when it should not be that of the factory.
+    pytree; ``()`` is no memory.
+
+    ``name`` is the link's, when it should not be that of the factory. ``evaluate(memory, params) -> params`` gives the weights to evaluate
+    with, for links that keep other ones than those they train (averaged weights, schedule-free): see ``eval_params``.
     """
 
     init: Callable[[Any], Any]
     update: Callable[..., tuple[Any, Any]]
     name: str | None = None
+    evaluate: Callable[[Any, Any], Any] | None = None
 
 
 class Links(tuple[tuple[str | None, Any], ...]):
@@ -172,8 +176,13 @@ class Transform(Call):
         """This transform as a part inside another: no clock, no checks, no casts; the memory of a lone link stands bare."""
         links, is_chain = self.links, _splice(self)[1]
         if is_chain:
-            return Rule(lambda params: _init(links, params) or (), lambda updates, memory, params, **extras: _nested(links, updates, memory, params, extras))
-        return Rule(links[0].init, lambda updates, memory, params, **extras: links[0].update(updates, memory, params, extras))
+            return Rule(
+                lambda params: _init(links, params) or (),
+                lambda updates, memory, params, **extras: _nested(links, updates, memory, params, extras),
+                evaluate=evaluation(links),
+            )
+        (link,) = links
+        return Rule(link.init, lambda updates, memory, params, **extras: link.update(updates, memory, params, extras), evaluate=link.rule.evaluate)
 
     def children(self) -> dict[str, Call]:
         """A chain's parts by their link names, other parts by the argument that holds them."""
@@ -194,12 +203,20 @@ class Transform(Call):
         return self
 
 
-def transform(function: Callable[P, Any]) -> Callable[P, Transform]:
+@overload
+def transform(function: Callable[P, Any], /) -> Callable[P, Transform]: ...
+@overload
+def transform(*, keep: Iterable[str]) -> Callable[[Callable[P, Any]], Callable[P, Transform]]: ...
+def transform(function: Any = None, /, *, keep: Iterable[str] = ()) -> Any:
     """Turn a function that returns a `Rule` (or another transform) into a factory of transforms.
 
     The function's float and array arguments become the data of the transform, everything else its structure. An argument given as
     a schedule reaches the function as its value at the current step, so every hyperparameter of a `Rule` can move. The function also
     runs once when the factory is called: that is where it judges its arguments.
+
+    Args:
+      function: the factory's body.
+      keep: names of arguments whose schedules reach the body as they are, for a wrapper that has a clock of its own.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -212,7 +229,11 @@ def transform(function: Callable[P, Any]) -> Callable[P, Transform]:
       >>> updates, state = tx.update([jnp.float32(1.0)], tx.init([jnp.float32(0.0)]))
       >>> assert updates == [2.0] and state.memory == {}
     """
-    return cast(Callable[P, Transform], factory(function, Transform))
+    if function is None:
+        return lambda function: transform(function, keep=keep)  # type: ignore[call-overload]
+    made = factory(function, Transform)
+    made.keep = frozenset(keep)
+    return made
 
 
 def nothing(params: Any) -> tuple[()]:
@@ -391,7 +412,8 @@ def _named(name: str, part: Transform) -> Link:
 def _at_step(part: Transform, link: Link) -> Link:
     """The link with its scheduled arguments evaluated at the step, and scalar arrays in the dtype of the updates."""
     arguments = part.arguments
-    moving = {name: value for name, value in arguments.items() if isinstance(value, Schedule) or _promotes(value)}
+    kept = part.factory.keep
+    moving = {name: value for name, value in arguments.items() if name not in kept and (isinstance(value, Schedule) or _promotes(value))}
     if not moving:
         return link
 
@@ -407,7 +429,11 @@ def _at_step(part: Transform, link: Link) -> Link:
             asked["step"] = step
         return at(step, numerics.scalar_dtype(updates)).update(updates, memory, params, **asked)
 
-    rule = Rule(init if link.rule.init is not nothing else nothing, update, link.rule.name)
+    def evaluate(memory: Any, params: Any) -> Any:
+        # Evaluation weights depend on no step; a schedule is read where it ends up, in the memory.
+        return cast(Any, link.rule.evaluate)(memory, params)
+
+    rule = Rule(init if link.rule.init is not nothing else nothing, update, link.rule.name, evaluate if link.rule.evaluate else None)
     return link._replace(rule=rule, needs=link.needs | {"step"}, takes=link.takes | {"step"})
 
 
@@ -434,6 +460,17 @@ def _nested(links: Iterable[Link], updates: Any, memory: Any, params: Any, extra
     """A chain run as one link: without memory it keeps ``()``, as any link does."""
     updates, kept = _run(links, updates, memory or {}, params, extras)
     return updates, kept or ()
+
+
+def evaluation(links: Iterable[Link]) -> Callable[[Any, Any], Any] | None:
+    """The evaluation weights of a chain: those of the link that keeps some."""
+    keeping = [link for link in links if link.rule.evaluate is not None]
+    if not keeping:
+        return None
+    if len(keeping) > 1:
+        check.fail("needs one link that keeps evaluation weights", ", ".join(link.name for link in keeping), "Keep one average of the weights")
+    link = keeping[0]
+    return lambda memory, params: cast(Any, link.rule.evaluate)(memory[link.name], params)
 
 
 def _numbered(names: Iterable[str]) -> list[str]:
