@@ -47,8 +47,12 @@ from gradkit.transforms import clip as clip
 from gradkit.transforms import clip_by_block_rms as clip_by_block_rms
 from gradkit.transforms import clip_by_global_norm as clip_by_global_norm
 from gradkit.transforms import every as every
+from gradkit.transforms import freeze as freeze
+from gradkit.transforms import masked as masked
+from gradkit.transforms import multi_transform as multi_transform
 from gradkit.transforms import normalize_by_update_norm as normalize_by_update_norm
 from gradkit.transforms import outside as outside
+from gradkit.transforms import partition as partition
 from gradkit.transforms import precondition as precondition
 from gradkit.transforms import Predicate as Predicate
 from gradkit.transforms import predicate as predicate
@@ -58,6 +62,7 @@ from gradkit.transforms import scale_by_schedule as scale_by_schedule
 from gradkit.transforms import scale_by_sign as scale_by_sign
 from gradkit.transforms import set_to_zero as set_to_zero
 from gradkit.transforms import some as some
+from gradkit.transforms import where as where
 from gradkit.transforms import zero_nans as zero_nans
 from gradkit.optimizers import adadelta as adadelta
 from gradkit.optimizers import adagrad as adagrad

@@ -31,8 +31,8 @@ class Rule(NamedTuple):
     """A link as a pure pair.
 
     ``init(params) -> memory`` and ``update(updates, memory, params, *, <asked>) -> (updates, memory)``. Keyword-only parameters of
-    ``update`` are asked for by name: ``step`` (completed updates, int32) is always there, the others are the extras passed to the
-    root's ``update``. One without a default must be passed; ``**extras`` takes them all, to hand them to a part inside. Memory is any
+    ``update`` are asked for by name: ``step`` (completed updates, int32) and ``leaves`` (the parameters as they were passed, not widened; the
+    updates where no parameters were) are always there, the others are the extras passed to the root's ``update``. One without a default must be passed; ``**extras`` takes them all, to hand them to a part inside. Memory is any
     pytree; ``()`` is no memory.
 
     ``name`` is the link's, when it should not be that of the factory. ``evaluate(memory, params) -> params`` gives the weights to evaluate
@@ -152,10 +152,12 @@ class Transform(Call):
             check.inexact(updates, "updates")
             if params is not None:
                 check.match(updates, params)
-            _check_state(state, links)
+            _check_state(state, links, updates)
             _check_extras(extras, _asks(self))
+        # Masks judge leaves as the user has them, in their own dtypes.
+        extras = {**extras, "step": state.step, "leaves": updates if params is None else params}
         params = None if params is None else tree.widen(params)
-        updates, memory = _run(links, tree.widen(updates), state.memory, params, {**extras, "step": state.step})
+        updates, memory = _run(links, tree.widen(updates), state.memory, params, extras)
         return updates, State(numerics.increment(state.step), memory)
 
     # ---- its links ---------------------------------------------------------------------------------------------------
@@ -177,12 +179,13 @@ class Transform(Call):
         links, is_chain = self.links, _splice(self)[1]
         if is_chain:
             return Rule(
-                lambda params: _init(links, params) or (),
+                nothing if all(link.rule.init is nothing for link in links) else lambda params: _init(links, params) or (),
                 lambda updates, memory, params, **extras: _nested(links, updates, memory, params, extras),
                 evaluate=evaluation(links),
             )
         (link,) = links
-        return Rule(link.init, lambda updates, memory, params, **extras: link.update(updates, memory, params, extras), evaluate=link.rule.evaluate)
+        init = nothing if link.rule.init is nothing else link.init
+        return Rule(init, lambda updates, memory, params, **extras: link.update(updates, memory, params, extras), evaluate=link.rule.evaluate)
 
     def children(self) -> dict[str, Call]:
         """A chain's parts by their link names, other parts by the argument that holds them."""
@@ -291,6 +294,7 @@ def GradientTransformation(init: Callable[..., Any], update: Callable[..., Any])
     def run(updates: Any, memory: Any, params: Any, **extras: Any) -> Any:
         if not asks_step:
             extras.pop("step", None)
+        extras.pop("leaves", None)
         return update(updates, memory, params, **extras)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -521,21 +525,22 @@ def _asks(part: Call) -> frozenset[str]:
 def _check_extras(extras: dict[str, Any], asked: frozenset[str]) -> None:
     if _ANYTHING in asked:
         return
-    for name in sorted(extras.keys() - (asked - {"step"}) - FIELD_EXTRAS):
-        check.fail("takes the extra arguments that its links ask for", repr(name), check.nearest(name, asked - {"step"} | FIELD_EXTRAS), error=TypeError)
+    known = (asked - {"step", "leaves"}) | FIELD_EXTRAS
+    for name in sorted(extras.keys() - known):
+        check.fail("takes the extra arguments that its links ask for", repr(name), check.nearest(name, known), error=TypeError)
 
 
-def _check_state(state: Any, links: tuple[Link, ...]) -> None:
+def _check_state(state: Any, links: tuple[Link, ...], like: Any) -> None:
     if not isinstance(getattr(state, "memory", None), dict):
         check.fail("needs the State that init returned", type(state).__name__, "Call state = tx.init(params)", error=TypeError)
     for name in sorted(state.memory.keys() - {link.name for link in links}):
         check.fail("needs a state of its own links", f"memory of {name!r}", "Take the state from this transform's init, or pop what a removed link left")
     for link in links:
-        if link.name not in state.memory and link.rule.init is not nothing and _remembers(link):
+        if link.name not in state.memory and link.rule.init is not nothing and _remembers(link, like):
             check.fail(f"needs memory of {link.name!r}", f"a state of {sorted(state.memory)}", "Take the state from this transform's init")
 
 
-def _remembers(link: Link) -> bool:
-    """Whether a link whose memory is missing has any: its init on a small stand-in says so."""
-    kept = jax.eval_shape(link.init, jnp.zeros(1))
+def _remembers(link: Link, like: Any) -> bool:
+    """Whether a link whose memory is missing has any: its init says so."""
+    kept = jax.eval_shape(link.init, like)
     return not (type(kept) is tuple and not kept)

@@ -10,6 +10,7 @@ from gradkit.transforms.decay import add_elastic_net_penalty as add_elastic_net_
 from gradkit.transforms.decay import add_l1_penalty as add_l1_penalty
 from gradkit.transforms.decay import add_l2_penalty as add_l2_penalty
 from gradkit.transforms.decay import add_smoothed_l1_penalty as add_smoothed_l1_penalty
+from gradkit.transforms.masks import Predicate as Predicate
 from gradkit.transforms.masks import by as by
 from gradkit.transforms.masks import by_dtype as by_dtype
 from gradkit.transforms.masks import by_path as by_path
@@ -17,10 +18,14 @@ from gradkit.transforms.masks import by_rank as by_rank
 from gradkit.transforms.masks import by_size as by_size
 from gradkit.transforms.masks import every as every
 from gradkit.transforms.masks import outside as outside
-from gradkit.transforms.masks import Predicate as Predicate
 from gradkit.transforms.masks import predicate as predicate
 from gradkit.transforms.masks import some as some
 from gradkit.transforms.precondition import precondition as precondition
+from gradkit.transforms.route import freeze as freeze
+from gradkit.transforms.route import masked as masked
+from gradkit.transforms.route import multi_transform as multi_transform
+from gradkit.transforms.route import partition as partition
+from gradkit.transforms.route import where as where
 from gradkit.transforms.scale import scale as scale
 from gradkit.transforms.scale import scale_by_learning_rate as scale_by_learning_rate
 from gradkit.transforms.scale import scale_by_schedule as scale_by_schedule

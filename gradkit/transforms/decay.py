@@ -164,10 +164,10 @@ def add_smoothed_l1_penalty(penalty: Any, eps: Any = 1e-8, mask: Any = None) -> 
 def _penalty(mask: Any, pull: Callable[[Any], Any]) -> Rule:
     """Add ``pull(p)`` to the updates of the masked leaves."""
 
-    def update(updates: Any, params: Any) -> Any:
+    def update(updates: Any, params: Any, *, leaves: Any) -> Any:
         check.params(params)
         if mask is None:
             return tree.map(lambda u, p: u + pull(p), updates, params)
-        return jax.tree.map(lambda on, u, p: u + pull(p) if on else u, masks.resolve(mask, params), updates, params)
+        return jax.tree.map(lambda on, u, p: u + pull(p) if on else u, masks.resolve(mask, leaves), updates, params)
 
     return stateless(update)

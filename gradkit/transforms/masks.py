@@ -176,25 +176,35 @@ def resolve(mask: Any, params: Any) -> Any:
     if isinstance(mask, Predicate):
         found = _by_leaf(mask, params)
     elif callable(mask) and jax.tree_util.all_leaves([mask]):
-        found = _by_leaf(mask, params) if _takes_two(mask) else _spread(mask(params), params)
+        found = _by_leaf(mask, params) if _takes_two(mask) else _spread(mask(params), params, "mask")
     else:
-        found = _spread(mask, params)
+        found = _spread(mask, params, "mask")
+    found = jax.tree.map(bool, found)
     if jax.tree.leaves(params) and not any(jax.tree.leaves(found)):
         paths = ", ".join(check.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)[:8])
         check.fail("needs a mask that means at least one leaf", f"{mask!r}, which means none of {paths}", path="mask")
     return found
 
 
+def labels(given: Any, tree: Any) -> Any:
+    """Labels as a tree like ``tree``: from a tree (a prefix will do), a function of the tree, or a function of ``(path, leaf)``."""
+    if callable(given) and jax.tree_util.all_leaves([given]):
+        if _takes_two(given):
+            return jax.tree_util.tree_map_with_path(lambda path, leaf: given(check.keystr(path), leaf), tree)
+        given = given(tree)
+    return _spread(given, tree, "labels")
+
+
 def _by_leaf(question: Callable[[str, Any], bool], params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, leaf: bool(question(check.keystr(path), leaf)), params)
 
 
-def _spread(mask: Any, params: Any) -> Any:
-    """A prefix tree of bools spread over the leaves below each of its own."""
+def _spread(given: Any, params: Any, what: str) -> Any:
+    """A prefix tree spread over the leaves below each of its own."""
     try:
-        return jax.tree.map(lambda on, below: jax.tree.map(lambda _: bool(on), below), mask, params)
+        return jax.tree.map(lambda one, below: jax.tree.map(lambda _: one, below), given, params)
     except (ValueError, TypeError) as error:
-        check.fail("needs a tree of bools like params", f"{jax.tree.structure(mask)}", str(error).splitlines()[0], path="mask")
+        check.fail(f"needs {what} in a tree like params", f"{jax.tree.structure(given)}", str(error).splitlines()[0], path=what)
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:

@@ -1,0 +1,213 @@
+"""Parameter groups: different transforms for different leaves.
+
+| | |
+|---|---|
+| ``masked(inner, mask)`` | the leaves of the mask through ``inner``, the others unchanged |
+| ``partition(transforms, labels)`` | each leaf through the transform of its label |
+| ``where(predicate, then, otherwise)`` | two groups |
+| ``freeze(mask)`` | the updates of the mask's leaves to zero |
+
+A mask is a tree of bools, a predicate (``by_path``, ``by_rank``, ...), a function of params, or one of ``(path, leaf)``: see ``gradkit.transforms.masks``.
+An inner transform sees a tree in which the other leaves are None, so norms and counts are those of its own leaves.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from gradkit import _checks as check
+from gradkit._transform import Rule, Transform, identity, nothing, transform
+from gradkit.transforms import masks
+from gradkit.transforms.shape import set_to_zero
+
+
+@transform
+def masked(inner: Any, mask: Any, *, mask_compatible_extra_args: bool = False) -> Rule:
+    """Transform some leaves, let the others pass.
+
+    **Rule** u_leaf ← inner(g)_leaf on the leaves of the mask, g_leaf elsewhere.
+
+    **Remembers** what ``inner`` remembers, for the leaves of the mask alone.
+
+    Args:
+      inner: a transform.
+      mask: which leaves: a tree of bools (a prefix will do), a predicate, a function of params, a function of (path, leaf).
+      mask_compatible_extra_args: mask every extra argument that is a tree like the updates, not ``grad`` alone.
+
+    Raises:
+      ValueError: a mask that means no leaf, or does not fit the tree.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.masked(gk.scale(2.0), gk.by_path("w"))
+      >>> params = {"w": jnp.ones(1), "b": jnp.ones(1)}
+      >>> updates, _ = tx.update(params, tx.init(params))
+      >>> assert updates["w"][0] == 2.0 and updates["b"][0] == 1.0
+
+    **Differs** from optax: a mask that means nothing is refused, and a tree of bools that is callable is still a tree.
+    """
+    rule = inner.rule
+
+    def init(params: Any) -> Any:
+        return rule.init(_keep(masks.resolve(mask, params), params))
+
+    def update(updates: Any, memory: Any, params: Any, *, leaves: Any, **extras: Any) -> Any:
+        on, shape = masks.resolve(mask, leaves), jax.tree.structure(updates)
+        for name, value in extras.items():
+            if name == "grad" or (mask_compatible_extra_args and jax.tree.structure(value) == shape):
+                extras[name] = _keep(on, value)
+        within = None if params is None else _keep(on, params)
+        new, memory = rule.update(_keep(on, updates), memory, within, leaves=_keep(on, leaves), **extras)
+        return _merge(on, new, updates), memory
+
+    def evaluate(memory: Any, params: Any) -> Any:
+        on = masks.resolve(mask, params)
+        assert rule.evaluate is not None
+        return _merge(on, rule.evaluate(memory, _keep(on, params)), params)
+
+    return Rule(nothing if rule.init is nothing else init, update, evaluate=evaluate if rule.evaluate else None)
+
+
+@transform
+def partition(transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatible_extra_args: bool = False) -> Rule:
+    """Send each leaf through the transform of its label.
+
+    **Rule** u_leaf ← transforms[label(leaf)](g)_leaf.
+
+    **Remembers** what each transform remembers, under its label, for its own leaves.
+
+    Args:
+      transforms: a transform for each label.
+      param_labels: a tree of labels (a prefix will do), a function of params that returns one, a function of (path, leaf) that returns a label,
+        or a dict that gives a predicate for each label.
+      mask_compatible_extra_args: as in ``masked``.
+
+    Raises:
+      ValueError: labels without a transform, transforms without a leaf, leaves that two predicates mean, or none.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.partition({"fast": gk.sgd(1.0), "slow": gk.sgd(0.1)}, {"fast": gk.by_path("w"), "slow": ~gk.by_path("w")})
+      >>> params = {"w": jnp.ones(1), "b": jnp.ones(1)}
+      >>> updates, _ = tx.update(params, tx.init(params))
+      >>> assert updates["w"][0] == -1.0 and abs(float(updates["b"][0]) + 0.1) < 1e-7
+
+    **Differs** from optax: a transform that no leaf goes to is refused, like a label that has no transform.
+    """
+    groups = {label: (part, part.rule) for label, part in transforms.items()}
+
+    def parts(tree: Any) -> dict[Any, Any]:
+        return group_masks(transforms, param_labels, tree)
+
+    def init(params: Any) -> Any:
+        kept = {label: groups[label][1].init(_keep(on, params)) for label, on in parts(params).items()}
+        return {label: memory for label, memory in kept.items() if not (type(memory) is tuple and not memory)}
+
+    def update(updates: Any, memory: Any, params: Any, *, leaves: Any, **extras: Any) -> Any:
+        kept, result = {}, updates
+        for label, on in parts(leaves).items():
+            one = masked(groups[label][0], on, mask_compatible_extra_args=mask_compatible_extra_args).rule
+            new, after = one.update(updates, memory.get(label, ()) if memory else (), params, leaves=leaves, **extras)
+            result = _merge(on, new, result)
+            if memory and label in memory:
+                kept[label] = after
+        return result, kept or ()
+
+    def evaluate(memory: Any, params: Any) -> Any:
+        for label, on in parts(params).items():
+            rule = groups[label][1]
+            if rule.evaluate is not None:
+                params = _merge(on, rule.evaluate(memory[label], _keep(on, params)), params)
+        return params
+
+    stateless = all(rule.init is nothing for _, rule in groups.values())
+    return Rule(nothing if stateless else init, update, evaluate=evaluate if any(rule.evaluate for _, rule in groups.values()) else None)
+
+
+@transform
+def multi_transform(transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatible_extra_args: bool = False) -> Transform:
+    """``partition`` under the older of its two names in optax.
+
+    **Rule** as ``partition``.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.multi_transform({"a": gk.scale(2.0)}, lambda params: {"w": "a"})
+      >>> assert tx.update({"w": jnp.ones(1)}, tx.init({"w": jnp.ones(1)}))[0]["w"][0] == 2.0
+    """
+    return partition(transforms, param_labels, mask_compatible_extra_args=mask_compatible_extra_args)
+
+
+@transform
+def where(predicate: Any, then: Any, otherwise: Any = None) -> Transform:
+    """Two groups: the leaves that a predicate means, and the rest.
+
+    **Rule** u_leaf ← then(g)_leaf where the predicate says yes, otherwise(g)_leaf elsewhere.
+
+    **Remembers** what both remember, under ``then`` and ``otherwise``.
+
+    Args:
+      predicate: a predicate, or a function of (path, leaf).
+      then: a transform.
+      otherwise: a transform; None lets the rest pass.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.where(gk.by_rank(2), gk.adamw(1e-3), gk.adam(1e-3))  # weight decay that spares biases and norms
+      >>> params = {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}
+      >>> assert set(tx.init(params).memory["where"]) == {"then", "otherwise"}
+    """
+    yes = predicate if isinstance(predicate, masks.Predicate) else masks.by(predicate)
+    return partition({"then": then, "otherwise": identity() if otherwise is None else otherwise}, {"then": yes, "otherwise": ~yes})
+
+
+@transform
+def freeze(mask: Any) -> Transform:
+    """Keep some leaves as they are.
+
+    **Rule** u_leaf ← 0 on the leaves of the mask, g_leaf elsewhere.
+
+    **Remembers** nothing.
+
+    Args:
+      mask: which leaves, as in ``masked``.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.chain(gk.sgd(1.0), gk.freeze(gk.by_path("embedding")))
+      >>> params = {"embedding": jnp.ones(1), "w": jnp.ones(1)}
+      >>> updates, _ = tx.update(params, tx.init(params))
+      >>> assert updates["embedding"][0] == 0.0 and updates["w"][0] == -1.0
+    """
+    return masked(set_to_zero(), mask)
+
+
+def group_masks(transforms: Mapping[Any, Any], labels: Any, tree: Any) -> dict[Any, Any]:
+    """For each label of ``transforms`` the tree of bools that says which leaves are its own."""
+    if isinstance(labels, dict) and labels and all(isinstance(question, masks.Predicate) for question in labels.values()):
+        found = jax.tree_util.tree_map_with_path(lambda path, leaf: _label_of(labels, check.keystr(path), leaf), tree)
+    else:
+        found = masks.labels(labels, tree)
+    used = set(jax.tree.leaves(found))
+    if missing := sorted(map(repr, used - set(transforms))):
+        check.fail("needs a transform for every label", f"no transform for {', '.join(missing)}", f"There are {sorted(map(repr, transforms))}")
+    if jax.tree.leaves(tree) and (idle := sorted(map(repr, set(transforms) - used))):
+        check.fail("needs a leaf for every transform", f"none for {', '.join(idle)}", f"The labels in use are {sorted(map(repr, used))}")
+    return {label: jax.tree.map(lambda one, label=label: one == label, found) for label in transforms}
+
+
+def _label_of(questions: Mapping[Any, Any], path: str, leaf: Any) -> Any:
+    labels = [label for label, question in questions.items() if question(path, leaf)]
+    if len(labels) != 1:
+        check.fail("needs exactly one predicate that means each leaf", f"{labels}", "Make the predicates exclude one another and cover all", path=path)
+    return labels[0]
+
+
+def _keep(on: Any, tree: Any) -> Any:
+    """The tree with None in place of the leaves that are off."""
+    return jax.tree.map(lambda yes, leaf: leaf if yes else None, on, tree)
+
+
+def _merge(on: Any, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda yes, n, o: n if yes else o, on, new, old)
