@@ -144,6 +144,18 @@ def params(tree: Any) -> None:
         fail("needs the parameters", "params=None", "Call update(updates, state, params)")
 
 
+def extra(extras: Any, name: str) -> None:
+    """An extra that a link needs only in some of its forms."""
+    if name not in extras:
+        fail(f"needs the extra argument {name!r}", "none", f"Call update(updates, state, params, {name}=...)", error=TypeError)
+
+
+def flag(value: Any, what: str) -> None:
+    """A single bool, as an array."""
+    if np.shape(value) != () or not np.issubdtype(jax.dtypes.result_type(value), np.bool_):
+        fail(f"needs {what} to return one bool", shape_dtype(value), error=TypeError)
+
+
 def inexact(tree: Any, what: str) -> None:
     """Every leaf is a real or complex floating number."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):

@@ -1,6 +1,7 @@
 """Widening, safe roots, and the scalars of the clock."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -73,6 +74,25 @@ def increment(step: Array) -> Array:
     """``step + 1``, which stops at the largest integer instead of wrapping round."""
     top = jnp.iinfo(jnp.result_type(step)).max
     return jnp.where(step < top, step + 1, top)
+
+
+def run_if(wanted: Array, function: Callable[[Any, Any], Any], carry: Any, operands: Any) -> Any:
+    """``function(carry, operands)`` if ``wanted``, else ``carry``, updated in place.
+
+    Where XLA would copy what passes through a ``cond``, the carry of a loop of no or one turn keeps its buffers, so a call that does nothing
+    costs nothing. ``function`` returns what it was given in type and closes over no tracer. (Derivatives go through the ``cond``.)
+    """
+
+    @jax.custom_jvp
+    def run(wanted: Any, carry: Any, operands: Any) -> Any:
+        return lax.while_loop(lambda c: c[0], lambda c: (jnp.zeros_like(c[0]), function(c[1], operands)), (wanted, carry))[1]
+
+    @run.defjvp
+    def derivative(primals: Any, tangents: Any) -> Any:
+        wanted, *rest = primals
+        return jax.jvp(lambda carry, operands: lax.cond(wanted, function, lambda c, _: c, carry, operands), tuple(rest), tuple(tangents[1:]))
+
+    return run(wanted, carry, operands)
 
 
 def is_number(x: Any) -> bool:

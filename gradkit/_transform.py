@@ -31,18 +31,21 @@ class Rule(NamedTuple):
     """A link as a pure pair.
 
     ``init(params) -> memory`` and ``update(updates, memory, params, *, <asked>) -> (updates, memory)``. Keyword-only parameters of
-    ``update`` are asked for by name: ``step`` (completed updates, int32) and ``leaves`` (the parameters as they were passed, not widened; the
-    updates where no parameters were) are always there, the others are the extras passed to the root's ``update``. One without a default must be passed; ``**extras`` takes them all, to hand them to a part inside. Memory is any
-    pytree; ``()`` is no memory.
+    ``update`` are asked for by name. Always there are ``step`` (completed updates, int32) and ``leaves`` (the parameters as they were passed,
+    not widened; the updates where there are none); the others are the extras passed to the root's ``update``. One without a default must
+    be passed; ``**extras`` takes them all, to hand them to a part inside. Memory is any pytree; ``()`` is no memory.
 
     ``name`` is the link's, when it should not be that of the factory. ``evaluate(memory, params) -> params`` gives the weights to evaluate
-    with, for links that keep other ones than those they train (averaged weights, schedule-free): see ``eval_params``.
+    with, for links that keep other ones than those they train (averaged weights, schedule-free): see ``eval_params``. ``apply(updates, memory,
+    params, *, <asked>) -> (params, memory)`` is for wrappers that often do nothing: as the last link of a root's ``apply`` it changes the
+    parameters in place (those in ``leaves``, not the widened ``params``) instead of handing out zeros to add.
     """
 
     init: Callable[[Any], Any]
     update: Callable[..., tuple[Any, Any]]
     name: str | None = None
     evaluate: Callable[[Any, Any], Any] | None = None
+    apply: Callable[..., tuple[Any, Any]] | None = None
 
 
 class Links(tuple[tuple[str | None, Any], ...]):
@@ -78,11 +81,17 @@ class Link(NamedTuple):
             return self.rule.init(params)
 
     def update(self, updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
+        return self._ask(self.rule.update, updates, memory, params, extras)
+
+    def apply(self, updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
+        return self._ask(cast(Any, self.rule.apply), updates, memory, params, extras)
+
+    def _ask(self, function: Callable[..., Any], updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
         with check.inside(self.name):
             for name in sorted(self.needs - extras.keys()):
                 check.fail(f"needs the extra argument {name!r}", "none", f"Call update(updates, state, params, {name}=...)", error=TypeError)
             asked = extras if self.takes_all else {name: value for name, value in extras.items() if name in self.takes}
-            return self.rule.update(updates, memory, params, **asked)
+            return cast(tuple[Any, Any], function(updates, memory, params, **asked))
 
 
 class Transform(Call):
@@ -116,12 +125,14 @@ class Transform(Call):
         Returns:
           updates, in the wider of the gradient's and the parameter's dtype, and the next state.
         """
-        wide, state = self._wide_update(updates, state, params, extras)
+        links, wide, within, extras = self._enter(updates, state, params, extras)
+        wide, memory = _run(links, wide, state.memory, within, extras)
 
         def narrow(w: Any, u: Any, p: Any) -> Any:
             return numerics.cast(w, numerics.wider(jax.dtypes.result_type(u), jax.dtypes.result_type(p)))
 
-        return jax.tree.map(narrow, wide, updates, updates if params is None else params), state
+        updates = jax.tree.map(narrow, wide, updates, updates if params is None else params)
+        return updates, State(numerics.increment(state.step), memory)
 
     def apply(self, params: Any, state: State, grads: Any, **extras: Any) -> tuple[Any, State]:
         """One step: ``(params, state)`` after ``grads``.
@@ -129,8 +140,15 @@ class Transform(Call):
         Wide to the end: the sum is rounded once, to the dtype of the parameter. Arguments stand in the order of the results, so a
         jitted ``apply`` that donates its first two arguments updates both in place.
         """
-        updates, state = self._wide_update(grads, state, params, extras)
-        return apply_updates(params, updates), state
+        links, updates, within, extras = self._enter(grads, state, params, extras)
+        *before, last = links or (None,)
+        if last is None or last.rule.apply is None:
+            updates, memory = _run(links, updates, state.memory, within, extras)
+            params = apply_updates(params, updates)
+        else:
+            updates, memory = _run(before, updates, state.memory, within, extras)
+            params, memory[last.name] = last.apply(updates, state.memory[last.name], within, extras)
+        return params, State(numerics.increment(state.step), memory)
 
     def expand(self) -> "Transform":
         """What this transform stands for: a recipe's chain, a chain with its parts expanded, and a part that stands for itself, itself."""
@@ -146,7 +164,8 @@ class Transform(Call):
 
     # ---- the root ----------------------------------------------------------------------------------------------------
 
-    def _wide_update(self, updates: Any, state: State, params: Any, extras: dict[str, Any]) -> tuple[Any, State]:
+    def _enter(self, updates: Any, state: State, params: Any, extras: dict[str, Any]) -> tuple[tuple[Link, ...], Any, Any, dict[str, Any]]:
+        """Check what came in; the links, the wide updates and params, and the extras with those that the root adds."""
         links = self.links
         with check.inside(self.factory.__name__):
             check.inexact(updates, "updates")
@@ -156,9 +175,7 @@ class Transform(Call):
             _check_extras(extras, _asks(self))
         # Masks judge leaves as the user has them, in their own dtypes.
         extras = {**extras, "step": state.step, "leaves": updates if params is None else params}
-        params = None if params is None else tree.widen(params)
-        updates, memory = _run(links, tree.widen(updates), state.memory, params, extras)
-        return updates, State(numerics.increment(state.step), memory)
+        return links, tree.widen(updates), None if params is None else tree.widen(params), extras
 
     # ---- its links ---------------------------------------------------------------------------------------------------
 
@@ -475,6 +492,12 @@ def evaluation(links: Iterable[Link]) -> Callable[[Any, Any], Any] | None:
         check.fail("needs one link that keeps evaluation weights", ", ".join(link.name for link in keeping), "Keep one average of the weights")
     link = keeping[0]
     return lambda memory, params: cast(Any, link.rule.evaluate)(memory[link.name], params)
+
+
+def evaluation_inside(rule: Rule, field: str = "inner") -> Callable[[Any, Any], Any] | None:
+    """The evaluation weights of a part whose ``State`` a wrapper keeps in a field of its memory."""
+    inner = rule.evaluate
+    return None if inner is None else lambda memory, params: inner(memory[field].memory, params)
 
 
 def _numbered(names: Iterable[str]) -> list[str]:

@@ -1,15 +1,32 @@
 """The links that are no averages: precondition, clip, scale, decay and the rest."""
 
+from gradkit.transforms.accumulate import MultiSteps as MultiSteps
+from gradkit.transforms.accumulate import apply_every as apply_every
+from gradkit.transforms.accumulate import has_updated as has_updated
+from gradkit.transforms.accumulate import skip_large_updates as skip_large_updates
+from gradkit.transforms.accumulate import skip_not_finite as skip_not_finite
+from gradkit.transforms.blocks import clip_by_block_norm as clip_by_block_norm
+from gradkit.transforms.blocks import retract as retract
+from gradkit.transforms.blocks import scale_by_param_block_norm as scale_by_param_block_norm
+from gradkit.transforms.blocks import scale_by_param_block_rms as scale_by_param_block_rms
+from gradkit.transforms.blocks import scale_by_trust_ratio as scale_by_trust_ratio
+from gradkit.transforms.cautious import cautious as cautious
 from gradkit.transforms.clip import adaptive_grad_clip as adaptive_grad_clip
 from gradkit.transforms.clip import clip as clip
 from gradkit.transforms.clip import clip_by_block_rms as clip_by_block_rms
 from gradkit.transforms.clip import clip_by_global_norm as clip_by_global_norm
 from gradkit.transforms.clip import normalize_by_update_norm as normalize_by_update_norm
+from gradkit.transforms.constrain import keep_params_nonnegative as keep_params_nonnegative
+from gradkit.transforms.constrain import normalize as normalize
 from gradkit.transforms.decay import add_decayed_weights as add_decayed_weights
 from gradkit.transforms.decay import add_elastic_net_penalty as add_elastic_net_penalty
 from gradkit.transforms.decay import add_l1_penalty as add_l1_penalty
 from gradkit.transforms.decay import add_l2_penalty as add_l2_penalty
 from gradkit.transforms.decay import add_smoothed_l1_penalty as add_smoothed_l1_penalty
+from gradkit.transforms.guard import apply_if_finite as apply_if_finite
+from gradkit.transforms.guard import conditionally_mask as conditionally_mask
+from gradkit.transforms.guard import conditionally_transform as conditionally_transform
+from gradkit.transforms.guard import guard as guard
 from gradkit.transforms.masks import Predicate as Predicate
 from gradkit.transforms.masks import by as by
 from gradkit.transforms.masks import by_dtype as by_dtype
@@ -34,3 +51,5 @@ from gradkit.transforms.shape import centralize as centralize
 from gradkit.transforms.shape import scale_by_sign as scale_by_sign
 from gradkit.transforms.shape import set_to_zero as set_to_zero
 from gradkit.transforms.shape import zero_nans as zero_nans
+from gradkit.transforms.split import selective_transform as selective_transform
+from gradkit.transforms.split import split_real_and_imaginary as split_real_and_imaginary

@@ -53,7 +53,8 @@ def masked(inner: Any, mask: Any, *, mask_compatible_extra_args: bool = False) -
         return rule.init(_keep(masks.resolve(mask, params), params))
 
     def update(updates: Any, memory: Any, params: Any, *, leaves: Any, **extras: Any) -> Any:
-        on, shape = masks.resolve(mask, leaves), jax.tree.structure(updates)
+        on = masks.resolve(mask, leaves)
+        shape: Any = jax.tree.structure(updates)
         for name, value in extras.items():
             if name == "grad" or (mask_compatible_extra_args and jax.tree.structure(value) == shape):
                 extras[name] = _keep(on, value)

@@ -1,0 +1,192 @@
+"""Links that take a leaf as one block: its size against that of the update.
+
+| | u |
+|---|---|
+| ``scale_by_param_block_norm`` | g max(‖θ‖, c) |
+| ``scale_by_param_block_rms`` | g max(rms θ, c) |
+| ``scale_by_trust_ratio`` | g κ ‖θ‖ / (‖g‖ + ε) |
+| ``clip_by_block_norm(c)`` | g min(1, c / ‖g‖) |
+| ``retract(α)`` | (θ − α g) / √(1 + α²) − θ |
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _tree as tree
+from gradkit._schedule import Schedule, as_rate
+from gradkit._transform import Rule, Transform, stateless, transform
+
+
+def _norm(x: Any, least: Any = 0.0) -> Any:
+    """The 2-norm of a leaf, at least ``least``."""
+    size = numerics.sqrt(jnp.sum(numerics.abs_sq(x)))
+    return jnp.maximum(size, tree.factor_like(least, size))
+
+
+@transform
+def scale_by_param_block_norm(min_scale: Any = 1e-3) -> Rule:
+    """Multiply each leaf by the norm of its parameter.
+
+    **Rule** u ← g · max(‖θ‖, c), the 2-norm of the whole leaf.
+
+    **Remembers** nothing. Needs params.
+
+    Args:
+      min_scale: c ≥ 0, so that a parameter of zero can move.
+
+    Raises:
+      ValueError: c < 0, no params.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx, w = gk.scale_by_param_block_norm(), jnp.array([3.0, 4.0])
+      >>> assert jnp.allclose(tx.update(jnp.ones(2), tx.init(w), w)[0], 5.0)
+    """
+    check.non_negative(min_scale=min_scale)
+
+    def update(updates: Any, params: Any) -> Any:
+        check.params(params)
+        return tree.map(lambda u, p: u * _norm(p, min_scale), updates, params)
+
+    return stateless(update)
+
+
+@transform
+def scale_by_param_block_rms(min_scale: Any = 1e-3) -> Rule:
+    """Multiply each leaf by the root mean square of its parameter: Adafactor's relative step.
+
+    **Rule** u ← g · max(rms θ, c), rms θ = √mean(|θ|²) of the leaf.
+
+    **Remembers** nothing. Needs params.
+
+    Args:
+      min_scale: c ≥ 0, so that a parameter of zero can move.
+
+    Raises:
+      ValueError: c < 0, no params.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx, w = gk.scale_by_param_block_rms(), jnp.array([1.0, 7.0])
+      >>> assert jnp.allclose(tx.update(jnp.ones(2), tx.init(w), w)[0], 5.0)
+
+    Reference: Shazeer and Stern 2018, https://arxiv.org/abs/1804.04235.
+    """
+    check.non_negative(min_scale=min_scale)
+
+    def leaf(u: Any, p: Any) -> Any:
+        size = _norm(p) / max(p.size, 1) ** 0.5
+        return u * jnp.maximum(size, tree.factor_like(min_scale, size))
+
+    def update(updates: Any, params: Any) -> Any:
+        check.params(params)
+        return tree.map(leaf, updates, params)
+
+    return stateless(update)
+
+
+@transform
+def scale_by_trust_ratio(min_norm: Any = 0.0, trust_coefficient: Any = 1.0, eps: Any = 0.0) -> Rule:
+    """Give each leaf's update a length in proportion to its parameter: LARS, LAMB, Fromage.
+
+    **Rule** u ← g · κ ‖θ‖ / (‖g‖ + ε) per leaf, both norms at least ``min_norm``; u = g where either is zero.
+
+    **Remembers** nothing. Needs params.
+
+    Args:
+      min_norm: the least that a norm counts as, ≥ 0.
+      trust_coefficient: κ > 0.
+      eps: ε ≥ 0.
+
+    Raises:
+      ValueError: arguments out of range, no params.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx, w = gk.scale_by_trust_ratio(trust_coefficient=0.5), jnp.array([3.0, 4.0])
+      >>> assert jnp.allclose(tx.update(jnp.array([0.0, 100.0]), tx.init(w), w)[0], jnp.array([0.0, 2.5]))
+
+    Reference: You et al. 2017, https://arxiv.org/abs/1708.03888; You et al. 2020, https://arxiv.org/abs/1904.00962.
+    """
+    check.non_negative(min_norm=min_norm, eps=eps)
+    check.positive(trust_coefficient=trust_coefficient)
+
+    def leaf(u: Any, p: Any) -> Any:
+        size, length = _norm(p, min_norm), _norm(u, min_norm)
+        ratio = tree.factor_like(trust_coefficient, size) * numerics.divide(size, length + tree.factor_like(eps, length))
+        return u * jnp.where((size == 0) | (length == 0), 1.0, ratio)
+
+    def update(updates: Any, params: Any) -> Any:
+        check.params(params)
+        return tree.map(leaf, updates, params)
+
+    return stateless(update)
+
+
+@transform
+def clip_by_block_norm(max_norm: Any) -> Rule:
+    """Scale each leaf so that its norm is at most ``max_norm``.
+
+    **Rule** u ← g · min(1, c / ‖g‖), the 2-norm of the leaf.
+
+    **Remembers** nothing.
+
+    Args:
+      max_norm: c > 0, a number or a schedule; infinity never clips.
+
+    Raises:
+      ValueError: c ≤ 0.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.clip_by_block_norm(1.0)
+      >>> updates, _ = tx.update({"a": jnp.array([3.0, 4.0]), "b": jnp.full(1, 0.5)}, tx.init({"a": jnp.zeros(2), "b": jnp.zeros(1)}))
+      >>> assert jnp.allclose(updates["a"], jnp.array([0.6, 0.8])) and updates["b"][0] == 0.5
+    """
+    check.positive(max_norm=max_norm)
+
+    def leaf(u: Any) -> Any:
+        size = _norm(u)
+        return u * jnp.minimum(1.0, numerics.reciprocal(size) * tree.factor_like(max_norm, size))
+
+    return stateless(lambda updates, params: tree.map(leaf, updates))
+
+
+@transform
+def retract(learning_rate: Any) -> Rule | Transform:
+    """Step, then shrink, so that a step as long as the parameter and at right angles to it leaves its length alone: Fromage's last link.
+
+    **Rule** u ← (θ − α g) / √(1 + α²) − θ.
+
+    **Remembers** nothing. Needs params.
+
+    Args:
+      learning_rate: α ≥ 0, a number or a schedule.
+
+    Raises:
+      ValueError: α < 0, no params.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx, w = gk.retract(0.75), jnp.array([2.0, 0.0])
+      >>> moved = w + tx.update(jnp.array([0.0, 2.0]), tx.init(w), w)[0]
+      >>> assert jnp.allclose(moved, jnp.array([1.6, -1.2]))  # still of length 2
+
+    Reference: Bernstein et al. 2020, https://arxiv.org/abs/2002.03432.
+    """
+    rate = as_rate(learning_rate)
+    if isinstance(rate, Schedule) and not isinstance(learning_rate, Schedule):
+        return retract(rate)
+    check.non_negative(learning_rate=learning_rate)
+
+    def update(updates: Any, params: Any) -> Any:
+        check.params(params)
+        length = (1 + learning_rate**2) ** 0.5
+        # 1 / √(1 + α²) − 1, without the difference, which would cancel for small α.
+        step, shrink = -learning_rate / length, -(learning_rate**2) / (length * (1 + length))
+        return tree.map(lambda u, p: tree.factor_like(step, u) * u + tree.factor_like(shrink, p) * p, updates, params)
+
+    return stateless(update)

@@ -1,0 +1,261 @@
+"""Steps that are not taken: because numbers are not finite, because the gradient or the loss has jumped, or because you say so.
+
+| | the step is taken when | otherwise | clock of ``inner`` |
+|---|---|---|---|
+| ``guard(inner, ...)`` | gradients and updates are finite, norm and loss are within their bounds | nothing changes | stands still (or not) |
+| ``apply_if_finite(inner, n)`` | gradients are finite, or were not for more than n calls | nothing changes | stands still |
+| ``conditionally_transform(inner, f)`` | f(step) | updates pass unchanged | stands still |
+| ``conditionally_mask(inner, f)`` | f(step) | updates become zero | stands still |
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _tree as tree
+from gradkit._transform import Rule, State, Transform, evaluation_inside, transform
+from gradkit.transforms.inner import start, take_turn
+
+_AFTER = ("apply", "skip", "zero_nans")
+
+
+@transform
+def guard(
+    inner: Any,
+    max_consecutive_skips: int | None = None,
+    *,
+    after: str = "skip",
+    check_updates: bool = True,
+    max_norm: Any = None,
+    norm_sigma: Any = None,
+    max_value: Any = None,
+    value_sigma: Any = None,
+    decay: Any = 0.98,
+    patience: int = 10,
+    advance: bool = False,
+) -> Rule:
+    """Take a step only when it is sound.
+
+    **Rule** the step is sound when all gradients (and, with ``check_updates``, all updates) are finite; ‖g‖ ≤ ``max_norm``; ‖g‖ ≤ μ + ``norm_sigma`` · σ with
+    μ, σ the running mean and deviation of the norms of the steps taken; likewise the loss with ``max_value`` and ``value_sigma``. When it
+    is not, updates are zero and the inner memory stays as it was.
+
+    **Remembers** ``inner`` (a ``State``), ``skipped`` (all so far), ``consecutive`` (in a row until now), ``last_skipped``, and, with a σ-rule,
+    ``norms`` or ``values`` (mean, variance, count).
+
+    Args:
+      inner: the transform to guard.
+      max_consecutive_skips: a budget n ≥ 0; None is no limit.
+      after: when the budget is spent: ``"apply"`` the step as it is (optax's way), go on to ``"skip"``, or ``"zero_nans"``: take it with every number that
+        is not finite replaced by zero.
+      check_updates: look at the updates too, not at the gradients alone (a second pass over them).
+      max_norm: bound on the norm of the gradient, > 0, a number or a schedule.
+      norm_sigma: deviations above the running mean at which the norm has jumped, > 0.
+      max_value: bound on the loss; asks for ``value``.
+      value_sigma: as ``norm_sigma``, of the loss; asks for ``value``.
+      decay: of the running means, in [0, 1).
+      patience: how many steps must be taken before a σ-rule judges.
+      advance: whether a skipped call counts for the schedules inside.
+
+    Raises:
+      ValueError: a bound ≤ 0, a negative budget, an unknown ``after``.
+      TypeError: no ``value`` where one is asked for.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.guard(gk.adam(0.1), max_norm=100.0)
+      >>> state = tx.init(jnp.zeros(1))
+      >>> for g in (1.0, jnp.nan, 1e6, 1.0):
+      ...     update, state = tx.update(jnp.full(1, g), state)
+      >>> memory = state.memory["guard"]
+      >>> assert memory["skipped"] == 2 and memory["inner"].step == 2 and state.step == 4 and jnp.allclose(update, -0.1)
+    """
+    if max_consecutive_skips is not None:
+        check.integer(0, max_consecutive_skips=max_consecutive_skips)
+    check.integer(1, patience=patience)
+    check.one_of(_AFTER, after=after)
+    check.decay(decay=decay)
+    bounds = {"max_norm": max_norm, "norm_sigma": norm_sigma, "value_sigma": value_sigma}
+    check.positive(**{name: bound for name, bound in bounds.items() if bound is not None})
+    judged = {"norms": norm_sigma, "values": value_sigma}
+    watched = [name for name, sigma in judged.items() if sigma is not None]
+
+    def init(params: Any) -> Any:
+        dtype = numerics.scalar_dtype(params)
+        counts = {name: jnp.zeros((), jnp.int32) for name in ("skipped", "consecutive")}
+        memory = {"inner": start(inner, params), **counts, "last_skipped": jnp.zeros((), bool)}
+        return memory | {name: {"mean": jnp.zeros((), dtype), "variance": jnp.zeros((), dtype), "count": jnp.zeros((), jnp.int32)} for name in watched}
+
+    def judge(updates: Any, memory: Any, extras: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Whether the step is sound, and the numbers that the bounds are about."""
+        seen = {}
+        if norm_sigma is not None or max_norm is not None:
+            seen["norms"] = tree.norm(updates)
+        if value_sigma is not None or max_value is not None:
+            check.extra(extras, "value")
+            seen["values"] = jnp.asarray(extras["value"], numerics.scalar_dtype(updates))
+        sound = _all_finite(updates)
+        for name, bound in (("norms", max_norm), ("values", max_value)):
+            if bound is not None:
+                sound &= seen[name] <= bound
+        for name in watched:
+            sound &= jnp.isfinite(seen[name]) & ~_jumped(seen[name], memory[name], judged[name], patience)
+        return sound, seen
+
+    def prepare(updates: Any, aux: Any) -> Any:
+        if after != "zero_nans":
+            return updates
+        return jax.tree.map(lambda u: jnp.where(jnp.isfinite(u), u, jnp.zeros_like(u)), updates)
+
+    def step(updates: Any, memory: Any, params: Any, extras: dict[str, Any], in_place: bool) -> Any:
+        sound, seen = judge(updates, memory, extras)
+        spent = jnp.zeros((), bool)
+        if max_consecutive_skips is not None and after != "skip":
+            spent = ~sound & (memory["consecutive"] >= max_consecutive_skips)
+
+        def accept(updates: Any) -> Any:
+            return _all_finite(updates) | (spent if after == "apply" else jnp.zeros((), bool))
+
+        result, state, taken = take_turn(
+            sound | spent,
+            inner,
+            memory["inner"],
+            updates,
+            params,
+            extras,
+            in_place=in_place,
+            prepare=prepare,
+            accept=accept if check_updates else None,
+        )
+        if advance:
+            state = state._replace(step=numerics.increment(memory["inner"].step))
+        kept = {
+            "inner": state,
+            "skipped": jnp.where(taken, memory["skipped"], numerics.increment(memory["skipped"])),
+            "consecutive": jnp.where(taken, 0, numerics.increment(memory["consecutive"])),
+            "last_skipped": ~taken,
+        }
+        return result, kept | {name: _observe(seen[name], memory[name], decay, taken & sound) for name in watched}
+
+    return Rule(
+        init,
+        lambda updates, memory, params, **extras: step(updates, memory, params, extras, in_place=False),
+        evaluate=evaluation_inside(inner.rule),
+        apply=lambda updates, memory, params, **extras: step(updates, memory, params, extras, in_place=True),
+    )
+
+
+@transform
+def apply_if_finite(inner: Any, max_consecutive_errors: int) -> Transform:
+    """Skip steps whose gradient is not finite, until there were too many in a row.
+
+    **Rule** ``guard(inner, max_consecutive_errors, after="apply", check_updates=False)``.
+
+    **Remembers** as ``guard``.
+
+    Args:
+      inner: a transform.
+      max_consecutive_errors: after how many skips in a row the step is taken all the same.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.apply_if_finite(gk.sgd(1.0), 5)
+      >>> updates, state = tx.update(jnp.full(1, jnp.inf), tx.init(jnp.zeros(1)))
+      >>> assert updates[0] == 0.0 and state.memory["apply_if_finite"]["last_skipped"]
+
+    **Differs** from optax in the fields of the state, whose types stay what they were at ``init``.
+    """
+    return guard(inner, max_consecutive_errors, after="apply", check_updates=False)
+
+
+@transform
+def conditionally_transform(inner: Any, should_transform_fn: Callable[..., Any], forward_extra_args: bool = False) -> Rule:
+    """Transform on some steps, let the updates pass on the others.
+
+    **Rule** u ← inner(g) when ``should_transform_fn(step)``, else g with the inner state as it was.
+
+    **Remembers** ``inner``, a ``State``.
+
+    Args:
+      inner: a transform.
+      should_transform_fn: a function of the step (completed updates) that returns a bool.
+      forward_extra_args: pass it the extras too, as keywords.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.conditionally_transform(gk.scale(3.0), lambda step: step >= 1)
+      >>> first, state = tx.update(jnp.ones(1), tx.init(jnp.ones(1)))
+      >>> assert first[0] == 1.0 and tx.update(jnp.ones(1), state)[0][0] == 3.0
+    """
+    return _conditionally(inner, should_transform_fn, forward_extra_args, lambda updates: updates)
+
+
+@transform
+def conditionally_mask(inner: Any, should_transform_fn: Callable[..., Any], forward_extra_args: bool = False) -> Rule:
+    """Transform on some steps, stand still on the others.
+
+    **Rule** u ← inner(g) when ``should_transform_fn(step)``, else 0 with the inner state as it was.
+
+    **Remembers** ``inner``, a ``State``.
+
+    Args:
+      inner: a transform.
+      should_transform_fn: a function of the step (completed updates) that returns a bool.
+      forward_extra_args: pass it the extras too, as keywords.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.conditionally_mask(gk.scale(3.0), lambda step: step >= 1)
+      >>> first, state = tx.update(jnp.ones(1), tx.init(jnp.ones(1)))
+      >>> assert first[0] == 0.0 and tx.update(jnp.ones(1), state)[0][0] == 3.0
+    """
+    return _conditionally(inner, should_transform_fn, forward_extra_args, lambda updates: jax.tree.map(jnp.zeros_like, updates))
+
+
+def _conditionally(inner: Any, condition: Callable[..., Any], forward: bool, otherwise: Callable[[Any], Any]) -> Rule:
+    rule = inner.rule
+
+    def update(updates: Any, memory: Any, params: Any, *, step: Any, leaves: Any, **extras: Any) -> Any:
+        state = memory["inner"]
+
+        def take(operands: Any) -> Any:
+            updates, state = operands
+            new, kept = rule.update(updates, state.memory, params, **extras, leaves=leaves, step=state.step)
+            return jax.tree.map(lambda n, u: n.astype(u.dtype), new, updates), State(numerics.increment(state.step), kept)
+
+        def leave(operands: Any) -> Any:
+            updates, state = operands
+            return otherwise(updates), state
+
+        wanted = jnp.asarray(condition(step, **(extras if forward else {})))
+        check.flag(wanted, "should_transform_fn")
+        updates, state = lax.cond(wanted, take, leave, (updates, state))
+        return updates, {"inner": state}
+
+    return Rule(lambda params: {"inner": start(inner, params)}, update, evaluate=evaluation_inside(rule))
+
+
+def _all_finite(updates: Any) -> Any:
+    """Whether every number is finite."""
+    leaves = [jnp.all(jnp.isfinite(u)) for u in jax.tree.leaves(updates)]
+    return jnp.all(jnp.stack(leaves)) if leaves else jnp.ones((), bool)
+
+
+def _jumped(x: Any, past: dict[str, Any], sigma: Any, patience: int) -> Any:
+    """Whether ``x`` lies more than ``sigma`` deviations above the running mean, once enough was seen."""
+    bound = past["mean"] + tree.factor_like(sigma, x) * numerics.sqrt(past["variance"])
+    return (past["count"] >= patience) & (x > bound)
+
+
+def _observe(x: Any, past: dict[str, Any], decay: Any, taken: Any) -> dict[str, Any]:
+    """The running mean and variance with ``x``, equal weights until 1 / t < 1 − decay; unchanged when the step was not taken."""
+    count = numerics.increment(past["count"])
+    share = jnp.maximum(1 / count.astype(x.dtype), 1 - tree.factor_like(decay, x))
+    apart = x - past["mean"]
+    new = {"mean": past["mean"] + share * apart, "variance": (1 - share) * (past["variance"] + share * apart * apart), "count": count}
+    return {name: jnp.where(taken, new[name], past[name]) for name in past}
