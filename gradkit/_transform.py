@@ -383,7 +383,9 @@ def identity() -> Links:
 
 
 def apply_updates(params: Any, updates: Any) -> Any:
-    """``params + updates``, added wide and rounded once, to the dtype of the parameter.
+    """``params + updates``, added wide and rounded once to nearest, to the dtype of the parameter.
+
+    For other ways to round see ``stochastic_rounding`` and ``compensated``.
 
     Args:
       params: a tree of arrays of any floating dtype.

@@ -38,6 +38,14 @@ from gradkit.transforms.masks import outside as outside
 from gradkit.transforms.masks import predicate as predicate
 from gradkit.transforms.masks import some as some
 from gradkit.transforms.precondition import precondition as precondition
+from gradkit.transforms.probe import measure_with_ema as measure_with_ema
+from gradkit.transforms.probe import metrics as metrics
+from gradkit.transforms.probe import monitor as monitor
+from gradkit.transforms.probe import snapshot as snapshot
+from gradkit.transforms.probe import watch as watch
+from gradkit.transforms.rounding import compensated as compensated
+from gradkit.transforms.rounding import stochastic_rounding as stochastic_rounding
+from gradkit.transforms.rounding import stochastically_rounded as stochastically_rounded
 from gradkit.transforms.route import freeze as freeze
 from gradkit.transforms.route import masked as masked
 from gradkit.transforms.route import multi_transform as multi_transform

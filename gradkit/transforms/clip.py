@@ -60,15 +60,16 @@ def clip(max_delta: Any, min_delta: Any = None) -> Rule:
 
 
 @transform
-def clip_by_global_norm(max_norm: Any) -> Rule:
+def clip_by_global_norm(max_norm: Any, *, report: bool = False) -> Rule:
     """Scale all updates together so that their joint norm is at most ``max_norm``.
 
     **Rule** u ← g · min(1, c / ‖g‖), ‖g‖ = √Σ|g_i|² over the whole tree, in float32 or wider; u = 0 for g = 0.
 
-    **Remembers** nothing.
+    **Remembers** nothing; with ``report`` its ``metrics``: ``norm`` = ‖g‖ of the last step, ``clipped`` = the share of steps that were clipped.
 
     Args:
       max_norm: c > 0, a number or a schedule; infinity never clips.
+      report: keep the metrics (see ``metrics``); the norm is computed anyway.
 
     Raises:
       ValueError: ``max_norm`` ≤ 0.
@@ -85,10 +86,25 @@ def clip_by_global_norm(max_norm: Any) -> Rule:
     """
     check.positive(max_norm=max_norm)
 
-    def update(updates: Any, params: Any) -> Any:
-        return tree.scale(updates, jnp.minimum(1.0, numerics.reciprocal(tree.norm(updates)) * max_norm))
+    def clipped(updates: Any) -> tuple[Any, Any, Any]:
+        norm = tree.norm(updates)
+        factor = jnp.minimum(1.0, numerics.reciprocal(norm) * max_norm)
+        return tree.scale(updates, factor), norm, factor
 
-    return stateless(update)
+    if not report:
+        return stateless(lambda updates, params: clipped(updates)[0])
+
+    def init(params: Any) -> Any:
+        dtype = numerics.scalar_dtype(params)
+        return {"metrics": {"norm": jnp.zeros((), dtype), "clipped": jnp.zeros((), dtype)}}
+
+    def update(updates: Any, memory: Any, params: Any, *, step: Any) -> Any:
+        updates, norm, factor = clipped(updates)
+        share = memory["metrics"]["clipped"]
+        share = share + ((factor < 1).astype(share.dtype) - share) / (step + 1).astype(share.dtype)
+        return updates, {"metrics": {"norm": norm, "clipped": share}}
+
+    return Rule(init, update)
 
 
 @transform

@@ -1,0 +1,238 @@
+"""Observation: links that write numbers down and change nothing.
+
+What a link reports stands under ``metrics`` in its memory; ``metrics(state)`` collects all of it as a flat dict of the last step. A number that
+nobody asked for is not computed.
+
+| | reports |
+|---|---|
+| ``watch(inner, ...)`` | norms of gradient and update, update to weight, underflow, any function; of the tree, of leaves, of groups |
+| ``clip_by_global_norm(c, report=True)`` | the norm it saw, the share of steps it clipped |
+| ``snapshot(name, f)`` | f(updates) at its place in the chain |
+| ``monitor({name: f or transform})`` | several, also averaged ones (``measure_with_ema``) |
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _tree as tree
+from gradkit._transform import Rule, State, Transform, apply_updates, chain, stateless, transform
+from gradkit.averages.averages import ema
+from gradkit.transforms import masks
+
+_WATCHED = ("grad_norm", "update_norm", "update_ratio", "underflow")
+
+
+@transform
+def watch(inner: Any, *names: str, per: Any = "tree", functions: Mapping[str, Callable[..., Any]] | None = None) -> Rule:
+    """Report on what goes into a transform and what comes out.
+
+    **Rule** ``grad_norm`` = ‖g‖, ``update_norm`` = ‖u‖, ``update_ratio`` = ‖u‖ / ‖θ‖ (0 where θ = 0), ``underflow`` = the share of weights that
+    adding u leaves as they are, after rounding to their dtype.
+
+    **Remembers** ``inner``, what the inner transform remembers, and ``metrics``: one number for each name (and leaf or group).
+
+    Args:
+      inner: the transform to watch, usually the whole optimizer (``update_ratio`` and ``underflow`` need its params and its final updates).
+      names: some of ``"grad_norm"``, ``"update_norm"``, ``"update_ratio"``, ``"underflow"``.
+      per: ``"tree"``, ``"leaf"``, or a dict that gives a predicate for each group.
+      functions: more metrics: functions of ``(gradients, updates, params)`` that return a scalar.
+
+    Raises:
+      ValueError: an unknown name.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.watch(gk.sgd(0.5), "grad_norm", "update_ratio")
+      >>> w = jnp.array([3.0, 4.0])
+      >>> _, state = tx.update(jnp.array([0.0, 2.0]), tx.init(w), w)
+      >>> {name: round(float(value), 4) for name, value in gk.metrics(state).items()}
+      {'watch.grad_norm': 2.0, 'watch.update_ratio': 0.2}
+    """
+    for name in names:
+        check.one_of(_WATCHED, name=name)
+    if isinstance(per, str):
+        check.one_of(("tree", "leaf"), per=per)
+    rule, extra = inner.rule, dict(functions or {})
+
+    def measure(gradients: Any, updates: Any, params: Any, leaves: Any) -> dict[str, Any]:
+        if {"update_ratio", "underflow"} & set(names):
+            check.params(params)
+        measures = {
+            "grad_norm": lambda part: tree.norm(part(gradients)),
+            "update_norm": lambda part: tree.norm(part(updates)),
+            "update_ratio": lambda part: numerics.divide(tree.norm(part(updates)), tree.norm(part(params))),
+            "underflow": lambda part: _underflow(part(leaves), part(updates)),
+        }
+        parts = _parts(per, leaves)
+        found: dict[str, Any] = {}
+        for name in names:
+            values = {group: measures[name](part) for group, part in parts.items()}
+            found[name] = values[""] if per == "tree" else values
+        return found | {name: jnp.asarray(function(gradients, updates, params)) for name, function in extra.items()}
+
+    def init(params: Any) -> Any:
+        wide = jax.tree.map(lambda p: jax.ShapeDtypeStruct(jnp.shape(p), numerics.wide(jax.dtypes.result_type(p))), params)
+        shapes = jax.eval_shape(measure, wide, wide, wide, jax.eval_shape(lambda p: p, params))
+        return {"inner": rule.init(params), "metrics": jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)}
+
+    def update(updates: Any, memory: Any, params: Any, *, leaves: Any, **extras: Any) -> Any:
+        new, kept = rule.update(updates, memory["inner"], params, leaves=leaves, **extras)
+        return new, {"inner": kept, "metrics": measure(updates, new, params, leaves)}
+
+    evaluate = rule.evaluate and (lambda memory, params: rule.evaluate(memory["inner"], params))  # type: ignore[misc]
+    return Rule(init, update, evaluate=evaluate)
+
+
+@transform
+def snapshot(measure_name: str, measure: Callable[[Any], Any]) -> Rule:
+    """Write down a measure of the updates at this place in the chain.
+
+    **Rule** u ← g; metrics[name] = measure(g).
+
+    **Remembers** ``metrics``: the measure.
+
+    Args:
+      measure_name: its name.
+      measure: a function of the updates; before the first step it is taken of the parameters.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.chain(gk.scale(2.0), gk.snapshot("largest", jnp.max))
+      >>> _, state = tx.update(jnp.array([1.0, 3.0]), tx.init(jnp.zeros(2)))
+      >>> assert gk.metrics(state)["snapshot.largest"] == 6.0
+    """
+    return Rule(
+        lambda params: {"metrics": {measure_name: measure(tree.zeros_like(params))}},
+        lambda updates, memory, params: (updates, {"metrics": {measure_name: measure(updates)}}),
+    )
+
+
+@transform
+def monitor(measures: Mapping[str, Any]) -> Rule:
+    """Write down several measures of the updates at this place in the chain.
+
+    **Rule** u ← g; metrics[name] = f(g) for a function, the result of its update for a transform.
+
+    **Remembers** ``metrics``, and ``states``: what the transforms among the measures remember.
+
+    Args:
+      measures: for each name a function of the updates, or a transform such as ``measure_with_ema(f, 0.9)``.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.monitor({"sum": jnp.sum, "mean_sum": gk.measure_with_ema(jnp.sum, 0.5)})
+      >>> state = tx.init(jnp.zeros(2))
+      >>> for x in (1.0, 4.0):
+      ...     _, state = tx.update(jnp.full(2, x), state)
+      >>> assert gk.metrics(state)["monitor.sum"] == 8.0 and jnp.allclose(gk.metrics(state)["monitor.mean_sum"], (0.25 * 2 + 0.5 * 8) / 0.75)
+
+    **Differs** from optax: the metrics are there from ``init`` on (zeros), so the state keeps its structure.
+    """
+
+    def rule_of(measure: Any) -> Rule:
+        return (measure if isinstance(measure, Transform) else chain(stateless(lambda updates, params: measure(updates)))).rule
+
+    rules = {name: rule_of(measure) for name, measure in measures.items()}
+
+    def init(params: Any) -> Any:
+        states = {name: rule.init(params) for name, rule in rules.items()}
+        wide = tree.zeros_like(params)
+        shapes = {
+            name: jax.eval_shape(lambda u, s, r=rule: r.update(u, s, u, step=jnp.zeros((), jnp.int32))[0], wide, states[name]) for name, rule in rules.items()
+        }
+        return {"metrics": jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), "states": states}
+
+    def update(updates: Any, memory: Any, params: Any, **extras: Any) -> Any:
+        done = {name: rule.update(updates, memory["states"][name], params, **extras) for name, rule in rules.items()}
+        return updates, {"metrics": {name: value for name, (value, _) in done.items()}, "states": {name: kept for name, (_, kept) in done.items()}}
+
+    return Rule(init, update)
+
+
+@transform
+def measure_with_ema(measure: Callable[[Any], Any], decay: Any, debias: bool = True, accumulator_dtype: Any = None) -> Rule:
+    """The moving average of a measure, for ``monitor``.
+
+    **Rule** u ← ema(measure(g); β).
+
+    **Remembers** what ``ema`` remembers, in the shape of the measure.
+
+    Args:
+      measure: a function of the updates.
+      decay: β in [0, 1), a number or a schedule.
+      debias: divide by the weight of what was seen.
+      accumulator_dtype: dtype of the memory, or a `Store`.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.monitor({"norm": gk.measure_with_ema(jnp.linalg.norm, 0.9)})
+      >>> _, state = tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))
+      >>> assert jnp.allclose(gk.metrics(state)["monitor.norm"], 5.0)
+    """
+    check.decay(decay=decay)
+
+    def average() -> Rule:
+        return ema(decay, debias, accumulator_dtype).rule
+
+    def init(params: Any) -> Any:
+        return average().init(jax.eval_shape(measure, tree.zeros_like(params)))
+
+    def update(updates: Any, memory: Any, params: Any, *, step: Any) -> Any:
+        return average().update(measure(updates), memory, params, step=step)
+
+    return Rule(init, update)
+
+
+def metrics(state: Any) -> dict[str, Any]:
+    """All that the links of a transform report, of the last step, by dotted path.
+
+    Args:
+      state: from ``init`` or ``update``; or any tree that holds such states.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.chain(gk.clip_by_global_norm(1.0, report=True), gk.sgd(0.1))
+      >>> _, state = tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))
+      >>> assert gk.metrics(state) == {"clip_by_global_norm.norm": 5.0, "clip_by_global_norm.clipped": 1.0}
+    """
+    found: dict[str, Any] = {}
+
+    def look(part: Any, at: tuple[str, ...]) -> None:
+        if isinstance(part, State):
+            look(part.memory, at)
+        elif isinstance(part, dict):
+            for name, inner in part.items():
+                if name == "metrics":
+                    for path, value in jax.tree_util.tree_leaves_with_path(inner):
+                        found[".".join((*at, check.keystr(path)))] = value
+                else:
+                    look(inner, at if name == "inner" else (*at, str(name)))
+        elif isinstance(part, (tuple, list)):
+            for inner in part:
+                look(inner, at)
+
+    look(state, ())
+    return found
+
+
+def _parts(per: Any, leaves: Any) -> dict[str, Callable[[Any], Any]]:
+    """For each group the function that takes its part out of a tree."""
+    if per == "tree":
+        return {"": lambda x: x}
+    if per == "leaf":
+        paths = [check.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(leaves)]
+        return {path: lambda x, i=i: jax.tree.leaves(x)[i] for i, path in enumerate(paths)}
+    chosen = {group: jax.tree.leaves(masks.resolve(question, leaves)) for group, question in per.items()}
+    return {group: lambda x, on=on: [leaf for leaf, yes in zip(jax.tree.leaves(x), on, strict=True) if yes] for group, on in chosen.items()}
+
+
+def _underflow(leaves: Any, updates: Any) -> Any:
+    """The share of numbers that the rounded sum leaves as they are."""
+    same = jax.tree.map(lambda new, old: jnp.sum(new == old, dtype=jnp.int32), apply_updates(leaves, updates), leaves)
+    total = sum(jax.tree.leaves(same), start=jnp.zeros((), jnp.int32))
+    return total.astype(jnp.float32) / max(tree.count(leaves), 1)
