@@ -142,9 +142,11 @@ def monitor(measures: Mapping[str, Any]) -> Rule:
     def init(params: Any) -> Any:
         states = {name: rule.init(params) for name, rule in rules.items()}
         wide = tree.zeros_like(params)
-        shapes = {
-            name: jax.eval_shape(lambda u, s, r=rule: r.update(u, s, u, step=jnp.zeros((), jnp.int32))[0], wide, states[name]) for name, rule in rules.items()
-        }
+
+        def results() -> Any:
+            return {name: rule.update(wide, states[name], wide, step=jnp.zeros((), jnp.int32), leaves=wide)[0] for name, rule in rules.items()}
+
+        shapes = jax.eval_shape(results)
         return {"metrics": jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), "states": states}
 
     def update(updates: Any, memory: Any, params: Any, **extras: Any) -> Any:
