@@ -62,8 +62,11 @@ from gradkit.transforms import clip_by_global_norm as clip_by_global_norm
 from gradkit.transforms import compensated as compensated
 from gradkit.transforms import conditionally_mask as conditionally_mask
 from gradkit.transforms import conditionally_transform as conditionally_transform
+from gradkit.transforms import describe as describe
+from gradkit.transforms import Description as Description
 from gradkit.transforms import every as every
 from gradkit.transforms import freeze as freeze
+from gradkit.transforms import Group as Group
 from gradkit.transforms import guard as guard
 from gradkit.transforms import has_updated as has_updated
 from gradkit.transforms import keep_params_nonnegative as keep_params_nonnegative

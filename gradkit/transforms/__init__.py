@@ -1,8 +1,8 @@
 """The links that are no averages: precondition, clip, scale, decay and the rest."""
 
+from gradkit.transforms.accumulate import MultiSteps as MultiSteps
 from gradkit.transforms.accumulate import apply_every as apply_every
 from gradkit.transforms.accumulate import has_updated as has_updated
-from gradkit.transforms.accumulate import MultiSteps as MultiSteps
 from gradkit.transforms.accumulate import skip_large_updates as skip_large_updates
 from gradkit.transforms.accumulate import skip_not_finite as skip_not_finite
 from gradkit.transforms.blocks import clip_by_block_norm as clip_by_block_norm
@@ -23,10 +23,14 @@ from gradkit.transforms.decay import add_elastic_net_penalty as add_elastic_net_
 from gradkit.transforms.decay import add_l1_penalty as add_l1_penalty
 from gradkit.transforms.decay import add_l2_penalty as add_l2_penalty
 from gradkit.transforms.decay import add_smoothed_l1_penalty as add_smoothed_l1_penalty
+from gradkit.transforms.describe import Description as Description
+from gradkit.transforms.describe import Group as Group
+from gradkit.transforms.describe import describe as describe
 from gradkit.transforms.guard import apply_if_finite as apply_if_finite
 from gradkit.transforms.guard import conditionally_mask as conditionally_mask
 from gradkit.transforms.guard import conditionally_transform as conditionally_transform
 from gradkit.transforms.guard import guard as guard
+from gradkit.transforms.masks import Predicate as Predicate
 from gradkit.transforms.masks import by as by
 from gradkit.transforms.masks import by_dtype as by_dtype
 from gradkit.transforms.masks import by_path as by_path
@@ -34,7 +38,6 @@ from gradkit.transforms.masks import by_rank as by_rank
 from gradkit.transforms.masks import by_size as by_size
 from gradkit.transforms.masks import every as every
 from gradkit.transforms.masks import outside as outside
-from gradkit.transforms.masks import Predicate as Predicate
 from gradkit.transforms.masks import predicate as predicate
 from gradkit.transforms.masks import some as some
 from gradkit.transforms.precondition import precondition as precondition
