@@ -219,11 +219,10 @@ def _plain(value: Any) -> Any:
     """NumPy scalars as Python's (they would promote), dtypes by name (they print and pickle), single bools as bools."""
     if isinstance(value, np.generic) and value.dtype.kind in "biufc":
         return value.item()
-    if isinstance(value, (np.dtype, type)) or (hasattr(type(value), "dtype") is False and hasattr(value, "dtype") and callable(value)):
-        try:
-            return jnp.dtype(value).name if not isinstance(value, type) or issubclass(value, np.generic) else value
-        except TypeError:
-            return value
+    if isinstance(value, np.dtype) or (isinstance(value, type) and isinstance(getattr(value, "dtype", None), np.dtype)):
+        return jnp.dtype(value).name
+    if isinstance(value, type) and issubclass(value, np.generic) and np.dtype(value).type is value:
+        return np.dtype(value).name  # not the kinds of dtypes, such as np.floating
     if isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, jax.core.Tracer) and value.dtype == bool and value.ndim == 0:
         return bool(value)
     return value

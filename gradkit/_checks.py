@@ -135,6 +135,13 @@ def one_of(options: Iterable[str], **values: Any) -> None:
             fail(f"needs one of {', '.join(map(repr, options))}", repr(value), path=name)
 
 
+def part(**values: Any) -> None:
+    """Transforms, where one is made of others."""
+    for name, value in values.items():
+        if not hasattr(value, "rule"):
+            fail("needs a transform", repr(value), "Such as ema(0.9)", path=name, error=TypeError)
+
+
 # ---- trees ----------------------------------------------------------------------------------------------------------
 
 

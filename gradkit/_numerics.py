@@ -47,13 +47,13 @@ def abs_sq(x: Array) -> Array:
 def sqrt(x: Array) -> Array:
     """√x whose derivative at zero is zero, not infinite."""
     zero = x == 0
-    return jnp.where(zero, x, lax.sqrt(jnp.where(zero, jnp.ones_like(x), x)))
+    return jnp.where(zero, jnp.zeros_like(x), lax.sqrt(jnp.where(zero, jnp.ones_like(x), x)))
 
 
 def divide(x: Array, by: Array) -> Array:
     """``x / by``, zero (with a finite derivative) where ``by`` is zero; NaN stays NaN."""
     zero = by == 0
-    return jnp.where(zero, jnp.zeros_like(x), x / jnp.where(zero, jnp.ones_like(by), by))
+    return jnp.where(zero, jnp.zeros_like(x), x / jnp.where(zero, jnp.ones_like(by), by).astype(x.dtype))
 
 
 def log(decay: Array) -> Array:
@@ -62,12 +62,6 @@ def log(decay: Array) -> Array:
         return math.log(decay) if decay > 0 else -math.inf
     seen = decay > 0
     return jnp.where(seen, jnp.log(jnp.where(seen, decay, 1.0)), -jnp.inf)
-
-
-def reciprocal(x: Array) -> Array:
-    """1 / x, infinite at zero, with a derivative of zero there."""
-    zero = x == 0
-    return jnp.where(zero, jnp.inf, 1 / jnp.where(zero, jnp.ones_like(x), x))
 
 
 def increment(step: Array) -> Array:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, ParamSpec, Self, cast, overload
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
@@ -30,10 +32,11 @@ _ANYTHING = "*"
 class Rule(NamedTuple):
     """A link as a pure pair.
 
-    ``init(params) -> memory`` and ``update(updates, memory, params, *, <asked>) -> (updates, memory)``. Keyword-only parameters of
-    ``update`` are asked for by name. Always there are ``step`` (completed updates, int32) and ``leaves`` (the parameters as they were passed,
-    not widened; the updates where there are none); the others are the extras passed to the root's ``update``. One without a default must
-    be passed; ``**extras`` takes them all, to hand them to a part inside. Memory is any pytree; ``()`` is no memory.
+    ``init(params) -> memory`` and ``update(updates, memory, params, *, <asked>) -> (updates, memory)``, of wide updates and params. What
+    ``update`` asks for by keyword-only parameters is passed: ``step`` (completed updates, int32) and ``leaves`` (the parameters as the user
+    has them, not widened; the updates where there are none) always, and the extras passed to the root's ``update``. One without a default
+    must be passed; ``**extras`` takes them all, to hand them to a part inside. ``init`` may ask for ``leaves`` too. Memory is any pytree;
+    ``()`` is no memory.
 
     ``name`` is the link's, when it should not be that of the factory. ``evaluate(memory, params) -> params`` gives the weights to evaluate
     with, for links that keep other ones than those they train (averaged weights, schedule-free): see ``eval_params``. ``apply(updates, memory,
@@ -76,8 +79,10 @@ class Link(NamedTuple):
         takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
         return cls(name, rule, needs, frozenset(p.name for p in keywords), takes_all)
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Any, leaves: Any = None) -> Any:
         with check.inside(self.name):
+            if any(p.name == "leaves" for p in _parameters(self.rule.init)):
+                return self.rule.init(params, leaves=params if leaves is None else leaves)  # type: ignore[call-arg]
             return self.rule.init(params)
 
     def update(self, updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
@@ -111,7 +116,7 @@ class Transform(Call):
         """The state before the first step; ``params`` may be arrays or ``ShapeDtypeStruct``."""
         with check.inside(self.factory.__name__):
             check.inexact(params, "parameters")
-        return State(jnp.zeros((), jnp.int32), _init(self.links, params))
+        return State(jnp.zeros((), jnp.int32), _init(self.links, tree.widen(params), params))
 
     def update(self, updates: Any, state: State, params: Any = None, **extras: Any) -> tuple[Any, State]:
         """Transform gradients into updates to add to the parameters.
@@ -196,7 +201,7 @@ class Transform(Call):
         links, is_chain = self.links, _splice(self)[1]
         if is_chain:
             return Rule(
-                nothing if all(link.rule.init is nothing for link in links) else lambda params: _init(links, params) or (),
+                nothing if all(link.rule.init is nothing for link in links) else lambda params, *, leaves=None: _init(links, params, leaves) or (),
                 lambda updates, memory, params, **extras: _nested(links, updates, memory, params, extras),
                 evaluate=evaluation(links),
             )
@@ -256,7 +261,7 @@ def transform(function: Any = None, /, *, keep: Iterable[str] = ()) -> Any:
     return made
 
 
-def nothing(params: Any) -> tuple[()]:
+def nothing(params: Any, *, leaves: Any = None) -> tuple[()]:
     """The ``init`` of a link that remembers nothing."""
     return ()
 
@@ -315,8 +320,8 @@ def GradientTransformation(init: Callable[..., Any], update: Callable[..., Any])
         return update(updates, memory, params, **extras)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    name = getattr(update, "__qualname__", "").split(".<locals>")[0].split(".")[0]
-    return Rule(init, run, name or None)
+    around = getattr(update, "__qualname__", "").split(".<locals>.")
+    return Rule(init, run, around[max(len(around) - 2, 0)].split(".")[0] or None)
 
 
 @transform
@@ -444,8 +449,8 @@ def _at_step(part: Transform, link: Link) -> Link:
         now = {name: value(step) if isinstance(value, Schedule) else value for name, value in moving.items()}
         return cast(Rule, part._run({**arguments, **{name: jnp.asarray(value, dtype) for name, value in now.items()}}))
 
-    def init(params: Any) -> Any:
-        return at(jnp.zeros((), jnp.int32), numerics.scalar_dtype(params)).init(params)
+    def init(params: Any, *, leaves: Any = None) -> Any:
+        return link._replace(rule=at(jnp.zeros((), jnp.int32), numerics.scalar_dtype(params))).init(params, leaves)
 
     def update(updates: Any, memory: Any, params: Any, *, step: Any, **asked: Any) -> Any:
         if link.takes_all or "step" in link.takes:
@@ -462,12 +467,19 @@ def _at_step(part: Transform, link: Link) -> Link:
 
 def _promotes(value: Any) -> bool:
     """A scalar array that would promote what it multiplies. (A Python number, or one that came through jit, would not.)"""
-    return isinstance(value, jax.Array) and value.ndim == 0 and jnp.issubdtype(value.dtype, jnp.floating) and not value.weak_type
+    if not isinstance(value, (np.ndarray, jax.Array)) or value.ndim or not jnp.issubdtype(value.dtype, jnp.floating):
+        return False
+    return isinstance(value, np.ndarray) or not value.weak_type
 
 
-def _init(links: Iterable[Link], params: Any) -> dict[str, Any]:
-    memory = {link.name: link.init(params) for link in links}
+def _init(links: Iterable[Link], params: Any, leaves: Any = None) -> dict[str, Any]:
+    memory = {link.name: jax.tree.map(_strong, link.init(params, leaves)) for link in links}
     return {name: kept for name, kept in memory.items() if not (type(kept) is tuple and not kept)}
+
+
+def _strong(x: Any) -> Any:
+    """Without the weak type that a literal leaves behind: it would be lost in the first step, and cost a second trace."""
+    return lax.convert_element_type(x, x.dtype) if getattr(x, "weak_type", False) else x
 
 
 def _run(links: Iterable[Link], updates: Any, memory: dict[str, Any], params: Any, extras: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

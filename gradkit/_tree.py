@@ -48,7 +48,14 @@ def magnitudes_like(params: Any) -> Any:
 
 def widen(tree: Any) -> Any:
     """Every leaf in at least float32."""
-    return jax.tree.map(lambda x: numerics.cast(x, numerics.wide(jax.dtypes.result_type(x))), tree)
+
+    def leaf(x: Any) -> Any:
+        dtype = numerics.wide(jax.dtypes.result_type(x))
+        if isinstance(x, jax.ShapeDtypeStruct):
+            return x if x.dtype == dtype else jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding)
+        return numerics.cast(x, dtype)
+
+    return jax.tree.map(leaf, tree)
 
 
 def scale(tree: Any, factor: Any) -> Any:
@@ -58,7 +65,7 @@ def scale(tree: Any, factor: Any) -> Any:
 
 def factor_like(factor: Any, x: Any) -> Any:
     """A scalar cast so that it multiplies ``x`` without promoting it; a Python number needs no cast."""
-    return factor if isinstance(factor, (int, float)) else jnp.asarray(factor, numerics.real(x.dtype))
+    return factor if isinstance(factor, (int, float)) else jnp.asarray(factor).astype(x.dtype)
 
 
 def norm(tree: Any) -> Any:

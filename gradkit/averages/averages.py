@@ -197,6 +197,7 @@ def peak(average: Any, accumulator_dtype: Any = None) -> Rule:
 
     Reference: Reddi et al. 2018, https://openreview.net/forum?id=ryQu7f-RZ.
     """
+    check.part(average=average)
     inner, store = average.rule, as_store(accumulator_dtype)
 
     def init(params: Any) -> Any:
@@ -206,6 +207,7 @@ def peak(average: Any, accumulator_dtype: Any = None) -> Rule:
         averages, kept = inner.update(updates, memory["average"], params, **extras)
 
         def leaf(x: Any, stored: Any) -> Any:
+            check.real(x)
             new = jnp.maximum(store.decode(stored, x), x)
             return new, store.encode(new)
 
@@ -242,6 +244,7 @@ def fading_peak(decay: Any, eps: Any = 0.0, accumulator_dtype: Any = None) -> Ru
 
     def update(updates: Any, memory: Any, params: Any) -> Any:
         def leaf(x: Any, stored: Any) -> Any:
+            check.real(x)
             new = jnp.maximum(x + tree.factor_like(eps, x), tree.factor_like(decay, x) * store.decode(stored, x))
             return new, store.encode(new)
 
@@ -293,6 +296,7 @@ def variance(decay: Any, debias: bool = False, initial_value: Any = 0.0, accumul
 
         def leaf(square: Any, g: Any, stored_mean: Any, stored: Any) -> Any:
             like = tree.factor_like
+            check.real(g)  # a metric's memory is real, and this one holds a mean of the gradient itself
             mean, old = store.decode(stored_mean, g), store.decode(stored, square)
             apart = g - mean
             mean = mean + like(fresh, g) * apart

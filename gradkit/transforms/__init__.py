@@ -5,6 +5,8 @@ from gradkit.transforms.accumulate import apply_every as apply_every
 from gradkit.transforms.accumulate import has_updated as has_updated
 from gradkit.transforms.accumulate import skip_large_updates as skip_large_updates
 from gradkit.transforms.accumulate import skip_not_finite as skip_not_finite
+from gradkit.transforms.adaptive_clip import clip_by_percentile as clip_by_percentile
+from gradkit.transforms.adaptive_clip import clip_by_zscore as clip_by_zscore
 from gradkit.transforms.blocks import clip_by_block_norm as clip_by_block_norm
 from gradkit.transforms.blocks import retract as retract
 from gradkit.transforms.blocks import scale_by_param_block_norm as scale_by_param_block_norm
@@ -30,6 +32,7 @@ from gradkit.transforms.guard import apply_if_finite as apply_if_finite
 from gradkit.transforms.guard import conditionally_mask as conditionally_mask
 from gradkit.transforms.guard import conditionally_transform as conditionally_transform
 from gradkit.transforms.guard import guard as guard
+from gradkit.transforms.lookahead import lookahead as lookahead
 from gradkit.transforms.masks import Predicate as Predicate
 from gradkit.transforms.masks import by as by
 from gradkit.transforms.masks import by_dtype as by_dtype
@@ -40,6 +43,7 @@ from gradkit.transforms.masks import every as every
 from gradkit.transforms.masks import outside as outside
 from gradkit.transforms.masks import predicate as predicate
 from gradkit.transforms.masks import some as some
+from gradkit.transforms.plateau import reduce_on_plateau as reduce_on_plateau
 from gradkit.transforms.precondition import precondition as precondition
 from gradkit.transforms.probe import measure_with_ema as measure_with_ema
 from gradkit.transforms.probe import metrics as metrics
@@ -54,9 +58,14 @@ from gradkit.transforms.route import masked as masked
 from gradkit.transforms.route import multi_transform as multi_transform
 from gradkit.transforms.route import partition as partition
 from gradkit.transforms.route import where as where
+from gradkit.transforms.sam import sam as sam
 from gradkit.transforms.scale import scale as scale
 from gradkit.transforms.scale import scale_by_learning_rate as scale_by_learning_rate
 from gradkit.transforms.scale import scale_by_schedule as scale_by_schedule
+from gradkit.transforms.schedule_free import schedule_free as schedule_free
+from gradkit.transforms.schedule_free import schedule_free_adamw as schedule_free_adamw
+from gradkit.transforms.schedule_free import schedule_free_eval_params as schedule_free_eval_params
+from gradkit.transforms.schedule_free import schedule_free_sgd as schedule_free_sgd
 from gradkit.transforms.shape import add_noise as add_noise
 from gradkit.transforms.shape import centralize as centralize
 from gradkit.transforms.shape import scale_by_sign as scale_by_sign
@@ -64,3 +73,6 @@ from gradkit.transforms.shape import set_to_zero as set_to_zero
 from gradkit.transforms.shape import zero_nans as zero_nans
 from gradkit.transforms.split import selective_transform as selective_transform
 from gradkit.transforms.split import split_real_and_imaginary as split_real_and_imaginary
+from gradkit.transforms.weights import polyak_average as polyak_average
+from gradkit.transforms.weights import swa as swa
+from gradkit.transforms.weights import weight_ema as weight_ema

@@ -63,10 +63,10 @@ def MultiSteps(
         check.integer(1, every_k_schedule=every_k_schedule)
     least = jnp.dtype(accumulator_dtype)
 
-    def init(params: Any) -> Any:
+    def init(params: Any, *, leaves: Any) -> Any:
         accumulated = jax.tree.map(lambda z: z.astype(numerics.wider(z.dtype, least)), tree.zeros_like(params))
         skip = should_skip_update_fn(tree.zeros_like(params), jnp.zeros((), jnp.int32), params)[1] if should_skip_update_fn else ()
-        return {"inner": start(opt, params), "accumulated": accumulated, "mini_step": jnp.zeros((), jnp.int32), "skip_state": skip}
+        return {"inner": start(opt, params, leaves), "accumulated": accumulated, "mini_step": jnp.zeros((), jnp.int32), "skip_state": skip}
 
     def share(accumulated: Any, count: Any) -> Any:
         if not use_grad_mean:

@@ -150,7 +150,8 @@ def clip_by_block_norm(max_norm: Any) -> Rule:
 
     def leaf(u: Any) -> Any:
         size = _norm(u)
-        return u * jnp.minimum(1.0, numerics.reciprocal(size) * tree.factor_like(max_norm, size))
+        within = size <= tree.factor_like(max_norm, size)
+        return u * jnp.where(within, 1.0, jnp.where(within, 1.0, tree.factor_like(max_norm, size)) / jnp.where(within, 1.0, size))
 
     return stateless(lambda updates, params: tree.map(leaf, updates))
 

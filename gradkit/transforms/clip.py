@@ -88,7 +88,9 @@ def clip_by_global_norm(max_norm: Any, *, report: bool = False) -> Rule:
 
     def clipped(updates: Any) -> tuple[Any, Any, Any]:
         norm = tree.norm(updates)
-        factor = jnp.minimum(1.0, numerics.reciprocal(norm) * max_norm)
+        # Both branches stay finite, so that the derivatives do too: also at a zero norm, and with an infinite bound.
+        within = norm <= max_norm
+        factor = jnp.where(within, 1.0, jnp.where(within, 1.0, max_norm) / jnp.where(within, 1.0, norm))
         return tree.scale(updates, factor), norm, factor
 
     if not report:
@@ -129,7 +131,7 @@ def clip_by_block_rms(threshold: Any) -> Rule:
 
     def leaf(u: Any) -> Any:
         mean = jnp.sum(numerics.abs_sq(u)) / max(u.size, 1)
-        return u / jnp.maximum(1.0, numerics.sqrt(mean) / tree.factor_like(threshold, u))
+        return u / tree.factor_like(jnp.maximum(1.0, numerics.sqrt(mean) / tree.factor_like(threshold, mean)), u)
 
     return stateless(lambda updates, params: tree.map(leaf, updates))
 
@@ -173,7 +175,7 @@ def adaptive_grad_clip(clipping: Any, eps: Any = 1e-3, axis: int | tuple[int, ..
     def leaf(u: Any, p: Any) -> Any:
         size, least = norm(u), tree.factor_like(eps, norm(p))
         most = tree.factor_like(clipping, size) * jnp.maximum(norm(p), least)
-        return u * jnp.where(size < most, jnp.ones_like(size), most / jnp.maximum(size, 1e-6))
+        return u * tree.factor_like(jnp.where(size < most, jnp.ones_like(size), most / jnp.maximum(size, 1e-6)), u)
 
     def update(updates: Any, params: Any) -> Any:
         check.params(params)

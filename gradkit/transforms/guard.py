@@ -85,10 +85,10 @@ def guard(
     judged = {"norms": norm_sigma, "values": value_sigma}
     watched = [name for name, sigma in judged.items() if sigma is not None]
 
-    def init(params: Any) -> Any:
+    def init(params: Any, *, leaves: Any) -> Any:
         dtype = numerics.scalar_dtype(params)
         counts = {name: jnp.zeros((), jnp.int32) for name in ("skipped", "consecutive")}
-        memory = {"inner": start(inner, params), **counts, "last_skipped": jnp.zeros((), bool)}
+        memory = {"inner": start(inner, params, leaves), **counts, "last_skipped": jnp.zeros((), bool)}
         return memory | {name: {"mean": jnp.zeros((), dtype), "variance": jnp.zeros((), dtype), "count": jnp.zeros((), jnp.int32)} for name in watched}
 
     def judge(updates: Any, memory: Any, extras: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -237,7 +237,7 @@ def _conditionally(inner: Any, condition: Callable[..., Any], forward: bool, oth
         updates, state = lax.cond(wanted, take, leave, (updates, state))
         return updates, {"inner": state}
 
-    return Rule(lambda params: {"inner": start(inner, params)}, update, evaluate=evaluation_inside(rule))
+    return Rule(lambda params, *, leaves: {"inner": start(inner, params, leaves)}, update, evaluate=evaluation_inside(rule))
 
 
 def _all_finite(updates: Any) -> Any:

@@ -12,9 +12,9 @@ from gradkit import _tree as tree
 from gradkit._transform import State, Transform, apply_updates
 
 
-def start(tx: Transform, params: Any) -> State:
+def start(tx: Transform, params: Any, leaves: Any = None) -> State:
     """The inner state before the first step."""
-    return State(jnp.zeros((), jnp.int32), tx.rule.init(params))
+    return State(jnp.zeros((), jnp.int32), tx.rule.init(params, leaves=leaves))
 
 
 def take_turn(

@@ -41,9 +41,11 @@ def precondition(moment: Any, metric: Any, eps: Any = 0.0, eps_root: Any = 0.0, 
     check.non_negative(eps=eps, eps_root=eps_root)
     if order not in (1, 2):
         check.fail("needs order 1 or 2", repr(order), path="order")
+    check.part(moment=moment)
     phi = moment.rule
     if metric is None:
         return phi
+    check.part(metric=metric)
     psi = metric.rule
 
     def init(params: Any) -> Any:

@@ -75,10 +75,9 @@ def watch(inner: Any, *names: str, per: Any = "tree", functions: Mapping[str, Ca
             found[name] = values[""] if per == "tree" else values
         return found | {name: jnp.asarray(function(gradients, updates, params)) for name, function in extra.items()}
 
-    def init(params: Any) -> Any:
-        wide = jax.tree.map(lambda p: jax.ShapeDtypeStruct(jnp.shape(p), numerics.wide(jax.dtypes.result_type(p))), params)
-        shapes = jax.eval_shape(measure, wide, wide, wide, jax.eval_shape(lambda p: p, params))
-        return {"inner": rule.init(params), "metrics": jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)}
+    def init(params: Any, *, leaves: Any) -> Any:
+        shapes = jax.eval_shape(measure, params, params, params, leaves)
+        return {"inner": rule.init(params, leaves=leaves), "metrics": jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)}
 
     def update(updates: Any, memory: Any, params: Any, *, leaves: Any, **extras: Any) -> Any:
         new, kept = rule.update(updates, memory["inner"], params, leaves=leaves, **extras)

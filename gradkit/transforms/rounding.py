@@ -83,7 +83,7 @@ def compensated() -> Rule:
         updates, residue = tree.map(leaf, updates, params, memory["residue"], leaves, outputs=2)
         return updates, {"residue": residue}
 
-    return Rule(lambda params: {"residue": jax.tree.map(jnp.zeros_like, params)}, update)
+    return Rule(lambda params, *, leaves: {"residue": jax.tree.map(lambda p: jnp.zeros(jnp.shape(p), jax.dtypes.result_type(p)), leaves)}, update)
 
 
 def stochastically_rounded(tree_of_sums: Any, like: Any, key: Any) -> Any:

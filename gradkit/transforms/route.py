@@ -47,10 +47,12 @@ def masked(inner: Any, mask: Any, *, mask_compatible_extra_args: bool = False) -
 
     **Differs** from optax: a mask that means nothing is refused, and a tree of bools that is callable is still a tree.
     """
+    check.part(inner=inner)
     rule = inner.rule
 
-    def init(params: Any) -> Any:
-        return rule.init(_keep(masks.resolve(mask, params), params))
+    def init(params: Any, *, leaves: Any) -> Any:
+        on = masks.resolve(mask, leaves)
+        return rule.init(_keep(on, params), leaves=_keep(on, leaves))
 
     def update(updates: Any, memory: Any, params: Any, *, leaves: Any, **extras: Any) -> Any:
         on = masks.resolve(mask, leaves)
@@ -96,13 +98,14 @@ def partition(transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatib
 
     **Differs** from optax: a transform that no leaf goes to is refused, like a label that has no transform.
     """
+    check.part(**{f"transforms[{label!r}]": part for label, part in transforms.items()})
     groups = {label: (part, part.rule) for label, part in transforms.items()}
 
     def parts(tree: Any) -> dict[Any, Any]:
         return group_masks(transforms, param_labels, tree)
 
-    def init(params: Any) -> Any:
-        kept = {label: groups[label][1].init(_keep(on, params)) for label, on in parts(params).items()}
+    def init(params: Any, *, leaves: Any) -> Any:
+        kept = {label: groups[label][1].init(_keep(on, params), leaves=_keep(on, leaves)) for label, on in parts(leaves).items()}
         return {label: memory for label, memory in kept.items() if not (type(memory) is tuple and not memory)}
 
     def update(updates: Any, memory: Any, params: Any, *, leaves: Any, **extras: Any) -> Any:

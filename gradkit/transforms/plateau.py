@@ -1,0 +1,100 @@
+"""A rate that falls when the loss no longer does."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _tree as tree
+from gradkit._transform import Rule, transform
+
+
+@transform
+def reduce_on_plateau(
+    factor: Any = 0.1,
+    patience: int = 10,
+    rtol: Any = 1e-4,
+    atol: Any = 0.0,
+    cooldown: int = 0,
+    accumulation_size: int = 1,
+    min_scale: Any = 0.0,
+    *,
+    mode: str = "min",
+) -> Rule:
+    """Scale the updates down each time a value has stopped getting better.
+
+    **Rule** u ← s g. v̄ is the mean of n values; it is better when v̄ < v* − rtol |v*| − atol (``"max"``: v̄ > v* + rtol |v*| + atol), v* the best so far. After
+    ``patience`` means in a row that are not better s ← max(s · factor, s_min); then ``cooldown`` means do not count.
+
+    **Remembers** ``scale`` (s), ``best_value``, ``avg_value`` (float32 or wider), and the counts ``plateau_count``, ``cooldown_count``, ``count``.
+
+    Args:
+      factor: in (0, 1), a number or a schedule.
+      patience: ≥ 1, in means.
+      rtol: in [0, 1], of the magnitude of the best value.
+      atol: ≥ 0, in units of the value; rtol and atol are not both 0.
+      cooldown: ≥ 0, in means.
+      accumulation_size: n ≥ 1, in values: 1 for a value of an epoch, more for the losses of batches.
+      min_scale: s_min ≥ 0.
+      mode: ``"min"`` for a value that should fall, ``"max"`` for one that should rise.
+
+    Raises:
+      ValueError: an argument out of its range.
+      TypeError: no ``value``.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.chain(gk.sgd(1.0), gk.reduce_on_plateau(factor=0.5, patience=2))
+      >>> state = tx.init(jnp.zeros(1))
+      >>> for value in (-1.0, -2.0, -2.0, -2.0):
+      ...     updates, state = tx.update(jnp.ones(1), state, value=value)
+      >>> assert updates[0] == -0.5
+
+    **Differs** from optax: the relative tolerance is of the magnitude, so a best value below zero can be improved upon and missed like any other; values that
+    should rise have a mode; ``patience`` is at least 1.
+
+    Reference: torch.optim.lr_scheduler.ReduceLROnPlateau.
+    """
+    check.finite(factor=factor)
+    if isinstance(factor, (int, float)) and not 0 < factor < 1:
+        check.fail("needs a number in (0, 1)", repr(factor), path="factor")
+    check.integer(1, patience=patience, accumulation_size=accumulation_size)
+    check.integer(0, cooldown=cooldown)
+    check.probability(rtol=rtol)
+    check.non_negative(atol=atol, min_scale=min_scale)
+    if isinstance(rtol, (int, float)) and isinstance(atol, (int, float)) and rtol == atol == 0:
+        check.fail("needs a tolerance > 0", "rtol=0 and atol=0", "Rounding alone would count as progress", path="rtol")
+    check.one_of(("min", "max"), mode=mode)
+    sign = 1 if mode == "min" else -1
+
+    def init(params: Any) -> Any:
+        dtype = numerics.scalar_dtype(params)
+        values = {"scale": 1.0, "best_value": sign * jnp.inf, "avg_value": 0.0}
+        counts = {name: jnp.zeros((), jnp.int32) for name in ("plateau_count", "cooldown_count", "count")}
+        return {name: jnp.asarray(value, dtype) for name, value in values.items()} | counts
+
+    def update(updates: Any, memory: Any, params: Any, *, value: Any) -> Any:
+        scale, best, cooling = memory["scale"], memory["best_value"], memory["cooldown_count"]
+        like, dtype = tree.factor_like, scale.dtype
+        if jnp.shape(value) != ():
+            check.fail("needs one number", check.shape_dtype(value), "Take the mean over the batch", path="value")
+        count = memory["count"] + 1
+        mean = memory["avg_value"] + (jnp.asarray(value, dtype) - memory["avg_value"]) / count.astype(dtype)
+
+        full = count >= accumulation_size
+        margin = jnp.where(jnp.isfinite(best), like(rtol, best) * jnp.abs(best) + like(atol, best), 0.0)
+        better = sign * mean < sign * best - margin
+        plateau = jnp.where(better | (cooling > 0), 0, memory["plateau_count"] + 1)
+        due = full & (plateau >= patience)
+        kept = {
+            "scale": jnp.where(due, jnp.maximum(scale * like(factor, scale), like(min_scale, scale)), scale),
+            "best_value": jnp.where(full & better, mean, best),
+            "avg_value": jnp.where(full, jnp.zeros_like(mean), mean),
+            "plateau_count": jnp.where(full, jnp.where(due, 0, plateau), memory["plateau_count"]),
+            "cooldown_count": jnp.where(due, jnp.int32(cooldown), jnp.where(full, jnp.maximum(cooling - 1, 0), cooling)),
+            "count": jnp.where(full, 0, count),
+        }
+        return tree.scale(updates, kept["scale"]), kept
+
+    return Rule(init, update)

@@ -1,0 +1,349 @@
+"""What is true of every transform, whatever it computes: types, traces, transformations of JAX, odd trees, odd numbers, checkpoints."""
+
+import functools
+import io
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradkit as gk
+from tests.cases import SHAPES, TRANSFORM_CASES, Case, shrunk, tree_of, zeros
+
+every = pytest.mark.parametrize("case", TRANSFORM_CASES, ids=repr)
+
+
+def types(tree: Any) -> Any:
+    """Shape and dtype of every leaf, with the structure."""
+    return jax.tree.map(lambda leaf: (jnp.shape(leaf), jax.dtypes.result_type(leaf)), tree), jax.tree.structure(tree)
+
+
+def numbers(tree: Any) -> list[np.ndarray]:
+    """The leaves as NumPy arrays, keys as their data."""
+    return [np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x) for x in jax.tree.leaves(tree)]
+
+
+def assert_equal(one: Any, other: Any) -> None:
+    """Same types, same bits."""
+    assert types(one) == types(other)
+    for a, b in zip(numbers(one), numbers(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def assert_close(one: Any, other: Any, rtol: float = 2e-5, atol: float = 2e-6) -> None:
+    """Same types, same numbers but for the order of rounding."""
+    assert types(one) == types(other)
+    for a, b in zip(numbers(one), numbers(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol, atol)
+
+
+def step(tx: Any, params: Any, state: Any, grads: Any, case: Case) -> Any:
+    """One update with what the case asks for."""
+    return tx.update(grads, state, params, **case.extras(grads))
+
+
+@functools.cache
+def compiled(case: Case) -> Any:
+    """The case's jitted update, which takes the transform as an argument, and the list of its traces."""
+    traces: list[int] = []
+
+    @jax.jit
+    def run(tx: Any, params: Any, state: Any, grads: Any) -> Any:
+        traces.append(1)
+        return step(tx, params, state, grads, case)
+
+    return run, traces
+
+
+@pytest.fixture(scope="module")
+def params() -> Any:
+    return tree_of(0)
+
+
+@every
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_types_stand_from_init_on(case, dtype):
+    tx, grads = case.transform(), tree_of(1, dtype)
+    state = jax.eval_shape(tx.init, grads)
+    updates, after = jax.eval_shape(lambda s: step(tx, grads, s, grads, case), state)
+    assert types(updates) == types(grads)
+    assert types(after) == types(state)
+    assert all(leaf.dtype.itemsize >= 4 for leaf in jax.tree.leaves(after) if jnp.issubdtype(leaf.dtype, jnp.inexact))
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves((state, updates, after)))
+
+
+@every
+def test_the_result_has_the_wider_dtype_of_gradient_and_parameter(case, params):
+    tx, narrow = case.transform(), tree_of(1, jnp.bfloat16)
+    for grads, at in ((narrow, params), (params, narrow)):
+        state = jax.eval_shape(tx.init, at)
+        updates, after = jax.eval_shape(lambda g, s, p: step(tx, p, s, g, case), grads, state, at)
+        assert types(updates) == types(params)
+        assert types(after) == types(state)
+        new, _ = jax.eval_shape(lambda g, s, p: tx.apply(p, s, g, **case.extras(g)), grads, state, at)
+        assert types(new) == types(at)
+
+
+@every
+def test_state_is_the_clock_and_a_dict_by_link_name(case, params):
+    tx = case.transform()
+    state = jax.eval_shape(tx.init, params)
+    assert type(state) is gk.State
+    assert state.step.dtype == jnp.int32
+    assert set(state.memory) <= {link.name for link in tx.links}
+    leaves = jax.tree_util.tree_leaves_with_path(state.memory)
+    assert not [path for path, leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.signedinteger)], "only the root counts"
+
+
+@every
+def test_init_takes_shapes_in_place_of_arrays(case, params):
+    tx = case.transform()
+    shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)
+    assert types(jax.eval_shape(tx.init, shapes)) == types(tx.init(params))
+    assert_equal(tx.init(shapes), tx.init(params))
+
+
+@every
+def test_one_trace_serves_every_step_and_every_hyperparameter(case, params):
+    run, traces = compiled(case)
+    tx, grads = case.transform(), tree_of(1)
+    state = tx.init(params)
+    for now in (tx, tx, shrunk(tx)):
+        _, state = run(now, params, state, grads)
+    assert len(traces) == 1
+    assert state.step == 3
+
+
+@every
+def test_a_changed_hyperparameter_changes_what_is_compiled_for_all(case, params):
+    run, _ = compiled(case)
+    tx, grads = shrunk(case.transform()), tree_of(1)
+    state = tx.init(params)
+    assert_close(run(tx, params, state, grads), step(tx, params, state, grads, case))
+
+
+@every
+def test_jit_is_eager(case, params):
+    run, _ = compiled(case)
+    tx, grads = case.transform(), tree_of(1)
+    one = other = tx.init(params)
+    for seed in (1, 2):
+        grads = tree_of(seed)
+        updates, one = run(tx, params, one, grads)
+        expected, other = step(tx, params, other, grads, case)
+        assert_close((updates, one), (expected, other))
+
+
+@every
+def test_scan_is_a_loop(case, params):
+    run, _ = compiled(case)
+    tx, grads = case.transform(), [tree_of(seed) for seed in (1, 2, 3)]
+    state, expected = tx.init(params), []
+    for g in grads:
+        updates, state = run(tx, params, state, g)
+        expected.append(updates)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *grads)
+
+    def body(state, g):
+        updates, state = step(tx, params, state, g, case)
+        return state, updates
+
+    last, updates = jax.lax.scan(body, tx.init(params), stacked)
+    assert_close(last, state)
+    assert_close(updates, jax.tree.map(lambda *leaves: jnp.stack(leaves), *expected))
+
+
+@every
+def test_vmap_is_one_tree_at_a_time(case):
+    run, _ = compiled(case)
+    tx, trees = case.transform(), [(tree_of(seed), tree_of(seed + 10)) for seed in (1, 2)]
+    params, grads = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    states = jax.vmap(tx.init, axis_size=2)(params) if jax.tree.leaves(tx.init(trees[0][0]).memory) else gk.State(jnp.zeros(2, jnp.int32), {})
+    together = jax.jit(jax.vmap(lambda p, s, g: step(tx, p, s, g, case)))(params, states, grads)
+    for i, (p, g) in enumerate(trees):
+        assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], together), run(tx, p, tx.init(p), g))
+
+
+@every
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_cond_takes_an_update_as_a_branch(case, dtype):
+    tx, grads = case.transform(), tree_of(1, dtype)
+    state = jax.eval_shape(tx.init, grads)
+
+    def maybe(go, state):
+        return jax.lax.cond(go, lambda s: step(tx, grads, s, grads, case), lambda s: (grads, s), state)
+
+    assert types(jax.eval_shape(maybe, True, state)) == types((grads, state))
+
+
+@every
+def test_none_leaves_are_left_out(case, params):
+    run, _ = compiled(case)
+    tx, grads = case.transform(), tree_of(1)
+    hole = {"frozen": None, "module": [None, None]}
+    around = ({"inside": params, **hole}, {"inside": grads, **hole})
+    if case.stochastic:  # its draws depend on the number of leaves, which None does not change
+        around = ({**params, **hole}, {**grads, **hole})
+    updates, state = jax.jit(lambda p, g: step(tx, p, tx.init(p), g, case))(*around)
+    assert jax.tree.structure(updates) == jax.tree.structure(around[1])
+    expected, after = run(tx, params, tx.init(params), grads)
+    for one, other in zip(numbers((updates, state)), numbers((expected, after)), strict=True):
+        np.testing.assert_allclose(one, other, 2e-5, 2e-6)
+    new, _ = jax.eval_shape(lambda p, g: tx.apply(p, tx.init(p), g, **case.extras(g)), *around)
+    assert types(new) == types(around[0])
+
+
+@every
+def test_an_empty_tree_passes(case):
+    tx = case.transform()
+    updates, state = step(tx, {}, tx.init({}), {}, case)
+    assert updates == {}
+    assert state.step == 1
+    assert all(np.isfinite(x).all() for x in numbers(state) if x.dtype.kind == "f")
+
+
+@every
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_narrow_gradients_give_finite_updates_near_the_wide_ones(case, dtype):
+    run, _ = compiled(case)
+    tx = case.transform()
+    # The widened values go through the compiled step: links see nothing else.
+    params, grads = tree_of(0, dtype), tree_of(1, dtype)
+    updates, _ = jax.jit(lambda p, g: step(tx, p, tx.init(p), g, case))(params, grads)
+    wide = lambda t: jax.tree.map(lambda x: x.astype(jnp.float32), t)
+    expected, _ = run(tx, wide(params), tx.init(wide(params)), wide(grads))
+    assert types(updates) == types(grads)
+    for a, b in zip(numbers(wide(updates)), numbers(expected), strict=True):
+        assert np.isfinite(a).all()
+        np.testing.assert_allclose(a, b, float(jnp.finfo(dtype).eps), 1e-6)
+
+
+@every
+def test_complex_leaves_are_taken_or_refused_in_words(case, params):
+    tx = case.transform()
+    grads, at = tree_of(1, jnp.complex64), tree_of(0, jnp.complex64)
+    if not case.complex:
+        with pytest.raises(TypeError, match=r": needs real numbers; got complex64\[") as error:
+            jax.eval_shape(lambda: step(tx, at, tx.init(at), grads, case))
+        assert {link.name for link in tx.links} & set(str(error.value).split(":")[0].split(".")), "the message names the link"
+        assert "real and imaginary" in str(error.value)
+        return
+    state = jax.eval_shape(tx.init, at)
+    updates, after = jax.eval_shape(lambda s: step(tx, at, s, grads, case), state)
+    assert types(updates) == types(grads)
+    assert types(after) == types(state)
+    if not case.stochastic:  # on the real axis a complex rule is the real rule
+        real = tree_of(1)
+        on_axis = jax.tree.map(lambda x: x.astype(jnp.complex64), (params, real))
+        run, _ = compiled(case)
+        updates, _ = jax.jit(lambda p, g: step(tx, p, tx.init(p), g, case))(*on_axis)
+        expected, _ = run(tx, params, tx.init(params), real)
+        for a, b in zip(numbers(updates), numbers(expected), strict=True):
+            np.testing.assert_allclose(a, b, 2e-5, 2e-6)
+
+
+@every
+def test_zero_gradients_give_finite_updates(case, params):
+    run, _ = compiled(case)
+    tx, state = case.transform(), None
+    state = tx.init(params)
+    for _ in range(2):
+        updates, state = run(tx, params, state, zeros())
+        assert all(np.isfinite(x).all() for x in numbers((updates, state)))
+
+
+@every
+def test_derivatives_at_zero_gradients_are_finite(case, params):
+    tx = case.transform()
+    data, structure = jax.tree.flatten(tx)
+    floats = [i for i, leaf in enumerate(data) if isinstance(leaf, float)]
+
+    def size(grads: Any, values: list[Any]) -> Any:
+        leaves = list(data)
+        for i, value in zip(floats, values, strict=True):
+            leaves[i] = value
+        moved = structure.unflatten(leaves)
+        updates, _ = step(moved, params, moved.init(params), grads, case)
+        return sum(jnp.sum(u) for u in jax.tree.leaves(updates))
+
+    slopes = jax.jit(jax.grad(size, argnums=(0, 1)))(zeros(), [data[i] for i in floats])
+    assert all(np.isfinite(x).all() for x in numbers(slopes))
+
+
+@every
+def test_nan_gradients_pass_and_the_clock_counts(case, params):
+    run, _ = compiled(case)
+    tx = case.transform()
+    grads = jax.tree.map(lambda p: jnp.full_like(p, jnp.nan), params)
+    updates, state = run(tx, params, tx.init(params), grads)
+    for u in numbers(updates) if case.passes_nan is not None else ():
+        assert (np.isnan(u) if case.passes_nan else np.isfinite(u)).all()
+    assert state.step == 1
+    _, state = run(tx, params, state, tree_of(1))
+    assert state.step == 2
+
+
+@every
+def test_a_checkpoint_of_arrays_by_path_restores_the_run(case, params):
+    run, _ = compiled(case)
+    tx, grads = case.transform(), tree_of(1)
+    _, state = run(tx, params, tx.init(params), grads)
+    file = io.BytesIO()
+    kept = {jax.tree_util.keystr(path): x for (path, _), x in zip(jax.tree_util.tree_leaves_with_path(state), numbers(state), strict=True)}
+    assert len(kept) == len(jax.tree.leaves(state)), "two leaves under one path"
+    np.savez(file, **kept)
+    file.seek(0)
+    read = np.load(file)
+
+    def restore(path: Any, like: Any) -> Any:
+        x = jnp.asarray(read[jax.tree_util.keystr(path)])
+        return jax.random.wrap_key_data(x) if jnp.issubdtype(like.dtype, jax.dtypes.prng_key) else x.astype(like.dtype)
+
+    back = jax.tree_util.tree_map_with_path(restore, jax.eval_shape(tx.init, params))
+    assert_equal(run(tx, params, back, grads), run(tx, params, state, grads))
+
+
+@every
+def test_a_donating_apply_uses_every_buffer(case, params):
+    tx, grads = case.transform(), tree_of(1)
+    state = tx.init(params)
+    # XLA has one buffer of each size to give back for each one it is given, so an unused donation warns here, and a warning is an error.
+    lowered = jax.jit(lambda p, s, g: tx.apply(p, s, g, **case.extras(g)), donate_argnums=(0, 1)).lower(params, state, grads)
+    assert types(lowered.out_info) == types((params, state))
+
+
+@every
+def test_missing_parameters_are_asked_for(case, params):
+    tx, grads = case.transform(), tree_of(1)
+    state = tx.init(params)
+    if case.needs_params:
+        with pytest.raises(ValueError, match=r": needs the parameters; got params=None\. Call update\(updates, state, params\)") as error:
+            tx.update(grads, state, **case.extras(grads))
+        assert {link.name for link in tx.links} & set(str(error.value).split(":")[0].split(".")), "the message names the link"
+    else:
+        expected = jax.eval_shape(lambda: step(tx, params, state, grads, case))
+        assert types(jax.eval_shape(lambda: tx.update(grads, state, **case.extras(grads)))) == types(expected)
+
+
+@every
+def test_trees_that_do_not_match_are_refused_with_the_path(case, params):
+    tx, grads = case.transform(), tree_of(1)
+    state = tx.init(params)
+    extras = case.extras(grads)
+    with pytest.raises(ValueError, match=r", vector: needs an update for this parameter"):
+        tx.update({k: v for k, v in grads.items() if k != "vector"}, state, params, **extras)
+    with pytest.raises(ValueError, match=r", matrix: needs an update like its parameter float32\[3, 2\]; got float32\[2, 3\]"):
+        tx.update({**grads, "matrix": grads["matrix"].T}, state, params, **extras)
+    with pytest.raises(TypeError, match=r", scalar: needs updates of a floating dtype; got int32\[\]"):
+        tx.update({**grads, "scalar": jnp.int32(1)}, state, params, **extras)
+    with pytest.raises(TypeError, match=r", matrix: needs parameters of a floating dtype; got int8\[3, 2\]"):
+        tx.init({"matrix": jnp.zeros((3, 2), jnp.int8)})
+    with pytest.raises(TypeError, match=r", vector: needs an update like its parameter float32\[4\]; got complex64\[4\]"):
+        tx.update({**grads, "vector": grads["vector"].astype(jnp.complex64)}, state, params, **extras)
+
+
+def test_the_shared_tree_holds_every_kind_of_leaf():
+    assert {len(shape) for shape in SHAPES.values()} == {0, 1, 2}
+    assert any(0 in shape for shape in SHAPES.values())

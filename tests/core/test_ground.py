@@ -1,0 +1,58 @@
+"""The ground floor: tree arithmetic, safe numerics, and how an error reads."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _tree as tree
+
+
+@pytest.mark.parametrize(("narrow", "wide"), [("bfloat16", "float32"), ("float16", "float32"), ("float32", "float32"), ("complex64", "complex64")])
+def test_wide_is_at_least_float32(narrow, wide):
+    assert numerics.wide(narrow) == jnp.dtype(wide)
+    assert tree.widen({"x": jnp.zeros(1, narrow)})["x"].dtype == jnp.dtype(wide)
+
+
+def test_roots_and_quotients_are_finite_at_zero_with_their_derivatives():
+    assert numerics.sqrt(jnp.float32(4.0)) == 2.0
+    assert jax.grad(numerics.sqrt)(0.0) == 0.0
+    assert numerics.divide(jnp.float32(1.0), jnp.float32(0.0)) == 0.0
+    assert np.isfinite(jax.grad(numerics.divide, argnums=(0, 1))(1.0, 0.0)).all()
+    assert np.isnan(numerics.divide(jnp.float32(np.nan), jnp.float32(1.0)))
+    assert numerics.log(0.0) == -np.inf
+    assert jax.grad(numerics.log)(0.0) == 0.0
+
+
+def test_norm_is_wide_joint_and_zero_for_nothing():
+    x = {"a": jnp.full(4, 300.0, jnp.float16), "b": jnp.full((2, 2), 300.0, jnp.float16)}
+    norm = tree.norm(x)
+    assert norm.dtype == jnp.float32
+    np.testing.assert_allclose(norm, 300 * np.sqrt(8), 1e-6)
+    assert tree.norm({}) == 0.0
+    assert (jax.grad(tree.norm)(jnp.zeros(3)) == 0).all()
+    np.testing.assert_allclose(tree.norm(jnp.array([3 + 4j])), 5.0, 1e-6)
+
+
+def test_map_gives_several_trees_and_traces_a_shape_once():
+    sums, products = tree.map(lambda a, b: (a + b, a * b), {"x": 2.0}, {"x": 3.0}, outputs=2)
+    assert (sums, products) == ({"x": 5.0}, {"x": 6.0})
+    traced = []
+    many = {str(i): jnp.zeros(2 + i % 2) for i in range(40)}
+    jax.jit(lambda t: tree.map(lambda x: traced.append(1) or x + 1, t)).trace(many)
+    assert len(traced) == 2
+
+
+def test_an_error_names_the_link_the_path_the_need_and_the_mend():
+    with check.inside("adamw"), check.inside("scale"), pytest.raises(ValueError, match=r"^adamw\.scale, w: needs a; got b\. Do c\.$"):
+        check.fail("needs a", "b", "Do c", path="w")
+    assert check.nearest("decy", ["decay", "eps"]) == "Did you mean 'decay'?"
+    assert check.nearest("zzz", ["b", "a"]) == "Known: a, b"
+
+
+def test_a_tracer_is_not_judged():
+    jax.jit(lambda x: check.positive(x=x) or x)(jnp.float32(-1.0))
+    with pytest.raises(ValueError, match="x: needs a number > 0; got"):
+        check.positive(x=jnp.float32(-1.0))

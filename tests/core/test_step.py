@@ -1,0 +1,108 @@
+"""make_step and hyperparameters."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gradkit as gk
+
+
+def loss_fn(w, x):
+    return jnp.sum((w - x) ** 2)
+
+
+def test_a_step_is_value_and_grad_then_apply():
+    tx, x = gk.chain(gk.trace(0.5), gk.scale(-0.1)), jnp.array([1.0, 2.0])
+    step = gk.make_step(loss_fn, tx)
+    w, state = jnp.zeros(2), tx.init(jnp.zeros(2))
+    expected, reference = jnp.zeros(2), tx.init(jnp.zeros(2))
+    for _ in range(3):
+        value = loss_fn(expected, x)
+        expected, reference = tx.apply(expected, reference, jax.grad(loss_fn)(expected, x))
+        w, state, loss = step(w, state, x)
+        np.testing.assert_allclose(loss, value, 1e-6)
+    np.testing.assert_allclose(w, expected, 1e-6)
+    assert state.step == 3
+
+
+def test_it_donates_parameters_and_state():
+    step = gk.make_step(loss_fn, gk.chain(gk.trace(0.5), gk.scale(-0.1)))
+    w, x = jnp.zeros(2), jnp.ones(2)
+    state = step.tx.init(w)
+    step(w, state, x)
+    assert w.is_deleted()
+    assert state.memory["trace"]["trace"].is_deleted()
+    assert not x.is_deleted()
+
+
+def test_replace_does_not_compile_again():
+    traces = []
+
+    def loss(w, x):
+        traces.append(1)
+        return loss_fn(w, x)
+
+    step = gk.make_step(loss, gk.chain(gk.trace(0.5), gk.scale(-0.1)))
+    w, state, x = jnp.zeros(2), step.tx.init(jnp.zeros(2)), jnp.ones(2)
+    w, state, _ = step(w, state, x)
+    slower = step.replace(step_size=0.0)
+    kept = np.asarray(w)
+    w, state, _ = slower(w, state, x)
+    np.testing.assert_array_equal(w, kept)
+    assert len(traces) == 1
+    assert slower.tx == step.tx.replace(step_size=0.0)
+    assert step.tx.replace({"scale.step_size": -0.1}) == step.tx
+    assert "trace(0.5)" in repr(step)
+
+
+def test_it_returns_aux_and_passes_value_grad_and_value_fn():
+    seen = {}
+
+    @gk.transform
+    def asks():
+        def update(updates, memory, params, *, value, grad, value_fn):
+            seen.update(value=value, grad=grad)
+            return jax.tree.map(lambda u: u * (value_fn(params) - value + 1.0), updates), memory
+
+        return gk.Rule(lambda params: (), update)
+
+    step = gk.make_step(lambda w, *, x: (loss_fn(w, x), {"size": jnp.sum(w)}), gk.chain(asks(), gk.scale(-0.5)), has_aux=True)
+    w, _state, loss, aux = step(jnp.zeros(2), step.tx.init(jnp.zeros(2)), x=jnp.array([1.0, 2.0]))
+    assert loss == 5.0
+    assert aux == {"size": 0.0}
+    assert w.tolist() == [1.0, 2.0]
+    assert set(seen) == {"value", "grad"}
+
+
+def test_it_refuses_what_is_no_transform():
+    with pytest.raises(TypeError, match=r"^tx: make_step needs a gradkit transform; got .*chain\(tx\)"):
+        gk.make_step(loss_fn, optax.sgd(0.1))
+
+
+def test_hyperparameters_are_current_values_by_path():
+    rate = gk.function_schedule(lambda step: jnp.asarray(step, jnp.float32) * 0.5)
+    tx = gk.chain(gk.clip_by_global_norm(1.0), gk.trace(0.9), gk.trace(0.8), gk.precondition(gk.ema(0.7), None), gk.scale(rate))
+    state = tx.init(jnp.zeros(2))
+    assert gk.hyperparameters(tx, state)["scale.step_size"] == 0.0
+    _, state = tx.update(jnp.ones(2), state)
+    now = {path: float(value) for path, value in gk.hyperparameters(tx, state).items()}
+    assert now["clip_by_global_norm.max_norm"] == 1.0
+    assert (now["trace.decay"], now["trace_1.decay"], now["precondition.moment.decay"]) == (0.9, 0.8, 0.7)
+    assert now["scale.step_size"] == 0.5
+    traced = jax.jit(gk.hyperparameters)(tx, state)
+    assert set(traced) == set(now)
+    np.testing.assert_allclose([traced[path] for path in now], list(now.values()), 1e-6)
+
+
+def test_every_hyperparameter_path_is_one_that_replace_takes():
+    tx = gk.chain(gk.clip_by_global_norm(1.0), gk.adam(0.1))
+    for path, value in gk.hyperparameters(tx, tx.init(jnp.zeros(1))).items():
+        if isinstance(value, float):
+            assert gk.hyperparameters(tx.replace({path: value / 2}), tx.init(jnp.zeros(1)))[path] == value / 2
+
+
+def test_hyperparameters_refuses_what_is_no_state():
+    with pytest.raises(TypeError, match=r"^state: hyperparameters needs the state of the transform; got dict"):
+        gk.hyperparameters(gk.scale(1.0), {})

@@ -1,0 +1,328 @@
+"""The root and its links: names, memory, extras, the clock, dtypes, and parts from elsewhere."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gradkit as gk
+from tests.cases import tree_of
+
+
+def ones(n=2):
+    return {"w": jnp.ones(n)}
+
+
+@gk.schedule
+def ramp(slope):
+    return lambda step: slope * jnp.asarray(step, jnp.float32)
+
+
+@gk.transform
+def scale_by_clock(factor=1.0):
+    return gk.stateless(lambda updates, params, *, step: jax.tree.map(lambda u: factor * u * step.astype(u.dtype), updates))
+
+
+@gk.transform
+def polyak(floor=0.0):
+    def update(updates, memory, params, *, value, grad=None):
+        return jax.tree.map(lambda u: u * jnp.asarray(value - floor, u.dtype), updates), memory
+
+    return gk.Rule(lambda params: (), update)
+
+
+# ---- names and memory ------------------------------------------------------------------------------------------------
+
+
+def test_links_go_by_their_factory_and_the_second_by_a_number():
+    tx = gk.chain(gk.trace(0.9), gk.ema(0.9), gk.trace(0.8), gk.chain(gk.trace(0.7)))
+    assert [link.name for link in tx.links] == ["trace", "ema", "trace_1", "trace_2"]
+    assert list(tx.init(ones()).memory) == ["trace", "ema", "trace_1", "trace_2"]
+
+
+def test_a_lone_recipe_goes_by_its_own_name_and_a_chain_by_its_links():
+    assert list(gk.scale_by_adam().init(ones()).memory) == ["scale_by_adam"]
+    assert list(gk.adam(0.1).init(ones()).memory) == ["scale_by_adam"]
+    assert next(link.name for link in gk.adam(0.1).links) == "scale_by_adam"
+
+
+def test_named_chain_keys_its_parts_and_what_is_inside_them():
+    tx = gk.named_chain(("speed", gk.trace(0.9)), ("rest", gk.chain(gk.ema(0.9), gk.trace(0.5), gk.scale(-1.0))))
+    memory = tx.init(ones()).memory
+    assert set(memory) == {"speed", "rest"}
+    assert set(memory["speed"]) == {"trace"}
+    assert set(memory["rest"]) == {"ema", "trace"}
+
+
+def test_chains_are_spliced_flat():
+    a, b, c = gk.trace(0.9), gk.clip(1.0), gk.ema(0.5)
+    nested, flat = gk.chain(a, gk.chain(b, gk.chain(c)), gk.identity()), gk.chain(a, b, c)
+    assert [link.name for link in nested.links] == [link.name for link in flat.links]
+    assert jax.tree.structure(nested.init(ones())) == jax.tree.structure(flat.init(ones()))
+
+
+def test_an_empty_chain_is_identity():
+    updates, state = gk.chain().update(ones(), gk.chain().init(ones()))
+    assert (updates["w"] == 1).all()
+    assert state.memory == {}
+    assert state.step == 1
+
+
+def test_adding_or_removing_a_stateless_link_leaves_the_state_readable():
+    before = gk.chain(gk.scale_by_adam(), gk.scale(-0.1))
+    _, state = before.update(ones(), before.init(ones()))
+    for after in (gk.chain(gk.clip_by_global_norm(1.0), gk.scale_by_adam(), gk.scale(-0.1)), gk.chain(gk.scale_by_adam())):
+        _updates, new = after.update(ones(), state)
+        assert jax.tree.structure(new) == jax.tree.structure(state)
+        assert new.step == 2
+    scheduled = gk.chain(gk.scale(ramp(0.5)), gk.scale_by_adam())
+    assert jax.tree.structure(scheduled.update(ones(), state)[1]) == jax.tree.structure(state)
+
+
+def test_a_state_of_other_links_is_refused():
+    one, other = gk.chain(gk.ema(0.9)), gk.chain(gk.trace(0.9))
+    with pytest.raises(ValueError, match=r"^chain: needs a state of its own links; got memory of 'ema'"):
+        other.update(ones(), one.init(ones()))
+    with pytest.raises(ValueError, match=r"^chain: needs memory of 'trace'; got a state of \[\]"):
+        other.update(ones(), gk.identity().init(ones()))
+    with pytest.raises(TypeError, match=r"^chain: needs the State that init returned; got tuple"):
+        one.update(ones(), ())
+
+
+# ---- extras ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_link_is_given_what_it_asks_for_by_name():
+    tx = gk.chain(polyak(0.5), gk.scale(2.0))
+    updates, _ = tx.update(ones(), tx.init(ones()), value=jnp.float32(3.0))
+    np.testing.assert_array_equal(updates["w"], [5.0, 5.0])
+
+
+def test_a_missing_extra_names_the_link():
+    tx = gk.chain(gk.trace(0.9), polyak())
+    with pytest.raises(TypeError, match=r"^polyak: needs the extra argument 'value'; got none. Call update\(updates, state, params, value=...\)"):
+        tx.update(ones(), tx.init(ones()))
+
+
+def test_the_fields_extras_pass_though_nobody_asks():
+    tx = gk.adam(0.1)
+    tx.update(ones(), tx.init(ones()), ones(), value=1.0, grad=ones(), value_fn=lambda p: 0.0)
+
+
+def test_an_unknown_extra_is_answered_with_the_nearest():
+    tx = gk.chain(polyak())
+    with pytest.raises(TypeError, match=r"^chain: takes the extra arguments that its links ask for; got 'valeu'. Did you mean 'value'\?"):
+        tx.update(ones(), tx.init(ones()), value=1.0, valeu=1.0)
+    with pytest.raises(TypeError, match="got 'step'"):
+        tx.update(ones(), tx.init(ones()), value=1.0, step=3)
+
+
+def test_a_part_inside_a_named_chain_or_an_engine_is_given_its_extras():
+    inner = gk.named_chain(("outer", gk.chain(gk.trace(0.0), polyak())))
+    updates, _ = inner.update(ones(), inner.init(ones()), value=jnp.float32(4.0))
+    np.testing.assert_array_equal(updates["w"], [4.0, 4.0])
+    engine = gk.precondition(polyak(), gk.total(1.0))
+    updates, _ = engine.update(ones(), engine.init(ones()), value=jnp.float32(4.0))
+    np.testing.assert_allclose(updates["w"], np.full(2, 4 / np.sqrt(2)), 1e-6)
+
+
+# ---- the clock -------------------------------------------------------------------------------------------------------
+
+
+def test_step_counts_completed_updates_from_zero():
+    tx, seen = scale_by_clock(), []
+    state = tx.init(ones())
+    for _ in range(3):
+        updates, state = tx.update(ones(), state)
+        seen.append(float(updates["w"][0]))
+    assert seen == [0.0, 1.0, 2.0]
+    assert state.step == 3
+
+
+def test_a_chain_with_two_schedules_holds_one_counter():
+    tx = gk.chain(gk.clip_by_global_norm(ramp(1.0) + 1.0), gk.scale_by_adam(), scale_by_clock(), gk.scale(ramp(2.0)))
+    state = tx.init(ones())
+    counters = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.integer)]
+    assert len(counters) == 1
+    assert counters[0] is state.step
+
+
+def test_the_clock_stops_at_the_largest_int32():
+    tx = scale_by_clock()
+    state = gk.State(jnp.int32(2**31 - 2), {})
+    steps = []
+    for _ in range(3):
+        _, state = tx.update(ones(), state)
+        steps.append(int(state.step))
+    assert steps == [2**31 - 1] * 3
+
+
+# ---- hyperparameters -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        gk.ema,
+        gk.trace,
+        lambda b: gk.scale(b),
+        lambda b: gk.clip(b),
+        lambda b: gk.clip_by_global_norm(b),
+        lambda b: gk.precondition(gk.ema(b), gk.variance(b), 0.1),
+    ],
+    ids=["ema", "trace", "scale", "clip", "clip_by_global_norm", "precondition"],
+)
+def test_a_scheduled_argument_reaches_a_rule_as_its_value_at_the_step(make):
+    moving, grads = make(ramp(0.25) + 0.25), {"w": jnp.array([3.0, -0.1])}
+    state = moving.init(grads)
+    same = make(0.5).init(grads)
+    for decay in (0.25, 0.5, 0.75):
+        now = make(decay)
+        expected, same = now.update(grads, same)
+        updates, state = moving.update(grads, state)
+        np.testing.assert_allclose(updates["w"], expected["w"], 1e-6)
+    assert jax.tree.structure(state) == jax.tree.structure(same)
+
+
+@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize("kind", ["jax scalar", "numpy scalar", "numpy array", "schedule"])
+def test_array_hyperparameters_do_not_promote(x64, kind):
+    with jax.enable_x64(x64):
+        number = {
+            "jax scalar": jnp.float32,
+            "numpy scalar": np.float64,
+            "numpy array": lambda b: np.asarray(b, np.float64),
+            "schedule": lambda b: ramp(0.0) + b,
+        }[kind]
+        # Every rule below multiplies by its hyperparameter.
+        tx = gk.chain(gk.clip_by_global_norm(number(1.0)), gk.ema(number(0.5)), gk.trace(number(0.5)), gk.scale_by_adam(number(0.9)), gk.scale(number(-0.5)))
+        for dtype in (jnp.float32, jnp.bfloat16) + ((jnp.float64,) if x64 else ()):
+            grads = tree_of(0, dtype)
+            state = jax.eval_shape(tx.init, grads)
+            updates, after = jax.eval_shape(tx.update, grads, state, grads)
+            assert jax.tree.map(lambda x: x.dtype, updates) == jax.tree.map(lambda x: x.dtype, grads)
+            assert jax.tree.map(lambda x: x.dtype, after) == jax.tree.map(lambda x: x.dtype, state)
+
+
+def test_doubles_stay_doubles():
+    with jax.enable_x64(True):
+        grads = {"w": jnp.array([1e-9 + 1.0], jnp.float64)}
+        tx = gk.chain(gk.ema(0.5), gk.scale(-1.0))
+        state = tx.init(grads)
+        assert state.memory["ema"]["average"]["w"].dtype == jnp.float64
+        updates, _ = tx.update(grads, state)
+        np.testing.assert_allclose(updates["w"], [-1.0 - 1e-9], 1e-14)
+
+
+def test_apply_rounds_once():
+    params, grads = {"w": jnp.bfloat16(1.0)}, {"w": jnp.bfloat16(0.0059)}
+    tx = gk.chain(gk.scale(1.0))
+    new, state = tx.apply(params, tx.init(params), grads)
+    assert new["w"].dtype == jnp.bfloat16
+    assert new["w"] == jnp.bfloat16(1.0 + float(jnp.bfloat16(0.0059)))
+    assert state.step == 1
+
+
+def test_apply_updates_leaves_a_parameter_with_no_update():
+    new = gk.apply_updates({"a": jnp.ones(2), "b": jnp.ones(1)}, {"a": jnp.ones(2), "b": None})
+    assert new["a"].tolist() == [2.0, 2.0]
+    assert new["b"].tolist() == [1.0]
+
+
+# ---- parts from elsewhere --------------------------------------------------------------------------------------------
+
+
+def test_ten_lines_make_a_transform():
+    @gk.transform
+    def heavy_ball(decay, every=1):
+        def init(params):
+            return {"speed": jax.tree.map(jnp.zeros_like, params)}
+
+        def update(updates, memory, params, *, step):
+            speed = jax.tree.map(lambda v, u: u + decay * v, memory["speed"], updates)
+            return speed, {"speed": speed}
+
+        return gk.Rule(init, update)
+
+    tx = gk.chain(heavy_ball(0.5), gk.scale(1.0))
+    assert repr(tx) == "chain(heavy_ball(0.5), scale(1.0))"
+    state, like = tx.init(ones()), gk.trace(0.5)
+    reference = like.init(ones())
+    for _ in range(3):
+        updates, state = tx.update(ones(), state)
+        expected, reference = like.update(ones(), reference)
+    np.testing.assert_array_equal(updates["w"], expected["w"])
+    assert list(state.memory) == ["heavy_ball"]
+    moving = heavy_ball(ramp(0.5))
+    assert float(moving.update(ones(), moving.init(ones()))[0]["w"][0]) == 1.0
+    with pytest.raises(TypeError, match=r"heavy_ball: got an unexpected keyword argument 'evry'. Did you mean 'every'\?"):
+        heavy_ball(0.5, evry=2)
+
+
+def halve():
+    def update_fn(updates, state, params=None):
+        return jax.tree.map(lambda u: u / 2, updates), state + 1
+
+    return gk.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update_fn)
+
+
+def test_the_plain_door_names_the_link_after_the_enclosing_function():
+    tx = gk.chain(halve(), halve())
+    updates, state = tx.update(ones(), tx.init(ones()))
+    assert updates["w"][0] == 0.25
+    assert state.memory == {"halve": 1, "halve_1": 1}
+
+
+def test_the_plain_door_asks_by_keyword_and_takes_all_by_extra_args():
+    def asks():
+        def update_fn(updates, state, params=None, *, value, **extra_args):
+            assert "step" not in extra_args
+            return jax.tree.map(lambda u: u * value, updates), state
+
+        return gk.GradientTransformation(lambda params: (), update_fn)
+
+    tx = gk.chain(asks())
+    assert tx.update(ones(), tx.init(ones()), value=3.0, whatever=1)[0]["w"][0] == 3.0
+    with pytest.raises(TypeError, match="asks: needs the extra argument 'value'"):
+        tx.update(ones(), tx.init(ones()))
+
+
+def test_a_bare_closure_in_a_chain_is_shown_the_door():
+    with pytest.raises(TypeError, match=r"chain, transforms\[1\]: needs transforms; got .*GradientTransformation\(init_fn, update_fn\)"):
+        gk.chain(gk.scale(1.0), lambda updates: updates)
+
+
+def test_a_pair_from_optax_is_a_link():
+    tx = gk.chain(optax.trace(0.5), gk.scale(-1.0))
+    state, like = tx.init(ones()), gk.chain(gk.trace(0.5), gk.scale(-1.0))
+    reference = like.init(ones())
+    for _ in range(3):
+        updates, state = tx.update(ones(), state)
+        expected, reference = like.update(ones(), reference)
+    np.testing.assert_array_equal(updates["w"], expected["w"])
+    assert list(state.memory) == ["trace"]
+
+
+def test_a_transform_unpacks_as_the_pair_it_is():
+    init, update = gk.chain(gk.trace(0.5))
+    assert update(ones(), init(ones()))[0]["w"].tolist() == [1.0, 1.0]
+
+
+def test_expand_opens_recipes_one_level_and_chains_to_their_parts():
+    assert gk.adam(0.1).expand() == gk.chain(gk.scale_by_adam(), gk.scale_by_learning_rate(0.1))
+    opened = gk.chain(gk.adam(0.1)).expand()
+    assert opened == gk.chain(gk.adam(0.1).expand())
+    assert gk.trace(0.5).expand() == gk.trace(0.5)
+    run = lambda tx: tx.update(ones(), tx.init(ones()), ones())[0]["w"]
+    np.testing.assert_array_equal(run(opened), run(gk.adam(0.1)))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_a_foreign_state_keeps_its_types_under_narrow_parameters(dtype):
+    # optax makes its moments in the dtype of the parameters that init is given; update is given wide gradients.
+    tx, params = gk.chain(optax.scale_by_adam(), gk.scale(-0.1)), tree_of(0, dtype)
+    state = jax.eval_shape(tx.init, params)
+    with jax.numpy_dtype_promotion("standard"):  # optax divides its int32 counter by floats
+        _, after = jax.eval_shape(tx.update, params, state, params)
+    assert jax.tree.map(lambda x: x.dtype, after) == jax.tree.map(lambda x: x.dtype, state)

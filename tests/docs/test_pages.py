@@ -1,0 +1,55 @@
+"""Nothing public is missing from the pages."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import gradkit as gk
+
+ROOT = Path(__file__).parents[2]
+DIRECTIVE = re.compile(r"^::: (?P<path>\S+)\n(?P<options>(?:    .*\n?)*)", re.MULTILINE)
+
+
+def shown() -> dict[str, set[str] | None]:
+    """What the API pages show: a module's path -> the members named, or None for all, those of its submodules too."""
+    found: dict[str, set[str] | None] = {}
+    for page in (ROOT / "docs" / "api").glob("*.md"):
+        for match in DIRECTIVE.finditer(page.read_text(encoding="utf-8")):
+            members = re.search(r"members: \[(.*?)\]", match["options"])
+            found[match["path"]] = {name.strip() for name in members[1].split(",")} if members else None
+    return found
+
+
+def test_every_public_name_has_its_place_in_the_api_pages():
+    pages, missing = shown(), []
+    for name, value in vars(gk).items():
+        module = getattr(value, "__module__", None)
+        if name.startswith("_") or module is None:
+            continue
+        whole = [path for path, members in pages.items() if members is None]
+        if not any(module == path or module.startswith(f"{path}.") for path in whole) and name not in (pages.get(module) or ()):
+            missing.append(f"{name} of {module}")
+    assert not missing
+
+
+def test_what_the_api_pages_name_exists():
+    for path, members in shown().items():
+        module = __import__(path, fromlist=["x"]) if not path.endswith(".Call") else __import__("gradkit._call", fromlist=["Call"]).Call
+        for member in members or ():
+            assert hasattr(module, member), f"{path}.{member}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md"])
+def test_the_table_of_recipes_names_what_there_is(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    table = text[text.index("| | φ") :].partition("\n\n")[0]
+    names = {name for row in table.splitlines() for cell in row.split("|")[1:4] for name in re.findall(r"`([a-z_0-9]+)[(`]", cell)}
+    assert {"sgd", "adam", "amsgrad", "peak"} <= names
+    assert [name for name in sorted(names) if not hasattr(gk, name)] == []
+
+
+def test_every_page_is_in_the_navigation():
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("nav:")[2].partition("exclude_docs")[0]
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert str(page.relative_to(ROOT / "docs")) in nav, page

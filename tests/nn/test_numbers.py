@@ -1,0 +1,198 @@
+"""The numbers promised: against float64, against autodiff, under masks."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gradkit.nn import functional as F  # noqa: N812
+
+SHAPE = (4, 5, 6)
+
+
+def oracle(x, axes, epsilon, use_mean=True, mask=None):
+    """Mean 0, variance 1 over the axes, in float64 NumPy."""
+    x = np.asarray(x, np.float64)
+    seen = np.broadcast_to(True if mask is None else np.asarray(mask), x.shape)
+    n = np.maximum(seen.sum(axes, keepdims=True), 1)
+    mean = np.where(seen, x, 0).sum(axes, keepdims=True) / n if use_mean else 0.0
+    var = (np.where(seen, x - mean, 0) ** 2).sum(axes, keepdims=True) / n
+    return (x - mean) / np.sqrt(var + epsilon)
+
+
+LAYERS = {
+    "batch": (lambda x, **k: F.batch_norm(x, epsilon=1e-6, **k)[0], (0, 1), True),
+    "layer": (lambda x, **k: F.layer_norm(x, epsilon=1e-6, **k), (2,), True),
+    "rms": (lambda x, **k: F.rms_norm(x, epsilon=1e-6, **k), (2,), False),
+    "instance": (lambda x, **k: F.instance_norm(x, epsilon=1e-6, **k), (1,), True),
+    "group": (lambda x, **k: F.group_norm(x, num_groups=1, epsilon=1e-6, **k), (1, 2), True),
+    "weight": (lambda x, **k: F.standardize_weight(x, epsilon=1e-6, **k), (0, 1), True),
+}
+each = pytest.mark.parametrize("name", LAYERS)
+
+
+def normal(shape, mean=0.0, deviation=1.0, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(mean, deviation, shape), jnp.float32)
+
+
+def test_layer_norm_far_from_zero_has_deviation_one():
+    x = normal((64, 512), 100, 0.01)
+    assert abs(float(jnp.std(F.layer_norm(x, epsilon=1e-9))) - 1) < 1e-3
+    assert np.abs(np.asarray(F.layer_norm(x)) - oracle(x, (1,), 1e-6)).max() < 1e-5  # Flax's default ε is a hundredth of σ² here
+
+
+def test_layer_norm_at_ten_thousand_is_right_to_a_hundredth():
+    x = normal((64, 512), 1e4, 0.01)
+    assert np.abs(np.asarray(F.layer_norm(x, epsilon=1e-9)) - oracle(x, (1,), 1e-9)).max() < 1e-5
+
+
+@each
+@pytest.mark.parametrize("mean", [0, 100, 1e4])
+def test_float32_is_right_to_rounding_wherever_the_mean_is(name, mean):
+    layer, axes, use_mean = LAYERS[name]
+    x = normal(SHAPE, mean)
+    np.testing.assert_allclose(np.asarray(layer(x)), oracle(x, axes, 1e-6, use_mean), rtol=2e-6, atol=2e-6)
+
+
+@each
+def test_bfloat16_is_rounded_once(name):
+    layer, axes, use_mean = LAYERS[name]
+    x = normal(SHAPE, 3).astype(jnp.bfloat16)
+    y = layer(x)
+    assert y.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(y, np.float64), oracle(x.astype(jnp.float32), axes, 1e-6, use_mean), rtol=2**-8)
+
+
+@each
+def test_a_mask_hides_whatever_is_under_it_also_from_the_gradient(name):
+    if name == "weight":
+        return
+    layer, axes, use_mean = LAYERS[name]
+    x = normal(SHAPE, 5)
+    mask = np.random.default_rng(1).random((4, 5, 1)) < 0.6
+    mask[:, 0] = True
+    x_bad = jnp.where(jnp.asarray(mask), x, jnp.nan)
+    mask = jnp.asarray(mask)
+    y = np.where(mask, layer(x_bad, mask=mask), 0)
+    np.testing.assert_allclose(y, np.where(mask, oracle(x, axes, 1e-6, use_mean, mask), 0), rtol=1e-5, atol=1e-5)
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(jnp.where(mask, layer(x, mask=mask), 0) ** 3)))
+    got, wanted = np.asarray(gradient(x_bad)), np.asarray(gradient(x))
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+    assert not np.where(mask, 0, got).any()
+
+
+@each
+def test_all_masked_is_finite(name):
+    if name == "weight":
+        return
+    layer = LAYERS[name][0]
+    loss = lambda x: jnp.sum(layer(x, mask=jnp.zeros(SHAPE, bool)))
+    value, gradient = jax.jit(jax.value_and_grad(loss))(normal(SHAPE, 5))
+    assert bool(jnp.isfinite(value))
+    assert bool(jnp.all(jnp.isfinite(gradient)))
+
+
+def plain(x, scale, bias, axes, epsilon, use_mean, mask):
+    """The formula as it stands, for autodiff."""
+    seen = jnp.ones(x.shape, bool) if mask is None else jnp.broadcast_to(mask, x.shape)
+    total = lambda v: jnp.sum(jnp.where(seen, v, 0), axis=axes, keepdims=True)
+    n = total(jnp.ones_like(x))
+    mean = total(x) / n if use_mean else jnp.zeros_like(n)
+    var = total((x - mean) ** 2) / n
+    return (x - mean) / jnp.sqrt(var + epsilon) * scale + bias
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+@pytest.mark.parametrize("use_mean", [True, False], ids=["layer", "rms"])
+def test_the_derivative_by_hand_is_that_of_the_formula(use_mean, masked):
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        x, scale, bias = (jnp.asarray(rng.normal(size=shape)) for shape in [(3, 6), (6,), (6,)])
+        mask = jnp.asarray(rng.random((3, 6)) < 0.7) if masked else None
+        weight = jnp.asarray(rng.normal(size=(3, 6)))
+
+        def ours(x, scale, bias):
+            y = F.layer_norm(x, scale, bias, mask=mask, epsilon=1e-3) if use_mean else F.rms_norm(x, scale, mask=mask, epsilon=1e-3) + bias[None]
+            return jnp.sum(weight * y**2)
+
+        def theirs(x, scale, bias):
+            return jnp.sum(weight * plain(x, scale[None], bias[None], (1,), 1e-3, use_mean, mask) ** 2)
+
+        args, tangents = (x, scale, bias), tuple(jnp.asarray(rng.normal(size=a.shape)) for a in (x, scale, bias))
+
+        def derivatives(f):
+            reverse = lambda *a: jax.grad(f, (0, 1, 2))(*a)
+            rows = jax.vmap(jax.grad(lambda row: f(row[None] * jnp.ones((3, 1)), scale, bias)))(x)
+            return reverse(*args), jax.jvp(f, args, tangents)[1], jax.jvp(reverse, args, tangents)[1], rows
+
+        for got, wanted in zip(*(jax.tree.leaves(jax.jit(lambda f=f: derivatives(f))()) for f in (ours, theirs)), strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-11)
+
+
+def test_statistics_have_their_own_derivative():
+    with jax.enable_x64(True):
+        x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)))
+        loss = lambda mean, var: jnp.sum(jnp.sin(mean) * var**2)
+        ours = jax.jit(jax.grad(lambda x: loss(*F.batch_norm(x)[1][1:])))
+        np.testing.assert_allclose(ours(x), jax.jit(jax.grad(lambda x: loss(jnp.mean(x, 0), jnp.var(x, 0))))(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("norm", [F.layer_norm, F.rms_norm], ids=["layer", "rms"])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=str)
+def test_the_backward_pass_keeps_the_input_and_three_numbers_a_row(norm, dtype):
+    rows, width = 64, 256
+    x, scale = jnp.ones((rows, width), dtype), jnp.ones(width, dtype)
+    _, pull = jax.vjp(lambda x, scale: norm(x, scale), x, scale)
+    kept = {id(leaf): leaf.nbytes for leaf in jax.tree.leaves(pull) if hasattr(leaf, "nbytes")}
+    assert sum(kept.values()) <= x.nbytes + scale.nbytes * 2 + 3 * rows * 4
+
+
+def test_moments_under_unequal_masks_and_merged_from_parts():
+    x = normal((6, 8), 1e3, 0.1)
+    mask = np.random.default_rng(3).random((6, 8)) < 0.5
+    mask[2] = False
+    parts = F.moments(x, 1, mask=jnp.asarray(mask))
+    assert parts.count[2] == 0
+    assert parts.mean[2] == parts.var[2] == 0
+    whole = F.merge(parts)
+    seen = np.asarray(x, np.float64)[mask]
+    np.testing.assert_allclose(whole.mean, seen.mean(), rtol=1e-7)
+    np.testing.assert_allclose(whole.var, seen.var(), rtol=5e-4)  # the parts' means are float32, a thousandth of a deviation apart
+    assert int(whole.count) == mask.sum()
+    np.testing.assert_allclose(F.moments(x, (0, 1), mask=jnp.asarray(mask)).unbiased_var, seen.var(ddof=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: F.layer_norm(x, reduction_axes=3), "layer_norm, reduction_axes: needs axes of an input of 3 dimensions, from -3 to 2; got 3."),
+        (lambda x: F.layer_norm(x, mask=jnp.ones((4, 5), bool)), "layer_norm, mask: needs a mask that broadcasts to the input's shape [4, 5, 6]; got bool[4, 5]."),
+        (lambda x: F.layer_norm(x, jnp.ones(5)), "layer_norm, scale: needs a parameter of shape [6] for an input of shape [4, 5, 6]; got float32[5]."),
+        (lambda x: F.layer_norm(x, epsilon=-1.0), "layer_norm, epsilon: needs a finite number >= 0; got -1.0."),
+        (lambda x: F.layer_norm(x, dtype=jnp.int32), "layer_norm, dtype: needs a floating or complex dtype"),
+        (lambda x: F.batch_norm(x[:1, :1]), "batch_norm: needs more than one value per channel in training; got an input of shape [1, 1, 6]."),
+        (lambda x: F.instance_norm(x, feature_axes=0), "instance_norm, feature_axes: needs feature axes other than the first"),
+        (lambda x: F.group_norm(x, num_groups=4), "group_norm, num_groups: needs a divisor of the 6 channels; got 4. Choose one of 1, 2, 3, 6."),
+        (lambda x: F.group_norm(x, num_groups=2, reduction_axes=1), "group_norm, reduction_axes: needs the last axis"),
+        (lambda x: F.ghost_batch_norm(x, ghost_batch_size=3), "ghost_batch_norm, ghost_batch_size: needs a divisor of the batch of 4; got 3."),
+        (lambda x: F.global_response_norm(x, axis=0), "global_response_norm, axis: needs a channel axis other than the first"),
+        (lambda x: F.spectral_norm(x, jnp.ones(6)), "spectral_norm, u: needs a kernel of two axes or more and u of shape [1, 6]"),
+        (lambda x: F.fold_batch_norm(x, None, jnp.ones(5), jnp.ones(6)), "fold_batch_norm, mean: needs one value per output of the kernel [4, 5, 6]"),
+    ],
+)
+def test_bad_input_is_refused_in_words(call, message):
+    with pytest.raises((ValueError, TypeError)) as error:
+        call(jnp.ones(SHAPE))
+    assert str(error.value).startswith(message)
+
+
+def test_integers_are_counted_as_numbers():
+    y = F.layer_norm(jnp.array([[1, 3]]), epsilon=0.0)
+    assert y.tolist() == [[-1.0, 1.0]]
+
+
+def test_epsilon_stays_wide_in_half_precision():
+    y = functools.partial(F.layer_norm, epsilon=1e-8)(jnp.zeros((2, 4), jnp.float16))
+    assert not bool(jnp.any(jnp.isnan(y)))

@@ -1,0 +1,49 @@
+"""Eight virtual devices against one. They must exist before JAX starts, so one process of its own computes all facts."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = pathlib.Path(__file__).with_name("on_eight_devices.py")
+
+
+@pytest.fixture(scope="module")
+def facts():
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, str(SCRIPT)], env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return {line.pop("name"): line for line in lines}
+
+
+def test_there_are_eight_devices(facts):
+    assert facts["devices"]["count"] == 8
+
+
+@pytest.mark.parametrize("way", ["jit", "shard_map"])
+@pytest.mark.parametrize("mask", ["masked", "whole", "nothing"])
+def test_synchronized_batch_norm_is_that_of_one_device(facts, way, mask):
+    assert facts[f"{way} {mask}"]["distance"] < 2e-5
+
+
+def test_statistics_are_finite_when_everything_is_masked(facts):
+    assert facts["shard_map nothing"]["finite"] == 1
+
+
+def test_unequal_masked_counts_weigh_as_they_should(facts):
+    assert facts["oracle"]["mean"] < 1e-5
+    assert facts["oracle"]["var"] < 1e-5
+
+
+@pytest.mark.parametrize("name", ["groups", "layer norm over devices", "one value per device is enough together"])
+def test_named_axes_reduce_over_the_devices_named(facts, name):
+    assert facts[name]["distance"] < 1e-5
+
+
+@pytest.mark.parametrize("name", ["dropout", "drop_path", "alpha"])
+def test_the_mask_is_the_same_whatever_the_sharding(facts, name):
+    assert facts[f"mask {name}"] == {"distance": 0, "eager": 0}
