@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 from rich.console import Console
 from rich.table import Table
 
@@ -75,10 +76,11 @@ SIZES = {"large": large, "transformer": transformer, "small": small}
 class Entry(NamedTuple):
     """An optimizer in three libraries, and the bytes a parameter costs in the best of them."""
 
-    bytes_per_parameter: int
+    bytes_per_parameter: float
     gradkit: Callable[[], Any]
     optax: Callable[[], Any]
-    torch: Callable[..., Any]  # (parameters, fused, foreach) -> step
+    torch: Callable[..., Any] | None = None  # (parameters, fused, foreach) -> step
+    period: int = 1  # calls of which one does the whole work: a turn is a multiple of it, a step its mean
 
 
 def torch_step(kind: str, clip: bool = False, schedule: bool = False, **options: Any) -> Callable[..., Any]:
@@ -121,7 +123,24 @@ OPTIMIZERS = {
         lambda: optax.sgd(1e-3, momentum=0.9),
         torch_step("SGD", lr=1e-3, momentum=0.9),
     ),
+    "accumulate 8": Entry(  # read g and the sum, write the sum; an eighth of AdamW
+        12 + 28 / 8,
+        lambda: gk.MultiSteps(gk.adamw(1e-3), 8),
+        lambda: optax.MultiSteps(optax.adamw(1e-3), 8).gradient_transformation(),
+        period=8,
+    ),
+    "apply_if_finite": Entry(32, lambda: gk.apply_if_finite(gk.adamw(1e-3), 5), lambda: optax.apply_if_finite(optax.adamw(1e-3), 5)),
+    "guard": Entry(44, lambda: gk.guard(gk.adamw(1e-3), 5), lambda: optax.apply_if_finite(optax.adamw(1e-3), 5)),
+    "adafactor": Entry(16, lambda: gk.adafactor(1e-3), lambda: optax.adafactor(1e-3)),
+    "lion": Entry(20, lambda: gk.lion(1e-3), lambda: optax.lion(1e-3)),
+    "lamb": Entry(28, lambda: gk.lamb(1e-3), lambda: optax.lamb(1e-3)),
+    "schedule-free": Entry(
+        28,
+        lambda: gk.schedule_free_adamw(1e-3),
+        lambda: optax.contrib.schedule_free_adamw(1e-3),
+    ),
 }
+CORE = ("adamw", "clip+adamw", "sgd momentum")
 
 
 # ---- the contenders ---------------------------------------------------------------------------------------------------
@@ -198,7 +217,7 @@ def contenders(entry: Entry, params: Any, grads: Any, repeats: int, peers: tuple
     if "optax" in peers:
         result.append(jax_contender("optax", optax_step, theirs.init, params, grads, (), repeats))
     device = "cuda" if jax.default_backend() == "gpu" else "cpu"
-    if torch is not None and (device == "cpu" or torch.cuda.is_available()):
+    if torch is not None and entry.torch is not None and (device == "cpu" or torch.cuda.is_available()):
         result += [torch_contender(peer, entry.torch, params, grads, device) for peer in peers if peer.startswith("torch")]
     return result
 
@@ -212,11 +231,11 @@ def seconds(run: Callable[[int], None], steps: int) -> float:
     return (time.perf_counter() - start) / steps
 
 
-def alternate(runs: list[Callable[[int], None]], repeats: int, turn: float) -> list[list[float]]:
+def alternate(runs: list[Callable[[int], None]], repeats: int, turn: float, period: int) -> list[list[float]]:
     """The seconds of a step of each, turn by turn; a turn lasts about ``turn`` seconds, and the order goes round."""
     for run in runs:
-        run(2)
-    steps = [max(1, round(turn / seconds(run, 1))) for run in runs]
+        run(2 * period)
+    steps = [period * max(1, round(turn / seconds(run, period) / period)) for run in runs]
     times: list[list[float]] = [[] for _ in runs]
     for repeat in range(repeats):
         for i in range(len(runs)):
@@ -262,10 +281,10 @@ def measure(size: str, optimizer: str, repeats: int, quick: bool, peers: tuple[s
     count = sum(leaf.size for leaf in params.values())
     rivals = contenders(entry, params, grads, 1 if quick else 3, peers)
     for rival in rivals:
-        rival.run(3)
+        rival.run(3 * entry.period)
     check_agreement(rivals)
     numbers = 1 << (16 if quick else 25)
-    *times, copy_times = alternate([*(rival.run for rival in rivals), copying(numbers)], repeats, 0.01 if quick else 0.1)
+    *times, copy_times = alternate([*(rival.run for rival in rivals), copying(numbers)], repeats, 0.01 if quick else 0.1, entry.period)
     copy = 8 * numbers / statistics.median(copy_times)
     by_name = {rival.name: values for rival, values in zip(rivals, times, strict=True)}
     rows = []
@@ -345,7 +364,7 @@ def table(rows: list[dict[str, Any]], about: dict[str, Any]) -> Table:
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description="One optimizer step: gradkit against optax and torch.")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
-    parser.add_argument("--optimizers", nargs="+", choices=OPTIMIZERS, default=list(OPTIMIZERS))
+    parser.add_argument("--optimizers", nargs="+", choices=OPTIMIZERS, default=list(CORE))
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     parser.add_argument("--repeats", type=int, default=15, help="turns of each contender (default 15)")
     parser.add_argument("--json", type=Path, help="where to write the figures")

@@ -44,7 +44,7 @@ class Rule(NamedTuple):
     parameters in place (those in ``leaves``, not the widened ``params``) instead of handing out zeros to add.
     """
 
-    init: Callable[[Any], Any]
+    init: Callable[..., Any]
     update: Callable[..., tuple[Any, Any]]
     name: str | None = None
     evaluate: Callable[[Any, Any], Any] | None = None
@@ -82,7 +82,7 @@ class Link(NamedTuple):
     def init(self, params: Any, leaves: Any = None) -> Any:
         with check.inside(self.name):
             if any(p.name == "leaves" for p in _parameters(self.rule.init)):
-                return self.rule.init(params, leaves=params if leaves is None else leaves)  # type: ignore[call-arg]
+                return self.rule.init(params, leaves=params if leaves is None else leaves)
             return self.rule.init(params)
 
     def update(self, updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
@@ -509,9 +509,16 @@ def evaluation(links: Iterable[Link]) -> Callable[[Any, Any], Any] | None:
 
 
 def evaluation_inside(rule: Rule, field: str = "inner") -> Callable[[Any, Any], Any] | None:
-    """The evaluation weights of a part whose ``State`` a wrapper keeps in a field of its memory."""
+    """The evaluation weights of a part whose memory, or ``State``, a wrapper keeps in a field of its own."""
     inner = rule.evaluate
-    return None if inner is None else lambda memory, params: inner(memory[field].memory, params)
+    if inner is None:
+        return None
+
+    def evaluate(memory: Any, params: Any) -> Any:
+        kept = memory[field]
+        return inner(kept.memory if isinstance(kept, State) else kept, params)
+
+    return evaluate
 
 
 def _numbered(names: Iterable[str]) -> list[str]:

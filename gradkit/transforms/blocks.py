@@ -49,7 +49,7 @@ def scale_by_param_block_norm(min_scale: Any = 1e-3) -> Rule:
 
     def update(updates: Any, params: Any) -> Any:
         check.params(params)
-        return tree.map(lambda u, p: u * _norm(p, min_scale), updates, params)
+        return tree.map(lambda u, p: u * tree.factor_like(_norm(p, min_scale), u), updates, params)
 
     return stateless(update)
 
@@ -79,7 +79,7 @@ def scale_by_param_block_rms(min_scale: Any = 1e-3) -> Rule:
 
     def leaf(u: Any, p: Any) -> Any:
         size = _norm(p) / max(p.size, 1) ** 0.5
-        return u * jnp.maximum(size, tree.factor_like(min_scale, size))
+        return u * tree.factor_like(jnp.maximum(size, tree.factor_like(min_scale, size)), u)
 
     def update(updates: Any, params: Any) -> Any:
         check.params(params)
@@ -117,7 +117,7 @@ def scale_by_trust_ratio(min_norm: Any = 0.0, trust_coefficient: Any = 1.0, eps:
     def leaf(u: Any, p: Any) -> Any:
         size, length = _norm(p, min_norm), _norm(u, min_norm)
         ratio = tree.factor_like(trust_coefficient, size) * numerics.divide(size, length + tree.factor_like(eps, length))
-        return u * jnp.where((size == 0) | (length == 0), 1.0, ratio)
+        return u * tree.factor_like(jnp.where((size == 0) | (length == 0), 1.0, ratio), u)
 
     def update(updates: Any, params: Any) -> Any:
         check.params(params)
@@ -151,7 +151,8 @@ def clip_by_block_norm(max_norm: Any) -> Rule:
     def leaf(u: Any) -> Any:
         size = _norm(u)
         within = size <= tree.factor_like(max_norm, size)
-        return u * jnp.where(within, 1.0, jnp.where(within, 1.0, tree.factor_like(max_norm, size)) / jnp.where(within, 1.0, size))
+        factor = jnp.where(within, 1.0, jnp.where(within, 1.0, tree.factor_like(max_norm, size)) / jnp.where(within, 1.0, size))
+        return u * tree.factor_like(factor, u)
 
     return stateless(lambda updates, params: tree.map(leaf, updates))
 

@@ -47,7 +47,7 @@ def cautious(inner: Any, eps: Any = 1.0, *, direction: bool = False) -> Rule:
         kept = (along > 0 if direction else along < 0).astype(along.dtype)
         total = jnp.sum(kept)
         # NaN stays NaN: a product with φ = 0, not a choice.
-        return u * (kept * (u.size / jnp.maximum(total + tree.factor_like(eps, total), jnp.finfo(total.dtype).tiny)))
+        return u * (kept * (u.size / jnp.maximum(total + tree.factor_like(eps, total), jnp.finfo(total.dtype).tiny))).astype(u.dtype)
 
     def update(updates: Any, memory: Any, params: Any, **extras: Any) -> Any:
         made, memory = rule.update(updates, memory, params, **extras)

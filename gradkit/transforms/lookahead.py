@@ -57,8 +57,8 @@ def lookahead(fast_optimizer: Any, sync_period: int, slow_step_size: Any, reset_
     if rule.evaluate is not None:
         check.fail("needs an inner transform without evaluation weights", repr(fast_optimizer), "Keep one average of the weights", path="fast_optimizer")
 
-    def init(params: Any) -> Any:
-        return {"inner": rule.init(params), "slow": tree.zeros_like(params), "started": jnp.zeros((), bool)}
+    def init(params: Any, *, leaves: Any) -> Any:
+        return {"inner": rule.init(params, leaves=leaves), "slow": tree.zeros_like(params), "started": jnp.zeros((), bool)}
 
     def update(updates: Any, memory: Any, params: Any, *, step: Any, leaves: Any, **extras: Any) -> Any:
         check.params(params)
@@ -73,7 +73,7 @@ def lookahead(fast_optimizer: Any, sync_period: int, slow_step_size: Any, reset_
 
         updates, slow = tree.map(leaf, updates, params, memory["slow"], outputs=2)
         if reset_state:
-            kept = jax.tree.map(lambda new, fresh: jnp.where(sync, fresh, new), kept, rule.init(leaves))
+            kept = jax.tree.map(lambda new, fresh: jnp.where(sync, fresh, new), kept, rule.init(params, leaves=leaves))
         return updates, {"inner": kept, "slow": slow, "started": jnp.ones((), bool)}
 
     def evaluate(memory: Any, params: Any) -> Any:

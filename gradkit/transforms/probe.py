@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._transform import Rule, State, Transform, apply_updates, chain, stateless, transform
+from gradkit._transform import Rule, State, Transform, apply_updates, chain, evaluation_inside, stateless, transform
 from gradkit.averages.averages import ema
 from gradkit.transforms import masks
 
@@ -83,8 +83,7 @@ def watch(inner: Any, *names: str, per: Any = "tree", functions: Mapping[str, Ca
         new, kept = rule.update(updates, memory["inner"], params, leaves=leaves, **extras)
         return new, {"inner": kept, "metrics": measure(updates, new, params, leaves)}
 
-    evaluate = rule.evaluate and (lambda memory, params: rule.evaluate(memory["inner"], params))  # type: ignore[misc]
-    return Rule(init, update, evaluate=evaluate)
+    return Rule(init, update, evaluate=evaluation_inside(rule))
 
 
 @transform
@@ -227,9 +226,12 @@ def _parts(per: Any, leaves: Any) -> dict[str, Callable[[Any], Any]]:
         return {"": lambda x: x}
     if per == "leaf":
         paths = [check.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(leaves)]
-        return {path: lambda x, i=i: jax.tree.leaves(x)[i] for i, path in enumerate(paths)}
-    chosen = {group: jax.tree.leaves(masks.resolve(question, leaves)) for group, question in per.items()}
-    return {group: lambda x, on=on: [leaf for leaf, yes in zip(jax.tree.leaves(x), on, strict=True) if yes] for group, on in chosen.items()}
+        return {path: _chosen([path == one for one in paths]) for path in paths}
+    return {group: _chosen(jax.tree.leaves(masks.resolve(question, leaves))) for group, question in per.items()}
+
+
+def _chosen(on: list[bool]) -> Callable[[Any], Any]:
+    return lambda x: [leaf for leaf, yes in zip(jax.tree.leaves(x), on, strict=True) if yes]
 
 
 def _underflow(leaves: Any, updates: Any) -> Any:

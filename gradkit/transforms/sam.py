@@ -76,15 +76,21 @@ def sam(
             check.match(gradient, at)
             updates = tree.widen(gradient if batch_axis_name is None else lax.pmean(gradient, batch_axis_name))
         updates, inner = rule.update(updates, memory["inner"], params, leaves=leaves, **extras)
-        return updates, {"inner": inner, "adversary": adversary.init(leaves) if reset_state else kept}
+        return updates, {"inner": inner, "adversary": adversary.init(params, leaves=leaves) if reset_state else kept}
 
     if opaque_mode:
-        evaluate = rule.evaluate and (lambda memory, params: rule.evaluate(memory["inner"], params))  # type: ignore[misc]
-        return Rule(lambda params: {"inner": rule.init(params), "adversary": adversary.init(params)}, opaque, evaluate=evaluate)
+        evaluate = rule.evaluate and (lambda memory, params: rule.evaluate(memory["inner"], params))
+        init_both = lambda params, *, leaves: {"inner": rule.init(params, leaves=leaves), "adversary": adversary.init(params, leaves=leaves)}
+        return Rule(init_both, opaque, evaluate=evaluate)
 
-    def init(params: Any) -> Any:
-        cache = jax.tree.map(lambda p: jnp.zeros(jnp.shape(p), jax.dtypes.result_type(p)), params)
-        return {"inner": start(optimizer, params), "adversary": adversary.init(params), "cache": cache, "phase": jnp.zeros((), jnp.int32)}
+    def init(params: Any, *, leaves: Any) -> Any:
+        cache = jax.tree.map(lambda p: jnp.zeros(jnp.shape(p), jax.dtypes.result_type(p)), leaves)
+        return {
+            "inner": start(optimizer, params, leaves),
+            "adversary": adversary.init(params, leaves=leaves),
+            "cache": cache,
+            "phase": jnp.zeros((), jnp.int32),
+        }
 
     def update(updates: Any, memory: Any, params: Any, *, step: Any, leaves: Any, grad_fn: Any = None, **extras: Any) -> Any:
         check.params(params)
@@ -96,7 +102,7 @@ def sam(
             home = tree.widen(cache)
             new, inner = rule.update(updates, state.memory, home, step=state.step, leaves=cache, **extras)
             back = tree.map(lambda n, c, p, u: (n + (c - p)).astype(u.dtype), new, home, params, updates)
-            return back, State(numerics.increment(state.step), inner), adversary.init(leaves) if reset_state else kept
+            return back, State(numerics.increment(state.step), inner), adversary.init(params, leaves=leaves) if reset_state else kept
 
         def up(operands: Any) -> Any:
             updates, state, kept = operands

@@ -69,11 +69,11 @@ def schedule_free(base_optimizer: Any, learning_rate: Any, b1: Any = 0.9, weight
     if rule.evaluate is not None:
         check.fail("needs an inner transform without evaluation weights", repr(base_optimizer), "Keep one average of the weights", path="base_optimizer")
 
-    def init(params: Any) -> Any:
+    def init(params: Any, *, leaves: Any) -> Any:
         dtype = numerics.scalar_dtype(params)
         # Before the first step y is x: b1 = 1 says so without a copy of the parameters.
         numbers = {"b1": jnp.ones((), dtype), "weight_sum": jnp.zeros((), dtype), "max_lr": jnp.zeros((), dtype)}
-        return {"inner": rule.init(params), "z": encoded(store, params), **numbers}
+        return {"inner": rule.init(params, leaves=leaves), "z": encoded(store, params), **numbers}
 
     def update(updates: Any, memory: Any, params: Any, *, step: Any, **extras: Any) -> Any:
         check.params(params)
