@@ -41,7 +41,8 @@ class Rule(NamedTuple):
     ``name`` is the link's, when it should not be that of the factory. ``evaluate(memory, params) -> params`` gives the weights to evaluate
     with, for links that keep other ones than those they train (averaged weights, schedule-free): see ``eval_params``. ``apply(updates, memory,
     params, *, <asked>) -> (params, memory)`` is for wrappers that often do nothing: as the last link of a root's ``apply`` it changes the
-    parameters in place (those in ``leaves``, not the widened ``params``) instead of handing out zeros to add.
+    parameters in place (those in ``leaves``, not the widened ``params``) instead of handing out zeros to add. ``examples`` says that the
+    updates come with a leading axis of examples, which the link takes away (the first link of a chain only).
     """
 
     init: Callable[..., Any]
@@ -49,6 +50,7 @@ class Rule(NamedTuple):
     name: str | None = None
     evaluate: Callable[[Any, Any], Any] | None = None
     apply: Callable[..., tuple[Any, Any]] | None = None
+    examples: bool = False
 
 
 class Links(tuple[tuple[str | None, Any], ...]):
@@ -174,12 +176,13 @@ class Transform(Call):
         links = self.links
         with check.inside(self.factory.__name__):
             check.inexact(updates, "updates")
+            like = _one_example(updates) if links and links[0].rule.examples else updates
             if params is not None:
-                check.match(updates, params)
-            _check_state(state, links, updates)
+                check.match(like, params)
+            _check_state(state, links, like)
             _check_extras(extras, _asks(self))
         # Masks judge leaves as the user has them, in their own dtypes.
-        extras = {**extras, "step": state.step, "leaves": updates if params is None else params}
+        extras = {**extras, "step": state.step, "leaves": like if params is None else params}
         return links, tree.widen(updates), None if params is None else tree.widen(params), extras
 
     # ---- its links ---------------------------------------------------------------------------------------------------
@@ -446,22 +449,25 @@ def _at_step(part: Transform, link: Link) -> Link:
         return link
 
     def at(step: Any, dtype: Any) -> Rule:
-        now = {name: value(step) if isinstance(value, Schedule) else value for name, value in moving.items()}
-        return cast(Rule, part._run({**arguments, **{name: jnp.asarray(value, dtype) for name, value in now.items()}}))
+        current = {name: value(step) if isinstance(value, Schedule) else value for name, value in moving.items()}
+        return cast(Rule, part._run({**arguments, **{name: jnp.asarray(value, dtype) for name, value in current.items()}}))
 
     def init(params: Any, *, leaves: Any = None) -> Any:
         return link._replace(rule=at(jnp.zeros((), jnp.int32), numerics.scalar_dtype(params))).init(params, leaves)
 
-    def update(updates: Any, memory: Any, params: Any, *, step: Any, **asked: Any) -> Any:
-        if link.takes_all or "step" in link.takes:
-            asked["step"] = step
-        return at(step, numerics.scalar_dtype(updates)).update(updates, memory, params, **asked)
+    def now(field: str) -> Callable[..., Any]:
+        def run(updates: Any, memory: Any, params: Any, *, step: Any, **asked: Any) -> Any:
+            if link.takes_all or "step" in link.takes:
+                asked["step"] = step
+            return getattr(at(step, numerics.scalar_dtype(updates)), field)(updates, memory, params, **asked)
 
-    def evaluate(memory: Any, params: Any) -> Any:
-        # Evaluation weights depend on no step; a schedule is read where it ends up, in the memory.
-        return cast(Any, link.rule.evaluate)(memory, params)
+        return run
 
-    rule = Rule(init if link.rule.init is not nothing else nothing, update, link.rule.name, evaluate if link.rule.evaluate else None)
+    rule = link.rule._replace(
+        init=init if link.rule.init is not nothing else nothing,
+        update=now("update"),
+        apply=now("apply") if link.rule.apply else None,
+    )
     return link._replace(rule=rule, needs=link.needs | {"step"}, takes=link.takes | {"step"})
 
 
@@ -475,6 +481,14 @@ def _promotes(value: Any) -> bool:
 def _init(links: Iterable[Link], params: Any, leaves: Any = None) -> dict[str, Any]:
     memory = {link.name: jax.tree.map(_strong, link.init(params, leaves)) for link in links}
     return {name: kept for name, kept in memory.items() if not (type(kept) is tuple and not kept)}
+
+
+def _one_example(updates: Any) -> Any:
+    """What the updates look like without their leading axis of examples."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(updates):
+        if not jnp.ndim(leaf):
+            check.fail("needs a leading axis of examples", check.shape_dtype(leaf), "Take gradients with jax.vmap(jax.grad(...))", path=check.keystr(path))
+    return jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), updates)
 
 
 def _strong(x: Any) -> Any:

@@ -213,7 +213,7 @@ def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> Rule:
 
         def leaf(g: Any, metric: Any, delta: Any) -> Any:
             e = tree.factor_like(eps, metric)
-            return g * (numerics.sqrt(delta + e) * numerics.divide(jnp.ones_like(metric), numerics.sqrt(metric + e)))
+            return g * tree.factor_like(numerics.sqrt(delta + e) * numerics.divide(jnp.ones_like(metric), numerics.sqrt(metric + e)), g)
 
         squares, metric = average.update(tree.map(numerics.abs_sq, updates), memory["metric"], params, step=step)
         updates = tree.map(leaf, updates, squares, memory["delta"]["average"])

@@ -53,7 +53,7 @@ def clip_by_percentile(percentile: Any = 10.0, window: int = 1000, *, report: bo
     def bound(norm: Any, norms: Any, count: Any) -> Any:
         norms, count = _remember(norm, norms, count)
         filled = jnp.minimum(count, window)
-        ordered = jnp.sort(jnp.where(jnp.arange(window) < filled, norms, jnp.inf))
+        ordered = jnp.sort(jnp.where(jnp.arange(window, dtype=jnp.int32) < filled, norms, jnp.inf))
         place = tree.factor_like(percentile, norm) / 100 * jnp.maximum(filled - 1, 0).astype(norm.dtype)
         below = jnp.floor(place).astype(jnp.int32)
         low, high = ordered[below], ordered[jnp.minimum(below + 1, jnp.maximum(filled - 1, 0))]
@@ -102,13 +102,13 @@ def clip_by_zscore(z_score: Any = 2.5, window: int = 100, patience: int = 25, ep
 
     def bound(norm: Any, norms: Any, count: Any) -> Any:
         filled = jnp.minimum(count, window)
-        seen = (jnp.arange(window) < filled).astype(norm.dtype)
+        seen = (jnp.arange(window, dtype=jnp.int32) < filled).astype(norm.dtype)
         number = jnp.maximum(filled, 1).astype(norm.dtype)
         mean = jnp.sum(norms * seen) / number
         deviation = numerics.sqrt(jnp.sum(seen * (norms - mean) ** 2) / number)
         limit = mean + tree.factor_like(z_score, norm) * jnp.maximum(deviation, tree.factor_like(eps, norm) * mean)
         limit = jnp.where(count >= patience, limit, jnp.inf)
-        return limit, *_remember(jnp.minimum(norm, limit), norms, count)
+        return limit, *_remember(jnp.where(jnp.isfinite(norm), jnp.minimum(norm, limit), norm), norms, count)
 
     return _clipping(window, bound, report)
 
@@ -139,5 +139,5 @@ def _clipping(window: int, bound: Any, report: bool) -> Rule:
 def _remember(norm: Any, norms: Any, count: Any) -> tuple[Any, Any]:
     """The ring with a norm written over the oldest; one that is not finite is not written."""
     finite = jnp.isfinite(norm)
-    here = (jnp.arange(norms.shape[0]) == count % norms.shape[0]) & finite
+    here = (jnp.arange(norms.shape[0], dtype=jnp.int32) == count % norms.shape[0]) & finite
     return jnp.where(here, norm, norms), jnp.where(finite, numerics.increment(count), count)

@@ -135,4 +135,5 @@ def add_noise(eta: Any, gamma: Any, key: Any) -> Rule:
         noise = [tree.factor_like(deviation, u) * jax.random.normal(k, u.shape, u.dtype) for k, u in zip(keys, leaves)]
         return treedef.unflatten([u + n for u, n in zip(leaves, noise, strict=True)]), {"key": jax.random.key_data(following)}
 
-    return Rule(lambda params: {"key": jax.random.key_data(first)}, update)
+    # A copy: donating the state must not take the user's key with it.
+    return Rule(lambda params: {"key": jnp.array(jax.random.key_data(first), copy=True)}, update)

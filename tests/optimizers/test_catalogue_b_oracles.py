@@ -255,6 +255,21 @@ def test_complex_leaves_are_refused_where_signs_and_inner_products_count(name):
         tx.update(w, tx.init(w), w, **extras(tx))
 
 
+@pytest.mark.parametrize("name", ["adafactor", "adam_mini", "came", "dog", "dowg", "scale_by_distance_over_gradients", "sm3"])
+def test_complex_leaves_are_divided_by_their_size(name):
+    # turning every gradient by a right angle turns every update
+    tx, grads = OPTIMIZERS[name](), tree_of(1)
+    turned = jax.tree.map(lambda g: g.astype(jnp.complex64) * 1j, grads)
+
+    def first(grads):
+        zeros = jax.tree.map(jnp.zeros_like, grads)
+        return jax.tree.leaves(tx.update(grads, tx.init(zeros), zeros)[0])
+
+    for a, b in zip(first(turned), first(grads)):
+        assert a.dtype == jnp.complex64
+        np.testing.assert_allclose(a, b.astype(jnp.complex64) * 1j, 1e-5, 1e-9)
+
+
 def test_weights_loaded_after_init_are_where_training_begins():
     tx, w = gk.dog(init_step=("distance", 1.0)), jnp.array([3.0, 4.0])
     updates, _ = tx.update(w, tx.init(jnp.zeros(2)), w)

@@ -1,0 +1,408 @@
+"""Normalization of activations: one engine, and the layers that are choices of its axes.
+
+    y = γ (x − μ) / √(σ² + ε) + β
+
+| | moments over | γ, β per |
+|---|---|---|
+| ``batch_norm`` | all axes but the channel's | channel |
+| ``layer_norm`` | the last axis, or those named | feature |
+| ``rms_norm`` | the same, about zero: y = γ x / √(mean |x|² + ε) | feature |
+| ``group_norm`` | all axes but the batch's, within a group of channels | channel |
+| ``instance_norm`` | all axes but the batch's and the channel's | channel |
+
+Derivative with x̂ = (x − μ) / √(σ² + ε), means over the same axes: dx̂ = (dx − mean dx − x̂ mean(x̂ dx)) / √(σ² + ε). It is given by hand: x̂ is built again
+from x, so the backward pass keeps x in its own dtype and three numbers per mean, nothing else. Forward mode and higher orders work.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit.nn.functional.moments import Moments, Shifted, as_mask, axes_of, compute_dtype, shifted, squeezed, summed, total
+
+Axes = Any  # an int or several
+
+
+class How(NamedTuple):
+    """What does not change from call to call, and so is no array."""
+
+    axes: tuple[int, ...]
+    epsilon: float
+    dtype: Any  # of the result
+    work: Any  # of the arithmetic
+    axis_name: Any = None
+    groups: Any = None
+    use_mean: bool = True
+    group: int = 1  # channels that share their moments
+
+
+def _statistics(how: How, x: Any, mask: Any) -> Shifted:
+    return shifted(numerics.cast(x, how.work), how.axes, mask, how.axis_name, how.groups, use_mean=how.use_mean, group=how.group)
+
+
+def _affine(how: How, x_hat: Any, scale: Any, bias: Any) -> Any:
+    y = x_hat if scale is None else x_hat * numerics.cast(scale, how.work)
+    return y if bias is None else y + numerics.cast(bias, how.work)
+
+
+def _x_hat(how: How, x: Any, shift: Any, offset: Any, inverse: Any) -> Any:
+    x, inverse = numerics.cast(x, how.work), inverse.astype(how.work)
+    return (x - shift) * inverse - offset * inverse if how.use_mean else x * inverse
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _standardize(how: How, x: Any, scale: Any, bias: Any, mask: Any) -> tuple[Any, Any, Any, Any]:
+    return _forward(how, x, scale, bias, _statistics(how, x, mask))
+
+
+def _forward(how: How, x: Any, scale: Any, bias: Any, of: Shifted) -> tuple[Any, Any, Any, Any]:
+    x_hat = _x_hat(how, x, of.shift, of.offset, lax.rsqrt(of.var + how.epsilon))
+    return _affine(how, x_hat, scale, bias).astype(how.dtype), jnp.asarray(of.count, of.var.dtype), of.shift + of.offset, of.var
+
+
+@_standardize.defjvp
+def _standardize_jvp(how: How, primals: Any, tangents: Any) -> Any:
+    x, scale, bias, mask = primals
+    of = _statistics(how, x, mask)
+    inverse = lax.rsqrt(of.var + how.epsilon)
+    out = _forward(how, x, scale, bias, of)
+    # checkpoint: what the tangent needs of x is built again in the backward pass; its inputs are all that is kept
+    tangent = jax.checkpoint(functools.partial(_tangent, how), prevent_cse=False)
+    dy, dmean, dvar = tangent(x, scale, mask, of.count, of.shift, of.offset, inverse, *tangents[:3])
+    return out, (dy, jnp.zeros_like(out[1]), dmean, dvar)
+
+
+def _tangent(how: How, x: Any, scale: Any, mask: Any, count: Any, shift: Any, offset: Any, inverse: Any, dx: Any, dscale: Any, dbias: Any) -> Any:
+    """What is written over whole arrays is as little as can be: x̂ = d r with d the deviation and r = 1 / √(σ² + ε), one number per mean."""
+    work = how.work
+    x, dx = numerics.cast(x, work), dx.astype(work)
+    d = (x - shift) - offset if how.use_mean else x
+    if mask is not None:  # NaN and inf that the mask hides have no part in anybody's derivative
+        d = jnp.where(mask | jnp.isfinite(d), d, jnp.zeros_like(d))
+    seen = dx if mask is None else jnp.where(mask, dx, jnp.zeros_like(dx))
+    along = jnp.real(jnp.conj(d) * seen) if jnp.iscomplexobj(d) else d * seen
+    sums = (total(along, how.axes, how.group), *((total(seen, how.axes, how.group),) if how.use_mean else ()))
+    sums = summed(sums, how.axis_name, how.groups)
+    at_least_one = jnp.maximum(count, 1)
+    dvar = 2 * sums[0] / at_least_one.astype(sums[0].dtype)
+    drift = sums[1] / at_least_one.astype(work) if how.use_mean else jnp.zeros_like(dvar, dtype=work)
+    r = inverse.astype(work)
+    slope = (dvar / 2 * inverse * inverse).astype(work)  # dx̂ = (dx − drift − d slope) r
+    if scale is None or all(scale.shape[axis] == 1 for axis in how.axes):
+        # γ is one number per mean: join the small arrays first, so that the transpose sums over d and over dy once each, for x, γ and β alike
+        factor = _affine(how, r, scale, None)
+        along = -factor * slope if dscale is None else r * dscale.astype(work) - factor * slope
+        dy = factor * dx + d * along
+        level = -factor * drift if dbias is None else dbias.astype(work) - factor * drift
+        dy = dy + level if how.use_mean or dbias is not None else dy
+    else:
+        dx_hat = ((dx - drift if how.use_mean else dx) - d * slope) * r
+        dy = _affine(how, dx_hat, scale, dbias)
+        dy = dy if dscale is None else dy + (d * r) * dscale.astype(work)
+    return dy.astype(how.dtype), drift, dvar
+
+
+def result_dtype(*arrays: Any, dtype: Any = None) -> Any:
+    """Flax's rule: ``dtype`` if given, else what the arrays promote to, floating in any case."""
+    if dtype is None:
+        dtype = numerics.wider(*(jax.dtypes.result_type(x) for x in arrays if x is not None))
+        return dtype if jnp.issubdtype(dtype, jnp.inexact) else jnp.dtype(jnp.float32)
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        check.fail("needs a floating or complex dtype", str(dtype), path="dtype", error=TypeError)
+    return jnp.dtype(dtype)
+
+
+def standardize(x: Any, scale: Any, bias: Any, axes: tuple[int, ...], epsilon: Any, *, mask: Any = None, dtype: Any = None, **how: Any) -> tuple[Any, Moments]:
+    """The engine: ``x`` to mean 0 and variance 1 over ``axes``, then γ and β. Arrays have the rank of ``x`` here."""
+    check.non_negative(epsilon=epsilon)
+    groups = how.pop("axis_index_groups", None)
+    groups = None if groups is None else tuple(map(tuple, groups))
+    of = How(axes, float(epsilon), result_dtype(x, scale, bias, dtype=dtype), compute_dtype(x, scale, bias), groups=groups, **how)
+    y, *of_batch = _standardize(of, x, scale, bias, mask)
+    return y, Moments(*of_batch)
+
+
+def per_feature(parameter: Any, x: Any, axes: tuple[int, ...], name: str) -> Any:
+    """A parameter of the sizes of ``axes`` of ``x``, brought to the rank of ``x``."""
+    if parameter is None:
+        return None
+    wanted = tuple(x.shape[axis] for axis in axes)
+    if jnp.shape(parameter) != wanted:
+        mend = "Its axes are the feature axes of the input, in order"
+        check.fail(f"needs a parameter of shape {list(wanted)} for an input of shape {list(x.shape)}", check.shape_dtype(parameter), mend, path=name)
+    return jnp.reshape(parameter, tuple(x.shape[axis] if axis in axes else 1 for axis in range(x.ndim)))
+
+
+def _enter(x: Any, scale: Any, bias: Any, features: Axes, mask: Any, name: str = "feature_axes") -> tuple[Any, ...]:
+    x = jnp.asarray(x)
+    features = axes_of(x.ndim, features, name)
+    return x, per_feature(scale, x, features, "scale"), per_feature(bias, x, features, "bias"), features, as_mask(mask, x)
+
+
+def batch_norm(
+    x: Any, scale: Any = None, bias: Any = None, *, axis: Axes = -1, epsilon: float = 1e-5, dtype: Any = None, mask: Any = None, **collective: Any
+) -> tuple[Any, Moments]:
+    """Normalize every channel over the batch, and return the moments for `running`.
+
+    **Rule** y = γ (x − μ) / √(σ² + ε) + β, μ and σ² over all axes but ``axis``.
+
+    Args:
+      x: the input, batch first or anywhere.
+      scale: γ, one per channel, or None.
+      bias: β, one per channel, or None.
+      axis: the channel's axis (or axes).
+      epsilon: ε >= 0 under the root.
+      dtype: dtype of the result; by default what ``x``, ``scale`` and ``bias`` promote to. The arithmetic is float32 or wider.
+      mask: True where a value counts for the moments; broadcasts to ``x``. Every position is normalized all the same.
+      **collective: ``axis_name`` and ``axis_index_groups``: take the moments over these devices too.
+
+    Raises:
+      ValueError: no such axis, shapes that do not match, or one value per channel (its variance says nothing).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from gradkit.nn import functional as F
+      >>> y, batch = F.batch_norm(jnp.array([[1.0], [3.0]]), epsilon=0.0)
+      >>> assert y.ravel().tolist() == [-1.0, 1.0] and batch.mean.tolist() == [2.0]
+
+    Reference: Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
+    """
+    with check.inside("batch_norm"):
+        x, scale, bias, features, mask = _enter(x, scale, bias, axis, mask, "axis")
+        axes = tuple(a for a in range(x.ndim) if a not in features)
+        enough_values(x.shape, axes, collective.get("axis_name"))
+        y, batch = standardize(x, scale, bias, axes, epsilon, mask=mask, dtype=dtype, **collective)
+    return y, squeezed(batch, axes)
+
+
+def enough_values(shape: tuple[int, ...], axes: tuple[int, ...], axis_name: Any = None) -> None:
+    """More than one value per channel, where the shapes can tell."""
+    values = 1 if axis_name is None else lax.axis_size(axis_name)
+    for axis in axes:
+        values *= shape[axis]
+    if values == 1:
+        mend = "Give a larger batch, or call with use_running_average=True"
+        check.fail("needs more than one value per channel in training", f"an input of shape {list(shape)}", mend)
+
+
+def apply_statistics(x: Any, mean: Any, var: Any, scale: Any = None, bias: Any = None, *, axis: Axes = -1, epsilon: float = 1e-5, dtype: Any = None) -> Any:
+    """Normalize with statistics that are given: batch normalization at inference.
+
+    **Rule** y = (x − μ) · γ / √(σ² + ε) + β.
+
+    Args:
+      x: the input.
+      mean: μ, one per channel.
+      var: σ², one per channel.
+      scale: γ, one per channel, or None.
+      bias: β, one per channel, or None.
+      axis: the channel's axis.
+      epsilon: ε >= 0 under the root.
+      dtype: dtype of the result; by default what ``x``, ``scale`` and ``bias`` promote to.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from gradkit.nn import functional as F
+      >>> y = F.apply_statistics(jnp.array([[5.0]]), jnp.array([1.0]), jnp.array([4.0]), epsilon=0.0)
+      >>> assert y[0, 0] == 2
+    """
+    with check.inside("apply_statistics"):
+        check.non_negative(epsilon=epsilon)
+        x, scale, bias, features, _ = _enter(x, scale, bias, axis, None, "axis")
+        mean, var = per_feature(mean, x, features, "mean"), per_feature(var, x, features, "var")
+    work = compute_dtype(x, scale, bias, mean, var)
+    factor = lax.rsqrt(numerics.cast(var, numerics.real(work)) + epsilon).astype(work)
+    factor = factor if scale is None else factor * numerics.cast(scale, work)
+    y = (numerics.cast(x, work) - numerics.cast(mean, work)) * factor
+    y = y if bias is None else y + numerics.cast(bias, work)
+    return y.astype(result_dtype(x, scale, bias, dtype=dtype))
+
+
+def layer_norm(
+    x: Any,
+    scale: Any = None,
+    bias: Any = None,
+    *,
+    reduction_axes: Axes = -1,
+    feature_axes: Axes = -1,
+    epsilon: float = 1e-6,
+    dtype: Any = None,
+    mask: Any = None,
+    **collective: Any,
+) -> Any:
+    """Normalize every example over its features.
+
+    **Rule** y = γ (x − μ) / √(σ² + ε) + β, μ and σ² over ``reduction_axes``.
+
+    Args:
+      x: the input.
+      scale: γ, of the shape of ``feature_axes``, or None.
+      bias: β, of the same shape, or None.
+      reduction_axes: the axes of the moments.
+      feature_axes: the axes of γ and β.
+      epsilon: ε >= 0 under the root.
+      dtype: dtype of the result; by default what ``x``, ``scale`` and ``bias`` promote to. The arithmetic is float32 or wider.
+      mask: True where a value counts for the moments; broadcasts to ``x``.
+      **collective: ``axis_name`` and ``axis_index_groups``, where the reduced axes are spread over devices.
+
+    Raises:
+      ValueError: no such axis, shapes that do not match.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from gradkit.nn import functional as F
+      >>> x = 100 + 0.01 * jax.random.normal(jax.random.key(0), (8, 512))
+      >>> assert abs(float(jnp.std(F.layer_norm(x))) - 1) < 1e-2  # E[x²] − E[x]² would give about 8
+
+    Reference: Ba, Kiros and Hinton 2016, https://arxiv.org/abs/1607.06450.
+    """
+    with check.inside("layer_norm"):
+        x, scale, bias, _, mask = _enter(x, scale, bias, feature_axes, mask)
+        axes = axes_of(x.ndim, reduction_axes, "reduction_axes")
+        return standardize(x, scale, bias, axes, epsilon, mask=mask, dtype=dtype, **collective)[0]
+
+
+def rms_norm(
+    x: Any,
+    scale: Any = None,
+    *,
+    reduction_axes: Axes = -1,
+    feature_axes: Axes = -1,
+    epsilon: float = 1e-6,
+    dtype: Any = None,
+    mask: Any = None,
+    **collective: Any,
+) -> Any:
+    """Divide every example by the root mean square of its features.
+
+    **Rule** y = γ x / √(mean |x|² + ε).
+
+    Args:
+      x: the input.
+      scale: γ, of the shape of ``feature_axes``, or None.
+      reduction_axes: the axes of the mean square.
+      feature_axes: the axes of γ.
+      epsilon: ε >= 0 under the root.
+      dtype: dtype of the result; by default what ``x`` and ``scale`` promote to. The arithmetic is float32 or wider.
+      mask: True where a value counts for the mean square; broadcasts to ``x``.
+      **collective: ``axis_name`` and ``axis_index_groups``, where the reduced axes are spread over devices.
+
+    Raises:
+      ValueError: no such axis, shapes that do not match.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from gradkit.nn import functional as F
+      >>> assert jnp.allclose(F.rms_norm(jnp.array([1.0, 7.0]), epsilon=0.0), jnp.array([0.2, 1.4]))
+
+    Reference: Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467.
+    """
+    with check.inside("rms_norm"):
+        x, scale, _, _, mask = _enter(x, scale, None, feature_axes, mask)
+        axes = axes_of(x.ndim, reduction_axes, "reduction_axes")
+        return standardize(x, scale, None, axes, epsilon, mask=mask, dtype=dtype, use_mean=False, **collective)[0]
+
+
+def group_norm(
+    x: Any,
+    scale: Any = None,
+    bias: Any = None,
+    *,
+    num_groups: int | None = 32,
+    group_size: int | None = None,
+    reduction_axes: Axes | None = None,
+    epsilon: float = 1e-6,
+    dtype: Any = None,
+    mask: Any = None,
+    **collective: Any,
+) -> Any:
+    """Normalize every example over groups of its channels.
+
+    **Rule** y = γ (x − μ) / √(σ² + ε) + β, μ and σ² over the other axes but the first and over the channels of a group.
+
+    Args:
+      x: the input, channels last.
+      scale: γ, one per channel, or None.
+      bias: β, one per channel, or None.
+      num_groups: how many groups the channels fall into.
+      group_size: channels per group, in place of ``num_groups`` (then None).
+      reduction_axes: the axes of the moments, the last one among them; by default all but the first.
+      epsilon: ε >= 0 under the root.
+      dtype: dtype of the result; by default what ``x``, ``scale`` and ``bias`` promote to. The arithmetic is float32 or wider.
+      mask: True where a value counts for the moments; broadcasts to ``x``.
+      **collective: ``axis_name`` and ``axis_index_groups``, where the reduced axes are spread over devices.
+
+    Raises:
+      ValueError: groups that do not divide the channels, reduction axes without the last.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from gradkit.nn import functional as F
+      >>> y = F.group_norm(jnp.array([[0.0, 2.0, 10.0, 30.0]]), num_groups=2, epsilon=0.0)
+      >>> assert jnp.allclose(y, jnp.array([[-1.0, 1.0, -1.0, 1.0]]))
+
+    Reference: Wu and He 2018, https://arxiv.org/abs/1803.08494.
+    """
+    with check.inside("group_norm"):
+        x, scale, bias, _, mask = _enter(x, scale, bias, -1, mask)
+        _, group = groups_of(x.shape[-1], num_groups, group_size)
+        axes = axes_of(x.ndim, range(1, x.ndim) if reduction_axes is None else reduction_axes, "reduction_axes")
+        if x.ndim - 1 not in axes:
+            check.fail("needs the last axis, the channels, among its axes", f"{reduction_axes}", "Add -1", path="reduction_axes")
+        # the sums of single channels first, then those of a group: the input is never cut into groups, which would break up the memory it is read in
+        return standardize(x, scale, bias, axes[:-1], epsilon, mask=mask, dtype=dtype, group=group, **collective)[0]
+
+
+def groups_of(channels: int, num_groups: int | None, group_size: int | None) -> tuple[int, int]:
+    """How many groups of how many channels."""
+    if (num_groups is None) == (group_size is None):
+        mend = "With group_size, pass num_groups=None"
+        check.fail("needs num_groups or group_size", f"num_groups={num_groups}, group_size={group_size}", mend, path="num_groups")
+    name, given = ("group_size", group_size) if num_groups is None else ("num_groups", num_groups)
+    check.integer(1, **{name: given})
+    given = int(given or 1)
+    if channels % given:
+        divisors = ", ".join(str(n) for n in range(1, channels + 1) if channels % n == 0)
+        check.fail(f"needs a divisor of the {channels} channels", f"{given}", f"Choose one of {divisors}", path=name)
+    return (channels // given, given) if num_groups is None else (given, channels // given)
+
+
+def instance_norm(
+    x: Any, scale: Any = None, bias: Any = None, *, feature_axes: Axes = -1, epsilon: float = 1e-6, dtype: Any = None, mask: Any = None, **collective: Any
+) -> Any:
+    """Normalize every channel of every example over its positions.
+
+    **Rule** y = γ (x − μ) / √(σ² + ε) + β, μ and σ² over all axes but the first and the channel's.
+
+    Args:
+      x: the input, batch first.
+      scale: γ, one per channel, or None.
+      bias: β, one per channel, or None.
+      feature_axes: the channel's axes; not the first.
+      epsilon: ε >= 0 under the root.
+      dtype: dtype of the result; by default what ``x``, ``scale`` and ``bias`` promote to. The arithmetic is float32 or wider.
+      mask: True where a value counts for the moments; broadcasts to ``x``.
+      **collective: ``axis_name`` and ``axis_index_groups``, where the reduced axes are spread over devices.
+
+    Raises:
+      ValueError: the batch axis among the feature axes, shapes that do not match.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from gradkit.nn import functional as F
+      >>> y = F.instance_norm(jnp.array([[[1.0], [3.0]], [[10.0], [30.0]]]), epsilon=0.0)
+      >>> assert y.ravel().tolist() == [-1.0, 1.0, -1.0, 1.0]
+
+    Reference: Ulyanov, Vedaldi and Lempitsky 2016, https://arxiv.org/abs/1607.08022.
+    """
+    with check.inside("instance_norm"):
+        x, scale, bias, features, mask = _enter(x, scale, bias, feature_axes, mask)
+        if 0 in features:
+            check.fail("needs feature axes other than the first, which is the batch", f"{feature_axes}", "Move the batch to the front", path="feature_axes")
+        axes = tuple(a for a in range(1, x.ndim) if a not in features)
+        return standardize(x, scale, bias, axes, epsilon, mask=mask, dtype=dtype, **collective)[0]

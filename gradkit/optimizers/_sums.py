@@ -1,0 +1,81 @@
+"""What the parameter-free methods share: inner products, the point where training began, random keys."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _tree as tree
+
+
+def real(updates: Any) -> None:
+    """Every leaf is real: these methods measure by signs and by inner products."""
+    jax.tree.map(check.real, updates)
+
+
+def dot(a: Any, b: Any) -> Any:
+    """Σ a b over two trees of real leaves."""
+    return total(tree.map(lambda x, y: jnp.sum(x * y), a, b), a)
+
+
+def total(scalars: Any, like: Any) -> Any:
+    """The sum of the leaves of a tree of scalars, in the scalar dtype of ``like``."""
+    dtype = numerics.scalar_dtype(like)
+    parts = [numerics.cast(x, dtype) for x in jax.tree.leaves(scalars)]
+    if not parts:
+        return jnp.zeros((), dtype)
+    # As a dot product: XLA copies a sum into every fusion that uses it.
+    stacked = jnp.stack(parts)
+    return jnp.dot(stacked, jnp.ones_like(stacked), precision="highest")
+
+
+def sq_norm(updates: Any) -> Any:
+    """Σ|x|² over a tree."""
+    return total(tree.map(lambda x: jnp.sum(numerics.abs_sq(x)), updates), updates)
+
+
+def scalar(value: Any, like: Any) -> Any:
+    """A number in the scalar dtype of a tree; a copy, for it may be kept in a state that is donated."""
+    return jnp.array(value, numerics.scalar_dtype(like), copy=True)
+
+
+def origin(params: Any) -> Any:
+    """The parameters at init, copied: the state may be donated together with them. Zeros where there are no values yet."""
+
+    def leaf(p: Any) -> Any:
+        dtype = numerics.wide(jax.dtypes.result_type(p))
+        return jnp.zeros(p.shape, dtype) if isinstance(p, jax.ShapeDtypeStruct) else jnp.array(p, dtype, copy=True)
+
+    return jax.tree.map(leaf, params)
+
+
+def start(kept: Any, params: Any, step: Any) -> Any:
+    """Where training began: at the first step the parameters as they then are (they may have been loaded after init)."""
+    check.params(params)
+    return tree.map(lambda o, p: jnp.where(step == 0, p, o), kept, params)
+
+
+def debias(decay: Any, step: Any, like: Any) -> Any:
+    """1 − β^t, t = step + 1."""
+    t = scalar(step, like) + 1
+    return -jnp.expm1(t * tree.factor_like(numerics.log(decay), t))
+
+
+def as_key(key: Any) -> Any:
+    """A random key from a seed, a typed key or the data of one."""
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return key
+    return jax.random.wrap_key_data(jnp.asarray(key)) if jnp.ndim(key) else jax.random.key(key)
+
+
+def key_data(key: Any) -> Any:
+    """What of a random key is kept in a memory; a copy, for the state may be donated and the key used again."""
+    return jnp.array(jax.random.key_data(key), copy=True)
+
+
+def split(data: Any, first: Any, number: int) -> tuple[Any, list[Any]]:
+    """From the key in the memory what to keep there, and keys to use; ``first`` says of which kind."""
+    following, *keys = jax.random.split(jax.random.wrap_key_data(data, impl=jax.random.key_impl(first)), number + 1)
+    return jax.random.key_data(following), keys

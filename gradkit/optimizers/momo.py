@@ -1,0 +1,180 @@
+"""MoMo: momentum with a model of the loss, which says how far along the average gradient to go.
+
+    Δθ_t = −τ_t · M_t / P_t        τ_t = min(α_t, (f̄ + ⟨M, θ⟩ − γ̄ − f*)₊ / ⟨M, M / P⟩)
+
+| | φ | P | averages of the model |
+|---|---|---|---|
+| ``momo`` | ``ema`` that begins with g | 1 | f̄ of the loss, γ̄ of ⟨g, θ⟩ |
+| ``momo_adam`` | ``ema`` | √(ema of g², debiased) + ε | the same, debiased |
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _tree as tree
+from gradkit._schedule import Schedule, as_rate
+from gradkit._transform import Rule, Transform, transform
+from gradkit.optimizers import _sums as sums
+
+_FLAT = 2.0**-52  # squared norms of the average gradient below this are taken for a stationary point
+
+
+def _loss(value: Any, like: Any) -> Any:
+    if value is None:
+        check.fail("needs the loss", "value=None", "Call update(grads, state, params, value=loss), with jax.value_and_grad", error=TypeError)
+    return jnp.asarray(value, like.dtype)
+
+
+def _model(memory: Any, loss: Any, slope: Any, keep: Any) -> tuple[Any, Any]:
+    """The averages of the loss and of ⟨g, θ⟩."""
+    return keep * memory["loss"] + (1 - keep) * loss, keep * memory["slope"] + (1 - keep) * slope
+
+
+def _bound(memory: Any, cap: Any, weight: Any, shrink: Any, lower_bound: Any) -> Any:
+    """f*, moved down where the model lies below it."""
+    below = cap < shrink * weight * memory["bound"]
+    return jnp.where(below, jnp.maximum(cap / (2 * weight * shrink), lower_bound), memory["bound"])
+
+
+def _step_size(excess: Any, sq_norm: Any, most: Any) -> Any:
+    return jnp.minimum(most, jnp.where(sq_norm <= _FLAT, 0.0, numerics.divide(jnp.maximum(excess, 0.0), sq_norm)))
+
+
+@transform
+def momo(learning_rate: Any = 1.0, beta: Any = 0.9, lower_bound: Any = 0.0, weight_decay: Any = 0.0, adapt_lower_bound: bool = False) -> Rule | Transform:
+    """MoMo: momentum SGD whose rate is at most α, and less where a model of the loss says so.
+
+    **Rule** M, f̄, γ̄ the averages of g, of the loss and of ⟨g, θ⟩, of decay β, begun with the first; s = 1 + α λ;
+    τ = min(α, (s (f̄ − f* − γ̄) + ⟨M, θ⟩)₊ / ‖M‖²); Δθ = −τ M − α λ θ / s.
+
+    **Remembers** ``moment`` (M; 4 bytes per parameter), ``loss``, ``slope`` and ``bound`` (f̄, γ̄, f*; one number each). Needs params and ``value``.
+
+    Args:
+      learning_rate: α ≥ 0, the largest rate, a number or a schedule.
+      beta: β in [0, 1).
+      lower_bound: f*, a lower bound of the loss.
+      weight_decay: λ ≥ 0.
+      adapt_lower_bound: learn f*, from ``lower_bound`` on.
+
+    Raises:
+      ValueError: a number out of range, no params.
+      TypeError: no ``value``; complex updates.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx, w = gk.momo(), jnp.array([3.0])
+      >>> updates, _ = tx.update(2 * w, tx.init(w), w, value=9.0)  # w²
+      >>> assert jnp.allclose(updates, -9 / 36 * 6)  # Polyak's step
+
+    **Differs** from optax: a loss that is a Python number will do; a loss in bfloat16 is averaged in float32.
+
+    Reference: Schaipp et al. 2023, https://arxiv.org/abs/2305.07583.
+    """
+    rate = as_rate(learning_rate)
+    if isinstance(rate, Schedule) and not isinstance(learning_rate, Schedule):
+        return momo(rate, beta, lower_bound, weight_decay, adapt_lower_bound)
+    check.decay(beta=beta)
+    check.non_negative(learning_rate=learning_rate, weight_decay=weight_decay)
+    check.finite(lower_bound=lower_bound)
+
+    def init(params: Any) -> Any:
+        model = {name: sums.scalar(at, params) for name, at in (("loss", 0.0), ("slope", 0.0), ("bound", lower_bound))}
+        return {"moment": tree.zeros_like(params), **model}
+
+    def update(updates: Any, memory: Any, params: Any, *, step: Any, value: Any) -> Any:
+        sums.real(updates)
+        check.params(params)
+        like, one = tree.factor_like, jnp.ones_like(memory["loss"])
+        keep = jnp.where(step == 0, 0.0 * one, like(beta, one) * one)
+        loss, slope = _model(memory, _loss(value, one), sums.dot(updates, params), keep)
+        moment = tree.map(lambda g, m: like(keep, g) * m + like(1 - keep, g) * g, updates, memory["moment"])
+        sq_norm, along = sums.sq_norm(moment), sums.dot(moment, params)
+        alpha, floor = like(learning_rate, one) * one, like(lower_bound, one) * one
+        weight = 1 + alpha * like(weight_decay, one)
+        bound = _bound(memory, weight * (loss - slope) + along, weight, one, floor) if adapt_lower_bound else memory["bound"]
+        tau = _step_size(weight * (loss - bound - slope) + along, sq_norm, alpha)
+        pull = alpha * like(weight_decay, one) / weight
+        new = jnp.maximum(loss + along - slope - tau * sq_norm / 2, floor) if adapt_lower_bound else bound
+        updates = tree.map(lambda m, p: -like(pull, p) * p - like(tau, m) * m, moment, params)
+        return updates, {"moment": moment, "loss": loss, "slope": slope, "bound": new}
+
+    return Rule(init, update)
+
+
+@transform
+def momo_adam(
+    learning_rate: Any = 1e-2,
+    b1: Any = 0.9,
+    b2: Any = 0.999,
+    eps: Any = 1e-8,
+    lower_bound: Any = 0.0,
+    weight_decay: Any = 0.0,
+    adapt_lower_bound: bool = False,
+) -> Rule | Transform:
+    """MoMo-Adam: Adam whose rate is at most α, and less where a model of the loss says so.
+
+    **Rule** M, f̄, γ̄ the averages of g, of the loss and of ⟨g, θ⟩, of decay b1; P = ε + √(ema(g²; b2), debiased); u = 1 − b1^t, s = 1 + α λ;
+    τ = min(α / u, (s (f̄ − u f* − γ̄) + ⟨M, θ⟩)₊ / ⟨M, M / P⟩); Δθ = −τ M / P − α λ θ / s.
+
+    **Remembers** ``moment`` and ``metric`` (8 bytes per parameter), ``loss``, ``slope`` and ``bound`` (one number each). Needs params and ``value``.
+
+    Args:
+      learning_rate: α ≥ 0, the largest rate, a number or a schedule.
+      b1: decay of the moment, in [0, 1).
+      b2: decay of the metric, in [0, 1).
+      eps: ε ≥ 0.
+      lower_bound: f*, a lower bound of the loss.
+      weight_decay: λ ≥ 0.
+      adapt_lower_bound: learn f*, from ``lower_bound`` on.
+
+    Raises:
+      ValueError: a number out of range, no params.
+      TypeError: no ``value``; complex updates.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx, w = gk.momo_adam(10.0, eps=0.0), jnp.array([3.0])
+      >>> updates, _ = tx.update(2 * w, tx.init(w), w, value=9.0)  # w²
+      >>> assert jnp.allclose(updates, -9 / 6)  # τ M / P = (9 / 6) · 6 / 6
+
+    **Differs** from optax: a loss that is a Python number will do; a loss in bfloat16 is averaged in float32; a gradient of 0 with ε = 0 gives 0, not NaN.
+
+    Reference: Schaipp et al. 2023, https://arxiv.org/abs/2305.07583.
+    """
+    rate = as_rate(learning_rate)
+    if isinstance(rate, Schedule) and not isinstance(learning_rate, Schedule):
+        return momo_adam(rate, b1, b2, eps, lower_bound, weight_decay, adapt_lower_bound)
+    check.decay(b1=b1, b2=b2)
+    check.non_negative(learning_rate=learning_rate, eps=eps, weight_decay=weight_decay)
+    check.finite(lower_bound=lower_bound)
+
+    def init(params: Any) -> Any:
+        model = {name: sums.scalar(at, params) for name, at in (("loss", 0.0), ("slope", 0.0), ("bound", lower_bound))}
+        return {"moment": tree.zeros_like(params), "metric": tree.zeros_like(params), **model}
+
+    def update(updates: Any, memory: Any, params: Any, *, step: Any, value: Any) -> Any:
+        sums.real(updates)
+        check.params(params)
+        like, one = tree.factor_like, jnp.ones_like(memory["loss"])
+        loss, slope = _model(memory, _loss(value, one), sums.dot(updates, params), like(b1, one) * one)
+        seen1, seen2 = sums.debias(b1, step, updates), sums.debias(b2, step, updates)
+
+        def leaf(g: Any, m: Any, v: Any) -> Any:
+            m, v = like(b1, g) * m + like(1 - b1, g) * g, like(b2, g) * v + like(1 - b2, g) * (g * g)
+            return m, v, numerics.divide(m, like(eps, g) + numerics.sqrt(v / like(seen2, g)))
+
+        moment, metric, direction = tree.map(leaf, updates, memory["moment"], memory["metric"], outputs=3)
+        sq_norm, along = sums.dot(moment, direction), sums.dot(moment, params)
+        alpha, floor = like(learning_rate, one) * one, like(lower_bound, one) * one
+        weight = 1 + alpha * like(weight_decay, one)
+        bound = _bound(memory, weight * (loss - slope) + along, weight, seen1, floor) if adapt_lower_bound else memory["bound"]
+        tau = _step_size(weight * (loss - seen1 * bound - slope) + along, sq_norm, alpha / seen1)
+        pull = alpha * like(weight_decay, one) / weight
+        new = jnp.maximum((loss + along - slope - tau * sq_norm / 2) / seen1, floor) if adapt_lower_bound else bound
+        updates = tree.map(lambda d, p: -like(pull, p) * p - like(tau, d) * d, direction, params)
+        return updates, {"moment": moment, "metric": metric, "loss": loss, "slope": slope, "bound": new}
+
+    return Rule(init, update)
