@@ -18,14 +18,12 @@ from gradkit.nn.norm import _chosen, show_signature
 class Noise(nnx.Dropout):
     """Where a layer's keys come from, and when it is silent: what all of the family share with Flax's Dropout."""
 
-    def __init__(
-        self, rate: Any, *, broadcast_dims: Sequence[int] = (), deterministic: bool | None = False, rng_collection: str = "dropout", rngs: Any = None
-    ) -> None:
+    def __init__(self, rate: Any, *, deterministic: bool | None = False, rng_collection: str = "dropout", rngs: Any = None) -> None:
         with check.inside(type(self).__name__):
             self._check(rate)
             if rngs is not None and not isinstance(rngs, (nnx.Rngs, nnx.RngStream)):
                 check.fail("needs rngs of type nnx.Rngs or nnx.RngStream", type(rngs).__name__, "Pass rngs=nnx.Rngs(0)", path="rngs", error=TypeError)
-        super().__init__(rate, broadcast_dims=tuple(broadcast_dims), deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
+        super().__init__(rate, deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -93,9 +91,9 @@ class Dropout(Noise):
     Reference: Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html.
     """
 
-    def __init__(self, rate: Any, *, classic: bool = False, **common: Any) -> None:
+    def __init__(self, rate: Any, *, broadcast_dims: Sequence[int] = (), classic: bool = False, **common: Any) -> None:
         super().__init__(rate, **common)
-        self.classic = classic
+        self.broadcast_dims, self.classic = tuple(broadcast_dims), classic
 
     def _noisy(self, x: Any, rate: Any, key: Any) -> Any:
         return F.dropout(x, rate, key, broadcast_dims=self.broadcast_dims, classic=self.classic)
@@ -177,6 +175,10 @@ class AlphaDropout(Noise):
 
     Reference: Klambauer et al. 2017, https://arxiv.org/abs/1706.02515.
     """
+
+    def __init__(self, rate: Any, *, broadcast_dims: Sequence[int] = (), **common: Any) -> None:
+        super().__init__(rate, **common)
+        self.broadcast_dims = tuple(broadcast_dims)
 
     def _noisy(self, x: Any, rate: Any, key: Any) -> Any:
         return F.alpha_dropout(x, rate, key, broadcast_dims=self.broadcast_dims)

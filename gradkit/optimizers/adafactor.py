@@ -13,7 +13,9 @@ The decay of the second moment is 1 − t^(−c): 0 at the first step, so that n
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+from jax import lax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
@@ -108,7 +110,14 @@ def scale_by_factored_rms(
     store, axes = (_factored(min_dim_size_to_factor), factored_axes) if factored else (IDENTITY, lambda shape, least: None)
 
     def update(updates: Any, memory: Any, params: Any, *, step: Any) -> Any:
-        squares = tree.map(lambda g: store.encode(numerics.abs_sq(g) + tree.factor_like(epsilon, g)), updates)
+        def leaf(g: Any) -> Any:
+            # XLA sums a bare square as it reads g, but writes to memory a square that has other terms, or that two sums share. So the mean
+            # of |g|² + ε is taken as the mean of |g|², plus ε, and the columns have a g of their own, behind a barrier.
+            kept, apart = (store.encode(numerics.abs_sq(x)) for x in (g, lax.optimization_barrier(g)))
+            kept = kept | {"columns": apart["columns"]} if isinstance(kept, dict) else kept
+            return jax.tree.map(lambda mean: mean + tree.factor_like(epsilon, mean), kept)
+
+        squares = tree.map(leaf, updates)
         averages, memory = ema(decay, debias=False).rule.update(squares, memory, params, step=step)
         return tree.map(lambda g, kept: _over_root(g, kept, axes(g.shape, min_dim_size_to_factor)), updates, averages), memory
 

@@ -62,7 +62,7 @@ def scale_by_lion(b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None, *, mode: 
 
     Args:
       b1: weight of the memory in the direction, in [0, 1).
-      b2: decay of the memory, in [0, 1).
+      b2: decay of the memory, in (0, 1).
       mu_dtype: dtype of the memory, or a `Store`.
       mode: ``"hard"``, ``"smooth"`` or ``"refined"``.
       smooth_beta: β > 0, the steepness of the smooth mode.
@@ -80,6 +80,7 @@ def scale_by_lion(b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None, *, mode: 
     Reference: Chen et al. 2023, https://arxiv.org/abs/2302.06675.
     """
     check.decay(b1=b1, b2=b2)
+    check.positive(b2=b2)
     check.one_of(("hard", "smooth", "refined"), mode=mode)
     check.positive(smooth_beta=smooth_beta)
     store = as_store(mu_dtype)
@@ -92,8 +93,11 @@ def scale_by_lion(b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None, *, mode: 
 
     def update(updates: Any, memory: Any, params: Any) -> Any:
         def leaf(g: Any, stored: Any) -> Any:
-            like, m = tree.factor_like, store.decode(stored, g)
-            return pressed(like(1 - b1, g) * g + like(b1, g) * m), store.encode(like(1 - b2, g) * g + like(b2, g) * m)
+            like = tree.factor_like
+            fresh = like(1 - b2, g) * g
+            new = fresh + like(b2, g) * store.decode(stored, g)
+            # The old average by way of the new: were it read twice, XLA could not write the new one in its place, and would copy it.
+            return pressed(like(1 - b1, g) * g + like(b1 / b2, g) * (new - fresh)), store.encode(new)
 
         updates, stored = tree.map(leaf, updates, memory["average"], outputs=2)
         return updates, {"average": stored}
@@ -112,7 +116,7 @@ def lion(learning_rate: Any, b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None
     Args:
       learning_rate: α ≥ 0, a number or a schedule; a third to a tenth of AdamW's.
       b1: weight of the memory in the direction, in [0, 1).
-      b2: decay of the memory, in [0, 1).
+      b2: decay of the memory, in (0, 1).
       mu_dtype: dtype of the memory, or a `Store`.
       weight_decay: λ ≥ 0, a number or a schedule; three to ten times AdamW's.
       mask: which leaves decay.

@@ -24,7 +24,7 @@ def clip_by_percentile(percentile: Any = 10.0, window: int = 1000, *, report: bo
 
     **Rule** u ← g · min(1, c / ‖g‖), c the p-th percentile of the last W finite norms, this one among them (linear between two norms).
 
-    **Remembers** ``norms`` (W numbers, float32 or wider) and ``count``; with ``report`` its ``metrics``: ``norm``,
+    **Remembers** ``norms`` (W numbers, float32 or wider; −1 is none); with ``report`` its ``metrics``: ``norm``,
     ``bound`` = c, ``clipped`` (as of ``clip_by_global_norm``).
 
     Args:
@@ -50,15 +50,15 @@ def clip_by_percentile(percentile: Any = 10.0, window: int = 1000, *, report: bo
         check.fail("needs a number in [0, 100]", repr(percentile), path="percentile")
     check.integer(1, window=window)
 
-    def bound(norm: Any, norms: Any, count: Any) -> Any:
-        norms, count = _remember(norm, norms, count)
-        filled = jnp.minimum(count, window)
-        ordered = jnp.sort(jnp.where(jnp.arange(window, dtype=jnp.int32) < filled, norms, jnp.inf))
+    def bound(norm: Any, norms: Any, step: Any) -> Any:
+        norms = _remember(norm, norms, step)
+        filled = jnp.sum(norms >= 0, dtype=jnp.int32)
+        ordered = jnp.sort(jnp.where(norms >= 0, norms, jnp.inf))
         place = tree.factor_like(percentile, norm) / 100 * jnp.maximum(filled - 1, 0).astype(norm.dtype)
         below = jnp.floor(place).astype(jnp.int32)
         low, high = ordered[below], ordered[jnp.minimum(below + 1, jnp.maximum(filled - 1, 0))]
         limit = low + (place - below.astype(norm.dtype)) * (high - low)
-        return jnp.where(filled == 0, jnp.inf, limit), norms, count
+        return jnp.where(filled == 0, jnp.inf, limit), norms
 
     return _clipping(window, bound, report)
 
@@ -70,7 +70,7 @@ def clip_by_zscore(z_score: Any = 2.5, window: int = 100, patience: int = 25, ep
     **Rule** u ← g · min(1, c / ‖g‖), c = μ + z max(σ, ε μ), μ and σ the mean and the standard deviation of the last W norms, before this one. The norm after
     the clip is what the history keeps, so one spike does not raise the bound; it follows a lasting rise step by step.
 
-    **Remembers** ``norms`` (W numbers, float32 or wider) and ``count``; with ``report`` its ``metrics``: ``norm``,
+    **Remembers** ``norms`` (W numbers, float32 or wider; −1 is none); with ``report`` its ``metrics``: ``norm``,
     ``bound`` = c, ``clipped`` (as of ``clip_by_global_norm``).
 
     Args:
@@ -100,33 +100,32 @@ def clip_by_zscore(z_score: Any = 2.5, window: int = 100, patience: int = 25, ep
     if patience > window:
         check.fail("needs a patience that the window can hold", f"{patience} > {window}", "Make the window longer", path="patience")
 
-    def bound(norm: Any, norms: Any, count: Any) -> Any:
-        filled = jnp.minimum(count, window)
-        seen = (jnp.arange(window, dtype=jnp.int32) < filled).astype(norm.dtype)
-        number = jnp.maximum(filled, 1).astype(norm.dtype)
+    def bound(norm: Any, norms: Any, step: Any) -> Any:
+        seen = (norms >= 0).astype(norm.dtype)
+        filled = jnp.sum(seen)
+        number = jnp.maximum(filled, 1)
         mean = jnp.sum(norms * seen) / number
         deviation = numerics.sqrt(jnp.sum(seen * (norms - mean) ** 2) / number)
         limit = mean + tree.factor_like(z_score, norm) * jnp.maximum(deviation, tree.factor_like(eps, norm) * mean)
-        limit = jnp.where(count >= patience, limit, jnp.inf)
-        return limit, *_remember(jnp.where(jnp.isfinite(norm), jnp.minimum(norm, limit), norm), norms, count)
+        limit = jnp.where(filled >= patience, limit, jnp.inf)
+        return limit, _remember(jnp.where(jnp.isfinite(norm), jnp.minimum(norm, limit), norm), norms, step)
 
     return _clipping(window, bound, report)
 
 
 def _clipping(window: int, bound: Any, report: bool) -> Rule:
-    """A clip whose ``bound(norm, norms, count)`` gives the bound and the next history."""
+    """A clip whose ``bound(norm, norms, step)`` gives the bound and the next history."""
 
     def init(params: Any) -> Any:
         dtype = numerics.scalar_dtype(params)
-        memory = {"norms": jnp.zeros(window, dtype), "count": jnp.zeros((), jnp.int32)}
-        return memory | ({"metrics": {name: jnp.zeros((), dtype) for name in ("norm", "bound", "clipped")}} if report else {})
+        return {"norms": jnp.full(window, -1, dtype)} | ({"metrics": {name: jnp.zeros((), dtype) for name in ("norm", "bound", "clipped")}} if report else {})
 
     def update(updates: Any, memory: Any, params: Any, *, step: Any) -> Any:
         norm = tree.norm(updates).astype(memory["norms"].dtype)
-        limit, norms, count = bound(norm, memory["norms"], memory["count"])
+        limit, norms = bound(norm, memory["norms"], step)
         over = norm > limit
         factor = jnp.where(over, limit / jnp.where(over, norm, 1.0), 1.0)
-        kept = {"norms": norms, "count": count}
+        kept = {"norms": norms}
         if report:
             share = memory["metrics"]["clipped"]
             share = share + (over.astype(share.dtype) - share) / (step + 1).astype(share.dtype)
@@ -136,8 +135,7 @@ def _clipping(window: int, bound: Any, report: bool) -> Rule:
     return Rule(init, update)
 
 
-def _remember(norm: Any, norms: Any, count: Any) -> tuple[Any, Any]:
-    """The ring with a norm written over the oldest; one that is not finite is not written."""
-    finite = jnp.isfinite(norm)
-    here = (jnp.arange(norms.shape[0], dtype=jnp.int32) == count % norms.shape[0]) & finite
-    return jnp.where(here, norm, norms), jnp.where(finite, numerics.increment(count), count)
+def _remember(norm: Any, norms: Any, step: Any) -> Any:
+    """The ring with a norm in the place of the oldest; one that is not finite leaves the place empty."""
+    here = jnp.arange(norms.shape[0], dtype=jnp.int32) == step % norms.shape[0]
+    return jnp.where(here, jnp.where(jnp.isfinite(norm), norm, -1), norms)

@@ -70,7 +70,7 @@ def reduce_on_plateau(
 
     def init(params: Any) -> Any:
         dtype = numerics.scalar_dtype(params)
-        values = {"scale": 1.0, "best_value": sign * jnp.inf, "avg_value": 0.0}
+        values = {"scale": 1.0, "best_value": sign * jnp.finfo(dtype).max, "avg_value": 0.0}  # the largest number: none was seen
         counts = {name: jnp.zeros((), jnp.int32) for name in ("plateau_count", "cooldown_count", "count")}
         return {name: jnp.asarray(value, dtype) for name, value in values.items()} | counts
 
@@ -83,7 +83,7 @@ def reduce_on_plateau(
         mean = memory["avg_value"] + (jnp.asarray(value, dtype) - memory["avg_value"]) / count.astype(dtype)
 
         full = count >= accumulation_size
-        margin = jnp.where(jnp.isfinite(best), like(rtol, best) * jnp.abs(best) + like(atol, best), 0.0)
+        margin = jnp.where(jnp.abs(best) < jnp.finfo(dtype).max, like(rtol, best) * jnp.abs(best) + like(atol, best), 0.0)
         better = sign * mean < sign * best - margin
         plateau = jnp.where(better | (cooling > 0), 0, memory["plateau_count"] + 1)
         due = full & (plateau >= patience)

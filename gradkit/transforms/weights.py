@@ -86,7 +86,7 @@ def swa(start: int, every: int = 1, accumulator_dtype: Any = None) -> Rule:
 
     **Rule** u ← g; after step t = a, a + k, a + 2k, … (t from 1): n ← n + 1, A ← A + (θ' − A) / n with θ' = θ + g, rounded as the parameters are.
 
-    **Remembers** ``average`` (float32 or wider, or ``accumulator_dtype``; 4 bytes per parameter, untouched between snapshots) and ``count`` = n. Needs params.
+    **Remembers** ``average`` (float32 or wider, or ``accumulator_dtype``; 4 bytes per parameter, untouched between snapshots) and ``seen`` = n. Needs params.
     The last link of the chain. Before the first snapshot ``eval_params`` gives the parameters themselves.
 
     Args:
@@ -112,7 +112,7 @@ def swa(start: int, every: int = 1, accumulator_dtype: Any = None) -> Rule:
     store = as_store(accumulator_dtype)
 
     def init(params: Any) -> Any:
-        return {"average": encoded(store, params), "count": jnp.zeros((), jnp.int32)}
+        return {"average": encoded(store, params), "seen": jnp.zeros((), numerics.scalar_dtype(params))}
 
     def update(updates: Any, memory: Any, params: Any, *, step: Any, leaves: Any) -> Any:
         check.params(params)
@@ -120,18 +120,18 @@ def swa(start: int, every: int = 1, accumulator_dtype: Any = None) -> Rule:
         wanted = (now >= start) & ((now - start) % every == 0)
 
         def snapshot(memory: Any, operands: Any) -> Any:
-            count = numerics.increment(memory["count"])
+            seen = memory["seen"] + 1
 
             def leaf(w: Any, stored: Any) -> Any:
                 old = store.decode(stored, w)
-                return store.encode(old + (w - old) / count.astype(numerics.real(w.dtype)))
+                return store.encode(old + (w - old) / tree.factor_like(seen, w))
 
-            return {"average": tree.map(leaf, _moved(*operands), memory["average"]), "count": count}
+            return {"average": tree.map(leaf, _moved(*operands), memory["average"]), "seen": seen}
 
         return updates, numerics.run_if(wanted, snapshot, memory, (leaves, updates))
 
     def evaluate(memory: Any, params: Any) -> Any:
-        return tree.map(lambda w, stored: jnp.where(memory["count"] == 0, w, store.decode(stored, w)), tree.widen(params), memory["average"])
+        return tree.map(lambda w, stored: jnp.where(memory["seen"] == 0, w, store.decode(stored, w)), tree.widen(params), memory["average"])
 
     return Rule(init, update, evaluate=evaluate)
 

@@ -78,33 +78,34 @@ def _standardize_jvp(how: How, primals: Any, tangents: Any) -> Any:
 
 
 def _tangent(how: How, x: Any, scale: Any, mask: Any, count: Any, shift: Any, offset: Any, inverse: Any, dx: Any, dscale: Any, dbias: Any) -> Any:
-    """What is written over whole arrays is as little as can be: x̂ = d r with d the deviation and r = 1 / √(σ² + ε), one number per mean."""
     work = how.work
-    x, dx = numerics.cast(x, work), dx.astype(work)
-    d = (x - shift) - offset if how.use_mean else x
+    x_hat = _x_hat(how, x, shift, offset, inverse)
     if mask is not None:  # NaN and inf that the mask hides have no part in anybody's derivative
-        d = jnp.where(mask | jnp.isfinite(d), d, jnp.zeros_like(d))
+        x_hat = jnp.where(mask | jnp.isfinite(x_hat), x_hat, jnp.zeros_like(x_hat))
+    dx = dx.astype(work)
     seen = dx if mask is None else jnp.where(mask, dx, jnp.zeros_like(dx))
-    along = jnp.real(jnp.conj(d) * seen) if jnp.iscomplexobj(d) else d * seen
-    sums = (total(along, how.axes, how.group), *((total(seen, how.axes, how.group),) if how.use_mean else ()))
-    sums = summed(sums, how.axis_name, how.groups)
+    along = jnp.real(jnp.conj(x_hat) * seen) if jnp.iscomplexobj(x_hat) else x_hat * seen
     at_least_one = jnp.maximum(count, 1)
-    dvar = 2 * sums[0] / at_least_one.astype(sums[0].dtype)
-    drift = sums[1] / at_least_one.astype(work) if how.use_mean else jnp.zeros_like(dvar, dtype=work)
-    r = inverse.astype(work)
-    slope = (dvar / 2 * inverse * inverse).astype(work)  # dx̂ = (dx − drift − d slope) r
-    if scale is None or all(scale.shape[axis] == 1 for axis in how.axes):
-        # γ is one number per mean: join the small arrays first, so that the transpose sums over d and over dy once each, for x, γ and β alike
-        factor = _affine(how, r, scale, None)
-        along = -factor * slope if dscale is None else r * dscale.astype(work) - factor * slope
-        dy = factor * dx + d * along
-        level = -factor * drift if dbias is None else dbias.astype(work) - factor * drift
-        dy = dy + level if how.use_mean or dbias is not None else dy
+    stretch = total(along, how.axes, how.group)
+    if how.use_mean:
+        drift, stretch = summed((total(seen, how.axes, how.group), stretch), how.axis_name, how.groups)
+        drift = drift / at_least_one.astype(work)
     else:
-        dx_hat = ((dx - drift if how.use_mean else dx) - d * slope) * r
-        dy = _affine(how, dx_hat, scale, dbias)
-        dy = dy if dscale is None else dy + (d * r) * dscale.astype(work)
-    return dy.astype(how.dtype), drift, dvar
+        (stretch,) = summed((stretch,), how.axis_name, how.groups)
+        drift = jnp.zeros_like(stretch, dtype=work)
+    stretch = stretch / at_least_one.astype(stretch.dtype)
+    along, factor = stretch.astype(work), inverse.astype(work)
+    if scale is None or all(scale.shape[axis] == 1 for axis in how.axes):
+        # γ is one number per mean: join the small arrays first, so that the transpose sums over x̂ and over dy once each, for x, γ and β alike
+        factor = _affine(how, factor, scale, None)
+        along = -factor * along if dscale is None else dscale.astype(work) - factor * along
+        level = -factor * drift if dbias is None else dbias.astype(work) - factor * drift
+        dy = factor * dx + x_hat * along + level
+    else:
+        moved = dx - drift if how.use_mean else dx
+        dy = _affine(how, (moved - x_hat * along) * factor, scale, dbias)
+        dy = dy if dscale is None else dy + x_hat * dscale.astype(work)
+    return dy.astype(how.dtype), drift, 2 * stretch / inverse
 
 
 def result_dtype(*arrays: Any, dtype: Any = None) -> Any:
