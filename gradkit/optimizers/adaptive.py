@@ -13,7 +13,6 @@
 from typing import Any
 
 import jax.numpy as jnp
-from jax import lax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
@@ -217,8 +216,7 @@ def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> Rule:
             return g * tree.factor_like(numerics.sqrt(delta + e) * numerics.divide(jnp.ones_like(metric), numerics.sqrt(metric + e)), g)
 
         squares, metric = average.update(tree.map(numerics.abs_sq, updates), memory["metric"], params, step=step)
-        # Behind the barrier the steps are computed once: XLA would compute them from the old average twice, and keep a copy of it for that.
-        updates = lax.optimization_barrier(tree.map(leaf, updates, squares, memory["delta"]["average"]))
+        updates = tree.map(leaf, updates, squares, memory["delta"]["average"])
         _, delta = average.update(tree.map(numerics.abs_sq, updates), memory["delta"], params, step=step)
         return updates, {"metric": metric, "delta": delta}
 

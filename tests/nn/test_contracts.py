@@ -121,9 +121,10 @@ def test_noise_is_silent_at_inference_and_wants_a_key_in_training(case):
         case.nnx()(x, rngs="dropout")
     with pytest.raises(ValueError, match="Pass deterministic=True or False"):
         case.nnx(deterministic=None)(x)
+    quiet = case.linen(deterministic=None)
+    variables = quiet.init(jax.random.key(0), x, deterministic=True)
     with pytest.raises(TypeError, match="needs a key of the collection 'dropout'; got none"):
-        quiet = case.linen(deterministic=None)
-        quiet.apply(quiet.init(jax.random.key(0), x, deterministic=True), x, deterministic=False)
+        quiet.apply(variables, x, deterministic=False)
     with pytest.raises(ValueError, match="needs deterministic from the layer or from the call; got neither"):
         case.linen(deterministic=None).init(jax.random.key(0), x)
 

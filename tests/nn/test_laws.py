@@ -205,5 +205,5 @@ def test_nnx_batch_norm_wants_to_know_its_mode():
         gnn.BatchNorm(6, use_running_average=None, rngs=nnx.Rngs(0))(X)
     with pytest.raises(ValueError, match="needs more than one value per channel in training"):
         gnn.BatchNorm(6, rngs=nnx.Rngs(0))(jnp.ones((1, 6)))
-    with pytest.raises(ValueError, match="BatchNorm.batch_norm, scale: needs a parameter of shape"):
+    with pytest.raises(ValueError, match=r"BatchNorm\.batch_norm, scale: needs a parameter of shape"):
         gnn.BatchNorm(5, rngs=nnx.Rngs(0))(X)

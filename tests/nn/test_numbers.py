@@ -168,7 +168,10 @@ def test_moments_under_unequal_masks_and_merged_from_parts():
     ("call", "message"),
     [
         (lambda x: F.layer_norm(x, reduction_axes=3), "layer_norm, reduction_axes: needs axes of an input of 3 dimensions, from -3 to 2; got 3."),
-        (lambda x: F.layer_norm(x, mask=jnp.ones((4, 5), bool)), "layer_norm, mask: needs a mask that broadcasts to the input's shape [4, 5, 6]; got bool[4, 5]."),
+        (
+            lambda x: F.layer_norm(x, mask=jnp.ones((4, 5), bool)),
+            "layer_norm, mask: needs a mask that broadcasts to the input's shape [4, 5, 6]",
+        ),
         (lambda x: F.layer_norm(x, jnp.ones(5)), "layer_norm, scale: needs a parameter of shape [6] for an input of shape [4, 5, 6]; got float32[5]."),
         (lambda x: F.layer_norm(x, epsilon=-1.0), "layer_norm, epsilon: needs a finite number >= 0; got -1.0."),
         (lambda x: F.layer_norm(x, dtype=jnp.int32), "layer_norm, dtype: needs a floating or complex dtype"),

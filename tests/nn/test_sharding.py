@@ -46,4 +46,5 @@ def test_named_axes_reduce_over_the_devices_named(facts, name):
 
 @pytest.mark.parametrize("name", ["dropout", "drop_path", "alpha"])
 def test_the_mask_is_the_same_whatever_the_sharding(facts, name):
-    assert facts[f"mask {name}"] == {"distance": 0, "eager": 0}
+    assert facts[f"mask {name}"]["distance"] == 0
+    assert facts[f"mask {name}"]["eager"] < 1e-6

@@ -143,7 +143,7 @@ def test_float32_stays_near_the_oracle():
 
 def test_a_rate_of_zero_moves_nothing():
     out, state = run(gk.schedule_free_sgd(0.0), 3, jnp.float32)
-    np.testing.assert_array_equal(out[-1][0], np.linspace(-1.0, 1.0, 4, dtype=np.float32))
+    np.testing.assert_array_equal(out[-1][0], jnp.linspace(-1.0, 1.0, 4))
     assert state.memory["schedule_free_sgd"]["weight_sum"] == 0.0
 
 
@@ -191,7 +191,11 @@ def test_derivatives_reach_the_rate():
         (lambda: gk.schedule_free(gk.sgd(0.1), 0.1, state_dtype="int8"), TypeError, r"needs a floating dtype or a Store; got int8"),
         (lambda: gk.schedule_free(gk.schedule_free_sgd(0.1), 0.1), ValueError, r"base_optimizer: needs an inner transform without evaluation weights"),
         (lambda: gk.schedule_free_sgd(0.1, warmup_steps=0), ValueError, r"schedule_free_sgd, warmup_steps: needs a whole number >= 1; got 0"),
-        (lambda: gk.schedule_free_sgd(gk.constant_schedule(0.1), warmup_steps=5), TypeError, r"learning_rate: needs a number for a learning rate with a warmup"),
+        (
+            lambda: gk.schedule_free_sgd(gk.constant_schedule(0.1), warmup_steps=5),
+            TypeError,
+            r"learning_rate: needs a number for a learning rate with a warmup",
+        ),
         (lambda: gk.schedule_free_adamw(b2=1.0), ValueError, r"schedule_free_adamw, b2: needs a decay"),
         (lambda: gk.schedule_free_adamw(eps=-1.0), ValueError, r"schedule_free_adamw, eps: needs"),
     ],
