@@ -269,6 +269,12 @@ def nothing(params: Any, *, leaves: Any = None) -> tuple[()]:
     return ()
 
 
+def only_checks(init: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark an ``init`` that returns ``()`` and is there for what it refuses."""
+    init.remembers = False  # type: ignore[attr-defined]
+    return init
+
+
 def stateless(f: Callable[..., Any]) -> Rule:
     """A link without memory from ``f(updates, params) -> updates``.
 
@@ -594,11 +600,13 @@ def _check_state(state: Any, links: tuple[Link, ...], like: Any) -> None:
     for name in sorted(state.memory.keys() - {link.name for link in links}):
         check.fail("needs a state of its own links", f"memory of {name!r}", "Take the state from this transform's init, or pop what a removed link left")
     for link in links:
-        if link.name not in state.memory and link.rule.init is not nothing and _remembers(link, like):
+        if link.name not in state.memory and _remembers(link, like):
             check.fail(f"needs memory of {link.name!r}", f"a state of {sorted(state.memory)}", "Take the state from this transform's init")
 
 
 def _remembers(link: Link, like: Any) -> bool:
     """Whether a link whose memory is missing has any: its init says so."""
+    if link.rule.init is nothing or not getattr(link.rule.init, "remembers", True):
+        return False
     kept = jax.eval_shape(link.init, like)
     return not (type(kept) is tuple and not kept)

@@ -68,10 +68,10 @@ def by_path(pattern: str, regex: bool = False) -> Callable[[str, Any], bool]:
       >>> bias = gk.by_path("bias")
       >>> assert bias("layers.0.bias", None) and bias("bias", None) and not bias("layers.0.unbiased_bias_scale", None)
     """
-    if regex:
-        compiled = re.compile(pattern)
-        return lambda path, leaf: compiled.search(path) is not None
-    return lambda path, leaf: fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(path, f"*.{pattern}")
+    expression = re.compile(pattern if regex else rf"(?:.*\.)?(?:{fnmatch.translate(pattern)})")
+    fits = expression.search if regex else expression.match
+    # A Flax nnx Variable is a node of its own, whose only leaf is its value: that is not a part of the name.
+    return lambda path, leaf: fits(path.removesuffix(".value")) is not None
 
 
 @predicate

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 
 from gradkit import _checks as check
-from gradkit._transform import Rule, Transform, identity, nothing, transform
+from gradkit._transform import Rule, Transform, identity, nothing, only_checks, transform
 from gradkit.transforms import masks
 from gradkit.transforms.shape import set_to_zero
 
@@ -69,7 +69,7 @@ def masked(inner: Any, mask: Any, *, mask_compatible_extra_args: bool = False) -
         assert rule.evaluate is not None
         return _merge(on, rule.evaluate(memory, _keep(on, params)), params)
 
-    return Rule(nothing if rule.init is nothing else init, update, evaluate=evaluate if rule.evaluate else None)
+    return Rule(only_checks(init) if rule.init is nothing else init, update, evaluate=evaluate if rule.evaluate else None)
 
 
 @transform
@@ -126,7 +126,7 @@ def partition(transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatib
         return params
 
     stateless = all(rule.init is nothing for _, rule in groups.values())
-    return Rule(nothing if stateless else init, update, evaluate=evaluate if any(rule.evaluate for _, rule in groups.values()) else None)
+    return Rule(only_checks(init) if stateless else init, update, evaluate=evaluate if any(rule.evaluate for _, rule in groups.values()) else None)
 
 
 @transform

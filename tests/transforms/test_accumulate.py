@@ -1,0 +1,206 @@
+"""MultiSteps and apply_every: k micro-batches are one batch."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gradkit as gk
+from tests.cases import tree_of
+
+
+def feed(tx, params, grads, apply=True):
+    """The parameters and the state after all gradients, one compiled step."""
+
+    @jax.jit
+    def step(params, state, g):
+        if apply:
+            return tx.apply(params, state, g)
+        updates, state = tx.update(g, state, params)
+        return gk.apply_updates(params, updates), state
+
+    state = tx.init(params)
+    for g in grads:
+        params, state = step(params, state, g)
+    return params, state
+
+
+def assert_close(one, other, rtol=1e-6):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(np.asarray(a, np.float64), np.asarray(b, np.float64), rtol, rtol)
+
+
+def mean(trees):
+    return jax.tree.map(lambda *leaves: sum(leaves[1:], start=leaves[0]) / len(leaves), *trees)
+
+
+@pytest.mark.parametrize("use_grad_mean", [True, False])
+def test_k_micro_batches_are_one_large_batch_clip_inside_gpt_jax_2(use_grad_mean):
+    with jax.enable_x64(True):
+        inner = gk.chain(gk.clip_by_global_norm(0.5), gk.adamw(0.1, weight_decay=0.1))
+        grads = [tree_of(i, jnp.float64) for i in range(12)]
+        large = [mean(grads[i : i + 4]) for i in range(0, 12, 4)]
+        large = large if use_grad_mean else [jax.tree.map(lambda g: 4 * g, g) for g in large]
+        params = tree_of(99, jnp.float64)
+        small, state = feed(gk.MultiSteps(inner, 4, use_grad_mean), params, grads)
+        assert_close(small, feed(inner, params, large)[0], 1e-12)
+        assert state.step == 12
+        assert state.memory["MultiSteps"]["inner"].step == 3
+
+
+def test_it_is_optax_multisteps():
+    with jax.enable_x64(True):
+        params, grads = tree_of(99, jnp.float64), [tree_of(i, jnp.float64) for i in range(100)]
+        ours, _ = feed(gk.MultiSteps(gk.adam(0.1), 3), params, grads, apply=False)
+        theirs = optax.MultiSteps(optax.adam(0.1), 3, accumulator_dtype=jnp.float64)  # float32 by default, also for float64
+        state, expected = theirs.init(params), params
+        with jax.numpy_dtype_promotion("standard"):
+            step = jax.jit(theirs.update)
+            for g in grads:
+                updates, state = step(g, state, expected)
+                expected = optax.apply_updates(expected, updates)
+        assert_close(ours, expected, 1e-10)
+
+
+def test_k_follows_a_schedule_of_the_inner_step():
+    tx = gk.MultiSteps(gk.sgd(1.0), lambda step: jnp.where(step < 2, 1, 3))
+    state, seen = tx.init(jnp.zeros(1)), []
+    for g in range(1, 9):
+        updates, state = tx.update(jnp.full(1, float(g)), state)
+        seen.append(float(updates[0]))
+        assert gk.has_updated(state) == (g in (1, 2, 5, 8))
+    assert seen == [-1.0, -2.0, 0.0, 0.0, -4.0, 0.0, 0.0, -7.0]
+
+
+def test_apply_is_update_then_apply_updates():
+    params, grads = tree_of(9), [tree_of(i) for i in range(7)]
+    tx = gk.MultiSteps(gk.adamw(0.1), 3)
+    (one, state), (other, same) = feed(tx, params, grads), feed(tx, params, grads, apply=False)
+    assert_close(one, other, 1e-5)
+    assert_close(state, same, 1e-5)
+
+
+def test_a_schedule_inside_moves_with_the_inner_step():
+    tx = gk.MultiSteps(gk.sgd(gk.linear_schedule(1.0, 0.0, 10)), 2)
+    state, seen = tx.init(jnp.zeros(1)), []
+    for _ in range(6):
+        updates, state = tx.update(jnp.ones(1), state)
+        seen.append(float(updates[0]))
+    np.testing.assert_allclose(seen, [0, -1.0, 0, -0.9, 0, -0.8], 1e-6)
+
+
+@pytest.mark.parametrize("apply", [True, False])
+def test_a_nan_micro_gradient_spoils_its_own_step_and_no_other_bug_25(apply):
+    tx, w = gk.MultiSteps(gk.apply_if_finite(gk.sgd(1.0), 5), 2), jnp.zeros(1)
+    w, state = feed(tx, w, [jnp.full(1, g) for g in (1.0, jnp.nan, 1.0, 3.0)], apply)
+    assert w[0] == -2.0
+    inner = state.memory["MultiSteps"]["inner"].memory
+    assert inner["skipped"] == 1
+
+
+def test_skipped_micro_gradients_are_as_if_they_had_not_been():
+    bad = [jnp.full(2, g) for g in (1.0, jnp.inf, 3.0, jnp.nan, 5.0, 7.0)]
+    good = [jnp.full(2, g) for g in (1.0, 3.0, 5.0, 7.0)]
+    tx = gk.MultiSteps(gk.adam(0.1), 2, should_skip_update_fn=gk.skip_not_finite)
+    w, state = feed(tx, jnp.zeros(2), bad)
+    assert_close(w, feed(gk.MultiSteps(gk.adam(0.1), 2), jnp.zeros(2), good)[0])
+    assert not state.memory["MultiSteps"]["skip_state"]["should_skip"]
+
+
+def test_large_micro_gradients_are_skipped():
+    skip = partial(gk.skip_large_updates, max_squared_norm=10.0)
+    w, state = feed(gk.MultiSteps(gk.sgd(1.0), 2, should_skip_update_fn=skip), jnp.zeros(1), [jnp.full(1, g) for g in (1.0, 100.0, 2.0, jnp.nan)])
+    assert w[0] == -1.5
+    assert state.memory["MultiSteps"]["skip_state"]["should_skip"]
+
+
+def test_inner_memory_may_hold_bools_optax_828():
+    @gk.transform
+    def flips():
+        return gk.Rule(lambda params: {"on": jnp.zeros((), bool)}, lambda updates, memory, params: (updates, {"on": ~memory["on"]}))
+
+    tx = gk.MultiSteps(gk.chain(flips(), gk.sgd(1.0)), 2)
+    _, state = feed(tx, jnp.zeros(1), [jnp.ones(1)] * 6)
+    assert state.memory["MultiSteps"]["inner"].memory["flips"]["on"].dtype == bool
+    assert state.memory["MultiSteps"]["inner"].memory["flips"]["on"]
+
+
+@pytest.mark.parametrize("kinds", [("bfloat16", "float32"), ("float16", "bfloat16")], ids=str)
+def test_dtypes_may_be_mixed_optax_377_1038(kinds):
+    params = {kind: jnp.ones(3, kind) for kind in kinds}
+    tx = gk.MultiSteps(gk.adam(0.1), 2)
+    moved, state = feed(tx, params, [params] * 4)
+    assert {kind: leaf.dtype.name for kind, leaf in moved.items()} == {kind: kind for kind in kinds}
+    assert {leaf.dtype.name for leaf in state.memory["MultiSteps"]["accumulated"].values()} == {"float32"}
+
+
+def test_bfloat16_gradients_are_summed_in_float32_optax_1567():
+    tx = gk.MultiSteps(gk.sgd(1.0), 512, use_grad_mean=False)
+    step = jax.jit(tx.update)
+    state = tx.init(jnp.zeros(1))
+    for _ in range(512):
+        updates, state = step(jnp.ones(1, jnp.bfloat16), state, jnp.zeros(1))
+    assert updates[0] == -512.0  # summed in bfloat16 it stops at 256
+
+
+@pytest.mark.parametrize("apply", [True, False])
+def test_types_stand_from_init_on(apply):
+    tx = gk.MultiSteps(gk.chain(gk.adam(0.1), gk.weight_ema(0.9)), 2, should_skip_update_fn=gk.skip_not_finite)
+    params = tree_of(0, jnp.bfloat16)
+    _, state = feed(tx, params, [tree_of(1, jnp.bfloat16)], apply)
+    kinds = [jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), s) for s in (tx.init(params), state)]
+    assert kinds[0] == kinds[1]
+
+
+@pytest.mark.parametrize("apply", [True, False])
+def test_derivatives_reach_the_rate_inside(apply):
+    grads = [jnp.full(2, g) for g in (1.0, -2.0, 3.0, 4.0)]
+
+    def last(rate):
+        tx = gk.MultiSteps(gk.sgd(rate, momentum=0.5), 2)
+        w, state = jnp.ones(2), tx.init(jnp.ones(2))
+        for g in grads:
+            if apply:
+                w, state = tx.apply(w, state, g * w)
+            else:
+                updates, state = tx.update(g * w, state, w)
+                w = w + updates
+        return jnp.sum(w**2)
+
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(jax.grad(last)(0.1), (last(0.1 + 1e-6) - last(0.1 - 1e-6)) / 2e-6, 1e-6)
+
+
+def test_apply_every_lets_sums_through_and_is_optax():
+    with jax.enable_x64(True):
+        ours, theirs = gk.apply_every(3), optax.apply_every(3)
+        state, other = ours.init(jnp.zeros(2)), theirs.init(jnp.zeros(2))
+        for i in range(10):
+            g = jnp.array([1.0, -0.5]) * (i + 1)
+            updates, state = ours.update(g, state)
+            with jax.numpy_dtype_promotion("standard"):
+                expected, other = theirs.update(g, other)
+            np.testing.assert_allclose(updates, expected, 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: gk.MultiSteps(gk.sgd(0.1), 0), ValueError, r"MultiSteps, every_k_schedule: needs a whole number >= 1; got 0"),
+        (lambda: gk.MultiSteps(gk.sgd(0.1), 1.5), TypeError, r"every_k_schedule: needs a whole number >= 1; got 1.5"),
+        (lambda: gk.apply_every(0), ValueError, r"apply_every, k: needs a whole number >= 1; got 0"),
+        (lambda: gk.has_updated(gk.sgd(0.1).init(jnp.ones(1))), ValueError, r"state: has_updated needs the state of a MultiSteps; got a state of \[\]"),
+    ],
+)
+def test_bad_input_is_refused(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+def test_a_skip_function_returns_one_bool():
+    tx = gk.MultiSteps(gk.sgd(0.1), 2, should_skip_update_fn=lambda updates, step, params: (updates > 0, ()))
+    with pytest.raises(TypeError, match=r"MultiSteps: needs should_skip_update_fn to return one bool; got bool\[2\]"):
+        tx.update(jnp.ones(2), tx.init(jnp.ones(2)))
