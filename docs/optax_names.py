@@ -16,7 +16,7 @@ import gradkit as gk
 MODULES = ("optax", "optax.contrib", "optax.transforms", "optax.schedules")
 
 INSTEAD = {
-    "global_norm": "the norm is in the links that need it; `watch(tx, \"grad_norm\")` reports it",
+    "global_norm": 'the norm is in the links that need it; `watch(tx, "grad_norm")` reports it',
     "inject_hyperparams": "not needed: hyperparameters are leaves of the transform, `tx.replace(...)` changes them, schedules may stand anywhere",
     "inject_stateful_hyperparams": "as `inject_hyperparams`; a hyperparameter with a memory is a link",
     "GradientTransformationExtraArgs": "`GradientTransformation`; what `update` asks for by name is passed",
@@ -45,9 +45,21 @@ INSTEAD = {
 }
 LATER = "matrix methods, line searches and quasi-Newton are not in this version"
 LATER_NAMES = (
-    "lbfgs scale_by_lbfgs scale_by_backtracking_linesearch scale_by_zoom_linesearch ZoomLinesearchInfo matrix_inverse_pth_root power_iteration nnls "
-    "galore scale_by_galore GaLoreDimensionNumbers muon scale_by_muon MuonDimensionNumbers"
-).split()
+    "lbfgs",
+    "scale_by_lbfgs",
+    "scale_by_backtracking_linesearch",
+    "scale_by_zoom_linesearch",
+    "ZoomLinesearchInfo",
+    "matrix_inverse_pth_root",
+    "power_iteration",
+    "nnls",
+    "galore",
+    "scale_by_galore",
+    "GaLoreDimensionNumbers",
+    "muon",
+    "scale_by_muon",
+    "MuonDimensionNumbers",
+)
 TYPES = "a type: `Transform`, `Rule`, `State`, `Schedule` and `Any` take its place"
 OUTSIDE = "a loss or another function beside optimizers: use optax's, it works with any optimizer"
 
@@ -56,7 +68,8 @@ def names() -> dict[str, object]:
     """Every public name of optax, once."""
     found: dict[str, object] = {}
     for module in map(importlib.import_module, MODULES):
-        found |= {name: value for name, value in vars(module).items() if not name.startswith("_") and not inspect.ismodule(value) and name not in found}
+        public = {name: value for name, value in vars(module).items() if not name.startswith("_") and not inspect.ismodule(value)}
+        found = public | found
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
@@ -88,7 +101,12 @@ def page() -> str:
     for name, value in names().items():
         heading, text = answer(name, value)
         headings.setdefault(heading, {})[name] = text
-    lines = ["# Every name of optax", "", "Written by `python docs/optax_names.py` from the installed optax and gradkit's docstrings; a test keeps it complete.", ""]
+    lines = [
+        "# Every name of optax",
+        "",
+        "Written by `python docs/optax_names.py` from the installed optax and gradkit's docstrings; a test keeps it complete.",
+        "",
+    ]
     order = ("The same", "The same name, but better or otherwise", "Another way", "Not in this version", "Not an optimizer")
     for heading in order:
         found = headings.get(heading, {})

@@ -1,5 +1,7 @@
 """Composable gradient transforms for JAX: optimizers as data, one clock, right numerics."""
 
+from gradkit._link import Rule as Rule
+from gradkit._link import State as State
 from gradkit._schedule import Schedule as Schedule
 from gradkit._schedule import function_schedule as function_schedule
 from gradkit._schedule import product_schedule as product_schedule
@@ -10,8 +12,6 @@ from gradkit._step import eval_params as eval_params
 from gradkit._step import hyperparameters as hyperparameters
 from gradkit._step import make_step as make_step
 from gradkit._transform import GradientTransformation as GradientTransformation
-from gradkit._transform import Rule as Rule
-from gradkit._transform import State as State
 from gradkit._transform import Transform as Transform
 from gradkit._transform import apply_updates as apply_updates
 from gradkit._transform import chain as chain

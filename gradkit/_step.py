@@ -9,8 +9,9 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit._link import Links, State
 from gradkit._schedule import Schedule
-from gradkit._transform import Links, State, Transform, evaluation
+from gradkit._transform import Transform, evaluation
 
 
 class Step:

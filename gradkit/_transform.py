@@ -7,7 +7,7 @@ memory kept under its name and the extras it asks for, and narrows the result. L
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, ParamSpec, Self, cast, overload
+from typing import Any, ParamSpec, Self, cast, overload
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._call import Call, factory
+from gradkit._link import Link, Links, Rule, State, nothing, signature_of
 from gradkit._schedule import Schedule
 
 P = ParamSpec("P")
@@ -27,78 +28,6 @@ FIELD_EXTRAS = frozenset({"value", "grad", "value_fn", "loss", "loss_fn", "obj_f
 
 # In the names a link takes: whatever comes (optax's ``**extra_args``).
 _ANYTHING = "*"
-
-
-class Rule(NamedTuple):
-    """A link as a pure pair.
-
-    ``init(params) -> memory`` and ``update(updates, memory, params, *, <asked>) -> (updates, memory)``, of wide updates and params. What
-    ``update`` asks for by keyword-only parameters is passed: ``step`` (completed updates, int32) and ``leaves`` (the parameters as the user
-    has them, not widened; the updates where there are none) always, and the extras passed to the root's ``update``. One without a default
-    must be passed; ``**extras`` takes them all, to hand them to a part inside. ``init`` may ask for ``leaves`` too. Memory is any pytree;
-    ``()`` is no memory.
-
-    ``name`` is the link's, when it should not be that of the factory. ``evaluate(memory, params) -> params`` gives the weights to evaluate
-    with, for links that keep other ones than those they train (averaged weights, schedule-free): see ``eval_params``. ``apply(updates, memory,
-    params, *, <asked>) -> (params, memory)`` is for wrappers that often do nothing: as the last link of a root's ``apply`` it changes the
-    parameters in place (those in ``leaves``, not the widened ``params``) instead of handing out zeros to add. ``examples`` says that the
-    updates come with a leading axis of examples, which the link takes away (the first link of a chain only).
-    """
-
-    init: Callable[..., Any]
-    update: Callable[..., tuple[Any, Any]]
-    name: str | None = None
-    evaluate: Callable[[Any, Any], Any] | None = None
-    apply: Callable[..., tuple[Any, Any]] | None = None
-    examples: bool = False
-
-
-class Links(tuple[tuple[str | None, Any], ...]):
-    """What the body of a chain is: pairs of a given name (or None) and a transform, to be spliced flat."""
-
-
-class State(NamedTuple):
-    """A root's state: ``step`` counts the completed updates, ``memory`` holds what each link remembers, by link name."""
-
-    step: Any
-    memory: dict[str, Any]
-
-
-class Link(NamedTuple):
-    """A rule, the name its memory is kept under, and the names of what it asks for."""
-
-    name: str
-    rule: Rule
-    needs: frozenset[str]
-    takes: frozenset[str]
-    takes_all: bool
-
-    @classmethod
-    def of(cls, name: str, rule: Rule) -> "Link":
-        parameters = _parameters(rule.update)
-        keywords = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
-        needs = frozenset(p.name for p in keywords if p.default is inspect.Parameter.empty)
-        takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-        return cls(name, rule, needs, frozenset(p.name for p in keywords), takes_all)
-
-    def init(self, params: Any, leaves: Any = None) -> Any:
-        with check.inside(self.name):
-            if any(p.name == "leaves" for p in _parameters(self.rule.init)):
-                return self.rule.init(params, leaves=params if leaves is None else leaves)
-            return self.rule.init(params)
-
-    def update(self, updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
-        return self._ask(self.rule.update, updates, memory, params, extras)
-
-    def apply(self, updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
-        return self._ask(cast(Any, self.rule.apply), updates, memory, params, extras)
-
-    def _ask(self, function: Callable[..., Any], updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
-        with check.inside(self.name):
-            for name in sorted(self.needs - extras.keys()):
-                check.fail(f"needs the extra argument {name!r}", "none", f"Call update(updates, state, params, {name}=...)", error=TypeError)
-            asked = extras if self.takes_all else {name: value for name, value in extras.items() if name in self.takes}
-            return cast(tuple[Any, Any], function(updates, memory, params, **asked))
 
 
 class Transform(Call):
@@ -264,17 +193,6 @@ def transform(function: Any = None, /, *, keep: Iterable[str] = ()) -> Any:
     return made
 
 
-def nothing(params: Any, *, leaves: Any = None) -> tuple[()]:
-    """The ``init`` of a link that remembers nothing."""
-    return ()
-
-
-def only_checks(init: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark an ``init`` that returns ``()`` and is there for what it refuses."""
-    init.remembers = False  # type: ignore[attr-defined]
-    return init
-
-
 def stateless(f: Callable[..., Any]) -> Rule:
     """A link without memory from ``f(updates, params) -> updates``.
 
@@ -294,7 +212,7 @@ def stateless(f: Callable[..., Any]) -> Rule:
         return f(updates, params, **asked), memory
 
     # What f asks for is what the link asks for.
-    run.__signature__ = inspect.Signature(_parameters(f))  # type: ignore[attr-defined]
+    run.__signature__ = inspect.Signature(signature_of(f))  # type: ignore[attr-defined]
     return Rule(nothing, run)
 
 
@@ -319,7 +237,7 @@ def GradientTransformation(init: Callable[..., Any], update: Callable[..., Any])
       >>> updates, state = tx.update(jnp.ones(()), tx.init(jnp.ones(())))
       >>> assert updates == -0.5 and state.memory == {"halve": 1}
     """
-    parameters = _parameters(update)
+    parameters = signature_of(update)
     asks_step = any(p.name == "step" and p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters)
 
     def run(updates: Any, memory: Any, params: Any, **extras: Any) -> Any:
@@ -551,13 +469,6 @@ def _numbered(names: Iterable[str]) -> list[str]:
     return result
 
 
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    try:
-        return list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # a builtin without a signature asks for nothing
-        return []
-
-
 # ---- what may stand in a chain, and what may be passed to it ---------------------------------------------------------
 
 
@@ -580,7 +491,7 @@ def _check_parts(parts: Iterable[Any]) -> None:
 def _asks(part: Call) -> frozenset[str]:
     """The names a transform and the transforms within it ask for."""
     own = frozenset[str]().union(*(link.takes for link in part.links)) if isinstance(part, Transform) else frozenset()
-    if part.factory is GradientTransformation and any(p.kind is inspect.Parameter.VAR_KEYWORD for p in _parameters(part.arguments["update"])):
+    if part.factory is GradientTransformation and any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature_of(part.arguments["update"])):
         own |= {_ANYTHING}
     children = part.body.children() if isinstance(part.body, Transform) else part.children()
     return own.union(*(_asks(child) for child in children.values()))

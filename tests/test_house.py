@@ -18,7 +18,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lowest floor first; a file imports from its own floor or from below.
 FLOORS = [
     ("_checks", "_numerics", "_tree"),
-    ("_call", "_schedule", "_transform", "_step"),
+    ("_call", "_schedule", "_link", "_transform", "_step"),
     ("averages", "schedules"),
     ("transforms",),
     ("optimizers",),

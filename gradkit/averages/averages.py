@@ -20,7 +20,8 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._transform import Rule, stateless, transform
+from gradkit._link import Rule
+from gradkit._transform import stateless, transform
 from gradkit.averages.stores import as_store, encoded
 
 

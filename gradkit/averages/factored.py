@@ -20,8 +20,19 @@ import numpy as np
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._transform import Rule, transform
+from gradkit._link import Rule
+from gradkit._transform import transform
 from gradkit.averages.stores import Store, encoded
+
+
+class _With(functools.partial[Any]):
+    """A function with its first argument. Two of the same are equal, also when one was pickled: a store is part of what a transform is."""
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, _With) and (self.func, self.args) == (other.func, other.args)
+
+    def __hash__(self) -> int:
+        return hash((self.func, self.args))
 
 
 def factored_axes(shape: tuple[int, ...], min_dim_size_to_factor: int = 128) -> tuple[int, int] | None:
@@ -38,7 +49,6 @@ def factored_axes(shape: tuple[int, ...], min_dim_size_to_factor: int = 128) -> 
     return (small, large) if shape[small] >= min_dim_size_to_factor else None
 
 
-@functools.cache
 def factored(min_dim_size_to_factor: int = 128) -> Store:
     """Adafactor's store: the means along the two largest axes, whose outer product stands for the leaf.
 
@@ -54,25 +64,25 @@ def factored(min_dim_size_to_factor: int = 128) -> Store:
     Reference: Shazeer and Stern 2018, https://arxiv.org/abs/1804.04235, section 3.
     """
     check.integer(0, min_dim_size_to_factor=min_dim_size_to_factor)
-
-    def encode(leaf: Any) -> Any:
-        axes = factored_axes(leaf.shape, min_dim_size_to_factor)
-        if axes is None:
-            return leaf
-        small, large = axes
-        return {"rows": jnp.mean(leaf, large, keepdims=True), "columns": jnp.mean(leaf, small, keepdims=True)}
-
-    def decode(stored: Any, like: Any) -> Any:
-        axes = factored_axes(like.shape, min_dim_size_to_factor)
-        if axes is None:
-            return stored
-        # The quotient first: the product of two small means would underflow.
-        return numerics.divide(stored["rows"], jnp.mean(stored["rows"], axes[0], keepdims=True)) * stored["columns"]
-
-    return Store(encode, decode)
+    return Store(_With(_rows_and_columns, min_dim_size_to_factor), _With(_outer_product, min_dim_size_to_factor))
 
 
-@functools.cache
+def _rows_and_columns(least: int, leaf: Any) -> Any:
+    axes = factored_axes(leaf.shape, least)
+    if axes is None:
+        return leaf
+    small, large = axes
+    return {"rows": jnp.mean(leaf, large, keepdims=True), "columns": jnp.mean(leaf, small, keepdims=True)}
+
+
+def _outer_product(least: int, stored: Any, like: Any) -> Any:
+    axes = factored_axes(like.shape, least)
+    if axes is None:
+        return stored
+    # The quotient first: the product of two small means would underflow.
+    return numerics.divide(stored["rows"], jnp.mean(stored["rows"], axes[0], keepdims=True)) * stored["columns"]
+
+
 def cover() -> Store:
     """SM3's store: a bound for every slice of the leaf along every axis.
 
@@ -86,22 +96,24 @@ def cover() -> Store:
 
     Reference: Anil et al. 2019, https://arxiv.org/abs/1901.11150.
     """
-
-    def encode(leaf: Any) -> Any:
-        if leaf.ndim < 2:
-            return leaf
-        others = [tuple(other for other in range(leaf.ndim) if other != axis) for axis in range(leaf.ndim)]
-        return {f"axis_{axis}": jnp.max(leaf, other, keepdims=True, initial=0.0) for axis, other in enumerate(others)}
-
-    def decode(stored: Any, like: Any) -> Any:
-        if like.ndim < 2:
-            return stored
-        return functools.reduce(jnp.minimum, (stored[f"axis_{axis}"] for axis in range(like.ndim)))
-
-    return Store(encode, decode)
+    return Store(_largest, _smallest)
 
 
-@functools.cache
+def _largest(leaf: Any) -> Any:
+    """The largest number of every slice."""
+    if leaf.ndim < 2:
+        return leaf
+    others = [tuple(other for other in range(leaf.ndim) if other != axis) for axis in range(leaf.ndim)]
+    return {f"axis_{axis}": jnp.max(leaf, other, keepdims=True, initial=0.0) for axis, other in enumerate(others)}
+
+
+def _smallest(stored: Any, like: Any) -> Any:
+    """The smallest bound over a number."""
+    if like.ndim < 2:
+        return stored
+    return functools.reduce(jnp.minimum, (stored[f"axis_{axis}"] for axis in range(like.ndim)))
+
+
 def block_mean(axis: int | tuple[int, ...] | None = None) -> Store:
     """One number per block: its mean.
 
@@ -116,12 +128,16 @@ def block_mean(axis: int | tuple[int, ...] | None = None) -> Store:
     Reference: Zhang et al. 2024, https://arxiv.org/abs/2406.16793.
     """
     axes = None if axis is None else (axis,) if isinstance(axis, int) else axis
+    return Store(_With(_mean, axes), _spread)
 
-    def encode(leaf: Any) -> Any:
-        over = axes if axes is not None and all(-leaf.ndim <= a < leaf.ndim for a in axes) else None
-        return jnp.sum(leaf, over, keepdims=True) / max(leaf.size // max(math.prod(_kept(leaf.shape, over)), 1), 1)
 
-    return Store(encode, lambda stored, like: jnp.broadcast_to(stored, like.shape))
+def _mean(axes: tuple[int, ...] | None, leaf: Any) -> Any:
+    over = axes if axes is not None and all(-leaf.ndim <= a < leaf.ndim for a in axes) else None
+    return jnp.sum(leaf, over, keepdims=True) / max(leaf.size // max(math.prod(_kept(leaf.shape, over)), 1), 1)
+
+
+def _spread(stored: Any, like: Any) -> Any:
+    return jnp.broadcast_to(stored, like.shape)
 
 
 def _kept(shape: tuple[int, ...], over: tuple[int, ...] | None) -> list[int]:

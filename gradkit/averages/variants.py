@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._transform import Rule, Transform, transform
+from gradkit._link import Rule
+from gradkit._transform import Transform, transform
 from gradkit.averages.stores import as_store, encoded
 
 

@@ -20,8 +20,9 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._link import Rule
 from gradkit._schedule import rate_at, schedule
-from gradkit._transform import Rule, Transform, chain, identity, transform
+from gradkit._transform import Transform, chain, identity, transform
 from gradkit.averages.averages import ema
 from gradkit.averages.factored import factored as _factored
 from gradkit.averages.factored import factored_axes, through

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._transform import Rule, Transform, chain, identity, transform
+from gradkit._link import Rule
+from gradkit._transform import Transform, chain, identity, transform
 from gradkit.averages.averages import ema, latest, total, trace, variance
 from gradkit.transforms.decay import add_decayed_weights
 from gradkit.transforms.precondition import precondition

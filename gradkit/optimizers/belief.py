@@ -18,7 +18,8 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._transform import Rule, Transform, chain, transform
+from gradkit._link import Rule
+from gradkit._transform import Transform, chain, transform
 from gradkit.averages.averages import ema, latest, trace
 from gradkit.averages.variants import drift, ema_from_first, per_leaf
 from gradkit.transforms.decay import add_decayed_weights

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._link import Rule
 from gradkit._schedule import as_rate
-from gradkit._transform import Rule, Transform, chain, stateless, transform
+from gradkit._transform import Transform, chain, stateless, transform
 from gradkit.optimizers.momentum import sgd
 from gradkit.transforms.decay import add_decayed_weights
 from gradkit.transforms.scale import scale_by_learning_rate

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._link import Rule
 from gradkit._schedule import as_rate, rate_at, schedule
-from gradkit._transform import Rule, Transform, chain, transform
+from gradkit._transform import Transform, chain, transform
 from gradkit.averages.averages import ema
 from gradkit.optimizers.adam import adamw, scale_by_adam
 from gradkit.transforms.blocks import clip_by_block_norm

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._transform import Rule, Transform, chain, identity, transform
+from gradkit._link import Rule
+from gradkit._transform import Transform, chain, identity, transform
 from gradkit.optimizers import _sums as sums
 from gradkit.transforms.decay import add_decayed_weights
 from gradkit.transforms.scale import scale_by_learning_rate

@@ -18,7 +18,8 @@ import jax
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
-from gradkit._transform import Rule, Transform, chain, identity, transform
+from gradkit._link import Rule
+from gradkit._transform import Transform, chain, identity, transform
 from gradkit.averages.averages import ema, trace
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.shape import scale_by_sign

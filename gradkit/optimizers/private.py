@@ -21,7 +21,8 @@ import numpy as np
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._transform import Rule, Transform, chain, identity, transform
+from gradkit._link import Rule
+from gradkit._transform import Transform, chain, identity, transform
 from gradkit.averages.averages import trace
 from gradkit.optimizers import _sums as sums
 from gradkit.transforms.scale import scale_by_learning_rate
@@ -142,6 +143,8 @@ def differentially_private_aggregate(l2_norm_clip: Any, noise_multiplier: Any, k
 
     def update(updates: Any, memory: Any, params: Any) -> Any:
         treedef: Any = jax.tree.structure(updates)
+        if not treedef.num_leaves:  # nothing to tell
+            return updates, memory
         examples = _examples(updates)
         clipped, _ = per_example_global_norm_clip(updates, l2_norm_clip)
         following, keys = sums.split(memory["key"], first, treedef.num_leaves)

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
-from gradkit._transform import Rule, Transform, chain, transform
+from gradkit._link import Rule
+from gradkit._transform import Transform, chain, transform
 from gradkit.averages.averages import ema, latest
 from gradkit.averages.factored import cover
 from gradkit.averages.stores import encoded

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._link import Rule
 from gradkit._schedule import as_rate, rate_at
-from gradkit._transform import Rule, Transform, chain, transform
+from gradkit._transform import Transform, chain, transform
 from gradkit.averages.averages import ema, latest, trace
 from gradkit.averages.stores import as_store, encoded
 from gradkit.averages.variants import blend, ema_from_first

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._link import Rule
 from gradkit._schedule import rate_at
-from gradkit._transform import Rule, evaluation_inside, transform
+from gradkit._transform import evaluation_inside, transform
 from gradkit.transforms.inner import start, take_turn
 
 
@@ -59,6 +60,7 @@ def MultiSteps(
     **Differs** from optax: the inner transform runs once in k calls, not k times behind a select; the sum is divided once; a NaN spoils the
     step it belongs to and not all that follow.
     """
+    check.part(opt=opt)
     if not callable(every_k_schedule):
         check.integer(1, every_k_schedule=every_k_schedule)
     least = jnp.dtype(accumulator_dtype)

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
-from gradkit._transform import Rule, Transform, transform
+from gradkit._link import Rule
+from gradkit._transform import Transform, transform
 
 
 @transform

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._transform import Rule, stateless, transform
+from gradkit._link import Rule
+from gradkit._transform import stateless, transform
 
 # The axes that make up one unit, by rank: vectors whole, dense kernels (in, out) by column, convolutions (h, w, in, out) by output.
 _UNIT_AXES = {0: (), 1: (0,), 2: (0,), 3: (0,), 4: (0, 1, 2), 5: (0, 1, 2, 3)}

@@ -10,8 +10,9 @@ import numpy as np
 
 from gradkit import _checks as check
 from gradkit._call import Call
+from gradkit._link import Links
 from gradkit._schedule import Schedule
-from gradkit._transform import Links, Transform
+from gradkit._transform import Transform
 from gradkit.transforms import masks
 from gradkit.transforms.decay import add_decayed_weights
 from gradkit.transforms.route import group_masks, masked, partition

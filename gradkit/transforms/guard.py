@@ -18,7 +18,8 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._transform import Rule, State, Transform, evaluation_inside, transform
+from gradkit._link import Rule, State
+from gradkit._transform import Transform, evaluation_inside, transform
 from gradkit.transforms.inner import start, take_turn
 
 _AFTER = ("apply", "skip", "zero_nans")
@@ -75,6 +76,7 @@ def guard(
       >>> memory = state.memory["guard"]
       >>> assert memory["skipped"] == 2 and memory["inner"].step == 2 and state.step == 4 and jnp.allclose(update, -0.1)
     """
+    check.part(inner=inner)
     if max_consecutive_skips is not None:
         check.integer(0, max_consecutive_skips=max_consecutive_skips)
     check.integer(1, patience=patience)
@@ -218,6 +220,9 @@ def conditionally_mask(inner: Any, should_transform_fn: Callable[..., Any], forw
 
 
 def _conditionally(inner: Any, condition: Callable[..., Any], forward: bool, otherwise: Callable[[Any], Any]) -> Rule:
+    check.part(inner=inner)
+    if not callable(condition):
+        check.fail("needs a function of the step", repr(condition), path="should_transform_fn", error=TypeError)
     rule = inner.rule
 
     def update(updates: Any, memory: Any, params: Any, *, step: Any, leaves: Any, **extras: Any) -> Any:

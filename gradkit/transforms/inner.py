@@ -9,7 +9,8 @@ from jax import lax
 
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._transform import State, Transform, apply_updates
+from gradkit._link import State
+from gradkit._transform import Transform, apply_updates
 
 
 def start(tx: Transform, params: Any, leaves: Any = None) -> State:

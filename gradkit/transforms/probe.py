@@ -20,7 +20,8 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._transform import Rule, State, Transform, apply_updates, chain, evaluation_inside, stateless, transform
+from gradkit._link import Rule, State
+from gradkit._transform import Transform, apply_updates, chain, evaluation_inside, stateless, transform
 from gradkit.averages.averages import ema
 from gradkit.transforms import masks
 
@@ -53,6 +54,7 @@ def watch(inner: Any, *names: str, per: Any = "tree", functions: Mapping[str, Ca
       >>> {name: round(float(value), 4) for name, value in gk.metrics(state).items()}
       {'watch.grad_norm': 2.0, 'watch.update_ratio': 0.2}
     """
+    check.part(inner=inner)
     for name in names:
         check.one_of(_WATCHED, name=name)
     if isinstance(per, str):
@@ -104,6 +106,7 @@ def snapshot(measure_name: str, measure: Callable[[Any], Any]) -> Rule:
       >>> _, state = tx.update(jnp.array([1.0, 3.0]), tx.init(jnp.zeros(2)))
       >>> assert gk.metrics(state)["snapshot.largest"] == 6.0
     """
+    _check_measure(measure=measure)
     return Rule(
         lambda params: {"metrics": {measure_name: measure(tree.zeros_like(params))}},
         lambda updates, memory, params: (updates, {"metrics": {measure_name: measure(updates)}}),
@@ -131,6 +134,9 @@ def monitor(measures: Mapping[str, Any]) -> Rule:
 
     **Differs** from optax: the metrics are there from ``init`` on (zeros), so the state keeps its structure.
     """
+    for name, measure in measures.items():
+        if not isinstance(measure, Transform) and not callable(measure):
+            check.fail("needs a function of the updates or a transform", repr(measure), path=f"measures[{name!r}]", error=TypeError)
 
     def rule_of(measure: Any) -> Rule:
         return (measure if isinstance(measure, Transform) else chain(stateless(lambda updates, params: measure(updates)))).rule
@@ -174,6 +180,7 @@ def measure_with_ema(measure: Callable[[Any], Any], decay: Any, debias: bool = T
       >>> _, state = tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))
       >>> assert jnp.allclose(gk.metrics(state)["monitor.norm"], 5.0)
     """
+    _check_measure(measure=measure)
     check.decay(decay=decay)
 
     def average() -> Rule:
@@ -218,6 +225,12 @@ def metrics(state: Any) -> dict[str, Any]:
 
     look(state, ())
     return found
+
+
+def _check_measure(**values: Any) -> None:
+    for name, value in values.items():
+        if not callable(value):
+            check.fail("needs a function of the updates", repr(value), path=name, error=TypeError)
 
 
 def _parts(per: Any, leaves: Any) -> dict[str, Callable[[Any], Any]]:

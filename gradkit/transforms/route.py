@@ -17,7 +17,8 @@ from typing import Any
 import jax
 
 from gradkit import _checks as check
-from gradkit._transform import Rule, Transform, identity, nothing, only_checks, transform
+from gradkit._link import Rule, nothing, only_checks
+from gradkit._transform import Transform, identity, transform
 from gradkit.transforms import masks
 from gradkit.transforms.shape import set_to_zero
 

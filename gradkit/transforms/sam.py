@@ -17,7 +17,8 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._transform import Rule, State, apply_updates, transform
+from gradkit._link import Rule, State
+from gradkit._transform import apply_updates, transform
 from gradkit.transforms.inner import start
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
+from gradkit._link import Rule
 from gradkit._schedule import as_rate
-from gradkit._transform import Rule, Transform, identity, stateless, transform
+from gradkit._transform import Transform, identity, stateless, transform
 
 
 @transform

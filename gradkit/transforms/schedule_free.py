@@ -17,8 +17,9 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._link import Rule
 from gradkit._schedule import rate_at
-from gradkit._transform import Rule, Transform, chain, transform
+from gradkit._transform import Transform, chain, transform
 from gradkit.averages.averages import ema, latest
 from gradkit.averages.stores import as_store, encoded
 from gradkit.schedules.pieces import warmup_constant_schedule

@@ -8,7 +8,8 @@ from jax import lax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
-from gradkit._transform import Rule, Transform, chain, nothing, transform
+from gradkit._link import Rule, nothing
+from gradkit._transform import Transform, chain, transform
 from gradkit.transforms import masks
 from gradkit.transforms.route import freeze, masked
 from gradkit.transforms.shape import set_to_zero
