@@ -48,6 +48,23 @@ def _by_leaf(o: Any, bound: float) -> Callable[[Any, Any], Any]:
     return lambda updates, params: jax.tree.map(lambda u: one.update(u, o.EmptyState())[0], updates)
 
 
+_PARAMETER_FREE: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
+    ("cocob", "", lambda k: k.cocob()),
+    ("cocob", "other", lambda k: k.cocob(0.5, 10.0, 1e-3, 0.01, matrices)),
+    ("scale_by_cocob", "", lambda k: k.scale_by_cocob(10.0, 1e-3)),
+    ("dog", "", lambda k: k.dog()),
+    ("dog", "other", lambda k: k.dog(0.5, ("distance", 0.1), 1e-3, 0.01, matrices)),
+    ("dowg", "other", lambda k: k.dowg(0.5, 0.1, 1e-3, 0.01, matrices)),
+    ("dadapt_adamw", "", lambda k: k.dadapt_adamw()),
+    ("dadapt_adamw", "other", lambda k: k.dadapt_adamw(0.5, (0.8, 0.99), 1e-3, 1e-3, 0.1)),
+    ("prodigy", "", lambda k: k.prodigy()),
+    ("prodigy", "other", lambda k: k.prodigy(0.5, (0.8, 0.95), 0.9, 1e-3, 1e-2, 0.5, 0.1, True)),
+    ("momo", "", lambda k: k.momo()),
+    ("momo", "other", lambda k: k.momo(0.5, 0.8, 1.0, 0.1, True)),
+    ("momo_adam", "", lambda k: k.momo_adam()),
+    ("momo_adam", "other", lambda k: k.momo_adam(0.5, 0.8, 0.95, 1e-3, 1.0, 0.1, True)),
+)
+
 CATALOGUE = (
     Row("adabelief", "", lambda k: k.adabelief(0.05)),
     Row("adabelief", "other", lambda k: k.adabelief(0.05, 0.8, 0.95, 1e-4, 1e-5, nesterov=True)),
@@ -164,25 +181,7 @@ CATALOGUE = (
         dtypes=_FLOAT64,
         note=_SCALARS,
     ),
-    *(
-        Row(part, case, lambda k, make=make: make(k), lambda o, make=make: make(o.contrib), feed="loss", dtypes=_FLOAT64)
-        for part, case, make in (
-            ("cocob", "", lambda k: k.cocob()),
-            ("cocob", "other", lambda k: k.cocob(0.5, 10.0, 1e-3, 0.01, matrices)),
-            ("scale_by_cocob", "", lambda k: k.scale_by_cocob(10.0, 1e-3)),
-            ("dog", "", lambda k: k.dog()),
-            ("dog", "other", lambda k: k.dog(0.5, ("distance", 0.1), 1e-3, 0.01, matrices)),
-            ("dowg", "other", lambda k: k.dowg(0.5, 0.1, 1e-3, 0.01, matrices)),
-            ("dadapt_adamw", "", lambda k: k.dadapt_adamw()),
-            ("dadapt_adamw", "other", lambda k: k.dadapt_adamw(0.5, (0.8, 0.99), 1e-3, 1e-3, 0.1)),
-            ("prodigy", "", lambda k: k.prodigy()),
-            ("prodigy", "other", lambda k: k.prodigy(0.5, (0.8, 0.95), 0.9, 1e-3, 1e-2, 0.5, 0.1, True)),
-            ("momo", "", lambda k: k.momo()),
-            ("momo", "other", lambda k: k.momo(0.5, 0.8, 1.0, 0.1, True)),
-            ("momo_adam", "", lambda k: k.momo_adam()),
-            ("momo_adam", "other", lambda k: k.momo_adam(0.5, 0.8, 0.95, 1e-3, 1.0, 0.1, True)),
-        )
-    ),
+    *(_contrib(part, case, make, feed="loss", dtypes=_FLOAT64) for part, case, make in _PARAMETER_FREE),
     Row("dowg", "", lambda k: k.dowg(), lambda o: o.contrib.dowg(), feed="loss", dtypes=_FLOAT64, most=50, note=_GROWS),
     Row(
         "scale_by_dog",

@@ -35,8 +35,9 @@ def plot_schedule(schedules: Any, steps: int, *, ax: Any = None, labels: Sequenc
       >>> pyplot = pytest.importorskip("matplotlib.pyplot")
       >>> pyplot.switch_backend("agg")
       >>> ax = gk.plot_schedule([gk.linear_schedule(1.0, 0.0, 10), 0.5], 20)
-      >>> assert ax.lines[0].get_ydata()[5] == 0.5 and ax.lines[0].get_label() == "linear_schedule(1.0, 0.0, 10)"
+      >>> line = ax.lines[0]
       >>> pyplot.close(ax.figure)
+      >>> assert line.get_ydata()[5] == 0.5 and line.get_label() == "linear_schedule(1.0, 0.0, 10)"
     """
     with check.inside("plot_schedule"):
         check.integer(1, steps=steps)

@@ -52,6 +52,7 @@ def lookahead(fast_optimizer: Any, sync_period: int, slow_step_size: Any, reset_
 
     Reference: Zhang et al. 2019, https://arxiv.org/abs/1907.08610, algorithm 1.
     """
+    check.part(fast_optimizer=fast_optimizer)
     check.integer(1, sync_period=sync_period)
     check.probability(slow_step_size=slow_step_size)
     rule = fast_optimizer.rule

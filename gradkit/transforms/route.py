@@ -136,6 +136,8 @@ def multi_transform(transforms: Mapping[Any, Any], param_labels: Any, *, mask_co
 
     **Rule** as ``partition``.
 
+    **Remembers** what ``partition`` remembers.
+
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx = gk.multi_transform({"a": gk.scale(2.0)}, lambda params: {"w": "a"})

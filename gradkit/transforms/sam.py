@@ -59,6 +59,7 @@ def sam(
 
     Reference: Foret et al. 2021, https://arxiv.org/abs/2010.01412, algorithm 1.
     """
+    check.part(optimizer=optimizer, adv_optimizer=adv_optimizer)
     check.integer(1, sync_period=sync_period)
     rule, adversary = optimizer.rule, adv_optimizer.rule
 

@@ -63,6 +63,7 @@ def schedule_free(base_optimizer: Any, learning_rate: Any, b1: Any = 0.9, weight
     """
     if not callable(learning_rate):
         check.non_negative(learning_rate=learning_rate)
+    check.part(base_optimizer=base_optimizer)
     check.positive(b1=b1)
     check.probability(b1=b1)
     check.finite(weight_lr_power=weight_lr_power)

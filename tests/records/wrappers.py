@@ -107,7 +107,7 @@ CLOCKS = [
     Case(
         "sam",
         lambda: gk.sam(gk.adam(0.1), gk.chain(gk.normalize(), gk.sgd(0.5)), 2),
-        bad=((lambda: gk.sam(gk.sgd(0.1), gk.sgd(0.5), 0), "sync_period: needs a whole number >= 1; got 0")),
+        bad=((lambda: gk.sam(gk.sgd(0.1), gk.sgd(0.5), 0), "sync_period: needs a whole number >= 1; got 0"),),
         needs_params=True,
         counts=True,
         narrow=True,

@@ -1,0 +1,163 @@
+"""gradkit.nn beside Flax's layers: time forward and with gradient, bytes kept for the backward pass, errors against float64.
+
+    python -m benchmarks.nn [--json PATH] [--repeats N]
+
+Each layer and its counterpart run in one process, in turns, compiled, on the same arrays; a time is the median of all turns.
+"""
+
+import argparse
+import functools
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+import gradkit.nn as gnn
+
+BLOCK, STAGE = (8, 128, 768), (8, 28, 28, 128)  # a transformer block, a ResNet stage
+WORK: dict[str, tuple[tuple[int, ...], Any, Callable[[Any], Any]]] = {
+    "LayerNorm": (BLOCK, jnp.float32, lambda where: where.LayerNorm(768, rngs=nnx.Rngs(0))),
+    "LayerNorm, two-pass Flax": (BLOCK, jnp.float32, lambda where: where.LayerNorm(768, use_fast_variance=False, rngs=nnx.Rngs(0))),
+    "LayerNorm bf16": (BLOCK, jnp.bfloat16, lambda where: where.LayerNorm(768, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))),
+    "RMSNorm": (BLOCK, jnp.float32, lambda where: where.RMSNorm(768, rngs=nnx.Rngs(0))),
+    "RMSNorm bf16": (BLOCK, jnp.bfloat16, lambda where: where.RMSNorm(768, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))),
+    "Dropout": (BLOCK, jnp.float32, lambda where: where.Dropout(0.1, rngs=nnx.Rngs(0))),
+    "BatchNorm": (STAGE, jnp.float32, lambda where: where.BatchNorm(128, rngs=nnx.Rngs(0))),
+    "BatchNorm, two-pass Flax": (STAGE, jnp.float32, lambda where: where.BatchNorm(128, use_fast_variance=False, rngs=nnx.Rngs(0))),
+    "BatchNorm eval": (STAGE, jnp.float32, lambda where: where.BatchNorm(128, use_running_average=True, rngs=nnx.Rngs(0))),
+    "GroupNorm": (STAGE, jnp.float32, lambda where: where.GroupNorm(128, 32, rngs=nnx.Rngs(0))),
+    "InstanceNorm": (STAGE, jnp.float32, lambda where: where.InstanceNorm(128, rngs=nnx.Rngs(0))),
+}
+
+
+def functions(layer: Any) -> tuple[Callable[..., Any], Callable[..., Any], Any, Callable[..., Any]]:
+    """Forward, gradient, the state they take, and the pure call."""
+    graph, params, rest = nnx.split(layer, nnx.Param, ...)
+
+    def call(params: Any, x: Any) -> Any:
+        module = nnx.merge(graph, params, rest, copy=True)
+        return module(x), nnx.state(module, nnx.BatchStat)
+
+    def gradient(params: Any, x: Any, weight: Any) -> Any:
+        def loss(params: Any, x: Any) -> Any:
+            y, state = call(params, x)
+            return jnp.sum((y * weight).astype(jnp.float32)), state
+
+        return jax.value_and_grad(loss, (0, 1), has_aux=True)(params, x)
+
+    return jax.jit(call), jax.jit(gradient), params, call
+
+
+def kept(call: Callable[..., Any], params: Any, x: Any) -> int:
+    """Bytes that the backward pass holds on to, the input among them."""
+    _, pull = jax.eval_shape(lambda params, x: jax.vjp(lambda p, x: call(p, x)[0], params, x), params, x)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(pull))
+
+
+def timed(contestants: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median milliseconds of each, taking turns."""
+    for run in contestants.values():
+        jax.block_until_ready(run())
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(repeats):
+        for name, run in contestants.items():
+            start = time.perf_counter()
+            jax.block_until_ready(run())
+            times[name].append(1e3 * (time.perf_counter() - start))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def speed(repeats: int) -> list[dict[str, Any]]:
+    rows = []
+    for name, (shape, dtype, make) in WORK.items():
+        x, weight = (jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype) for seed in (0, 1))
+        row: dict[str, Any] = {"layer": name, "shape": shape}
+        forward, backward = {}, {}
+        for who, where in {"gradkit": gnn, "flax": nnx}.items():
+            run, gradient, params, call = functions(make(where))
+            forward[who] = functools.partial(run, params, x)
+            backward[who] = functools.partial(gradient, params, x, weight)
+            row[f"kept_{who}"] = kept(call, params, x) / x.nbytes
+        for what, contestants in {"forward": forward, "gradient": backward}.items():
+            row |= {f"{what}_{who}": value for who, value in timed(contestants, repeats).items()}
+        rows.append(row)
+    return rows
+
+
+INPUTS = {"N(0, 1)": (0, 1), "N(0, 0.01²) + 100": (100, 0.01), "N(0, 0.01²) + 10⁴": (1e4, 0.01)}
+
+
+def torch_error(name: str, x: np.ndarray, wanted: np.ndarray, half: bool) -> float | None:
+    """The same by torch, where it is installed."""
+    try:
+        import torch  # noqa: PLC0415
+    except ImportError:
+        return None
+    layers = {
+        "LayerNorm": lambda x: torch.nn.functional.layer_norm(x, x.shape[-1:], eps=1e-6),
+        "RMSNorm": lambda x: torch.nn.functional.rms_norm(x, x.shape[-1:], eps=1e-6),
+        "BatchNorm": lambda x: torch.nn.functional.batch_norm(x, None, None, training=True, eps=1e-6),
+        "GroupNorm": lambda x: torch.nn.functional.group_norm(x, 8, eps=1e-6),
+        "InstanceNorm": lambda x: torch.nn.functional.instance_norm(x.T[None], eps=1e-6)[0].T,
+    }
+    y = layers[name](torch.tensor(x).to(torch.bfloat16 if half else torch.float32))
+    return float(np.abs(y.to(torch.float64).numpy() - wanted).max())
+
+
+def errors() -> list[dict[str, Any]]:
+    """Largest error against float64, on float32 and bfloat16 inputs of 256 rows and 512 columns."""
+    axes = {"LayerNorm": (1,), "RMSNorm": (1,), "BatchNorm": (0,), "GroupNorm": (1,), "InstanceNorm": (0,)}
+    rows = []
+    for name, over in axes.items():
+        for kind, (mean, deviation) in INPUTS.items():
+            for half in (False, True):
+                dtype = jnp.bfloat16 if half else jnp.float32
+                given = jnp.asarray(np.random.default_rng(0).normal(mean, deviation, (256, 512)), dtype)
+                x = np.asarray(given.astype(jnp.float32), np.float64)
+                parts = x.reshape(256, 8, 64) if name == "GroupNorm" else x
+                over_parts = (2,) if name == "GroupNorm" else over
+                centre = 0 if name == "RMSNorm" else parts.mean(over_parts, keepdims=True)
+                wanted = ((parts - centre) / np.sqrt(((parts - centre) ** 2).mean(over_parts, keepdims=True) + 1e-6)).reshape(x.shape)
+                row: dict[str, Any] = {"layer": name, "input": kind, "dtype": "bfloat16" if half else "float32"}
+                more = {"num_groups": 8} if name == "GroupNorm" else {}
+                for who, where in {"gradkit": gnn, "flax": nnx}.items():
+                    layer = getattr(where, name)(512, epsilon=1e-6, dtype=dtype, **more, rngs=nnx.Rngs(0))
+                    y = layer(given[None])[0] if name == "InstanceNorm" else layer(given)
+                    row[who] = float(np.abs(np.asarray(y.astype(jnp.float32), np.float64) - wanted).max())
+                row["torch"] = torch_error(name, np.asarray(given.astype(jnp.float32)), wanted, half)
+                rows.append(row)
+    return rows
+
+
+def show(rows: list[dict[str, Any]], columns: list[str], form: str) -> None:
+    print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
+    for row in rows:
+        cells = [format(row[c], form) if isinstance(row[c], float) else "" if row[c] is None else str(row[c]) for c in columns]
+        print("| " + " | ".join(cells) + " |")
+    print()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", help="write all numbers there")
+    parser.add_argument("--repeats", type=int, default=60, help="turns per layer")
+    options = parser.parse_args()
+    results = {"device": str(jax.devices()[0]), "speed": speed(options.repeats), "errors": errors()}
+    print(f"milliseconds (median of {options.repeats}) and kept bytes / bytes of the input, on {results['device']}\n")
+    turns = [f"{what}_{who}" for what in ("forward", "gradient", "kept") for who in ("gradkit", "flax")]
+    show(results["speed"], ["layer", "shape", *turns], ".3f")
+    print("largest error against float64\n")
+    show(results["errors"], ["layer", "input", "dtype", "gradkit", "flax", "torch"], ".1e")
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump(results, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
