@@ -69,7 +69,7 @@ def _number(needed: str, mend: str, is_right: Any, **values: Any) -> None:
     for name, value in values.items():
         known = _concrete(value)
         if known is None:
-            if value is None or isinstance(value, str) or (callable(value) and not hasattr(value, "leaves")):
+            if not isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)) and not hasattr(value, "leaves"):  # leaves: a schedule
                 kind = "None" if value is None else f"{type(value).__name__} {value!r}"
                 fail(f"needs {needed}, or a schedule", kind, mend, path=name, error=TypeError)
             continue

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from gradkit import _checks as check
+
 Array = Any  # a jax.Array, a NumPy array, a tracer or a Python number: what jax.typing.ArrayLike says, and ShapeDtypeStruct
 
 
@@ -87,6 +89,15 @@ def run_if(wanted: Array, function: Callable[[Any, Any], Any], carry: Any, opera
         return jax.jvp(lambda carry, operands: lax.cond(wanted, function, lambda c, _: c, carry, operands), tuple(rest), tuple(tangents[1:]))
 
     return run(wanted, carry, operands)
+
+
+def as_key(key: Any) -> Any:
+    """A random key from a seed, a typed key or the data of one."""
+    if key is None:
+        check.fail("needs a seed or a random key", "None", "Such as key=0; noise that nobody chose cannot be drawn again", path="key", error=TypeError)
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return key
+    return jax.random.wrap_key_data(jnp.asarray(key)) if jnp.ndim(key) else jax.random.key(key)
 
 
 def is_number(x: Any) -> bool:

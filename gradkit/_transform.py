@@ -104,6 +104,8 @@ class Transform(Call):
         """Check what came in; the links, the wide updates and params, and the extras with those that the root adds."""
         links = self.links
         with check.inside(self.factory.__name__):
+            if isinstance(updates, State):
+                check.fail("needs the gradients", "a State", "The order is update(updates, state, params), and apply(params, state, grads)", error=TypeError)
             check.inexact(updates, "updates")
             like = _one_example(updates) if links and links[0].rule.examples else updates
             if params is not None:
@@ -292,6 +294,9 @@ def named_chain(*transforms: tuple[str, Any]) -> Links:
       >>> tx = gk.named_chain(("speed", gk.trace(0.9)), ("rate", gk.scale(-0.1)))
       >>> assert list(tx.init(jnp.zeros(2)).memory) == ["speed"]
     """
+    for i, pair in enumerate(transforms):
+        if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
+            check.fail("needs pairs (name, transform)", repr(pair), path=f"transforms[{i}]", error=TypeError)
     names = [name for name, _ in transforms]
     for name in names:
         if names.count(name) > 1:
@@ -485,6 +490,8 @@ def _check_parts(parts: Iterable[Any]) -> None:
     for i, part in enumerate(parts):
         if not isinstance(part, Transform):
             mend = "A closure becomes a transform by GradientTransformation(init_fn, update_fn) or stateless(f)"
+            if hasattr(part, "__wrapped__"):
+                mend = f"Call the factory: {part.__name__}(...)"
             check.fail("needs transforms", repr(part), mend, path=f"transforms[{i}]", error=TypeError)
 
 

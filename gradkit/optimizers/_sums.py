@@ -63,13 +63,6 @@ def debias(decay: Any, step: Any, like: Any) -> Any:
     return -jnp.expm1(t * tree.factor_like(numerics.log(decay), t))
 
 
-def as_key(key: Any) -> Any:
-    """A random key from a seed, a typed key or the data of one."""
-    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        return key
-    return jax.random.wrap_key_data(jnp.asarray(key)) if jnp.ndim(key) else jax.random.key(key)
-
-
 def key_data(key: Any) -> Any:
     """What of a random key is kept in a memory; a copy, for the state may be donated and the key used again."""
     return jnp.array(jax.random.key_data(key), copy=True)

@@ -137,9 +137,7 @@ def differentially_private_aggregate(l2_norm_clip: Any, noise_multiplier: Any, k
     Reference: Abadi et al. 2016, https://arxiv.org/abs/1607.00133.
     """
     check.non_negative(l2_norm_clip=l2_norm_clip, noise_multiplier=noise_multiplier)
-    if key is None:
-        check.fail("needs a seed or a random key", "None", "Noise that anyone can draw again protects nobody", path="key", error=TypeError)
-    first = sums.as_key(key)
+    first = numerics.as_key(key)
 
     def update(updates: Any, memory: Any, params: Any) -> Any:
         treedef: Any = jax.tree.structure(updates)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from gradkit import _checks as check
+from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._link import Rule
 from gradkit._transform import Transform, chain, transform
@@ -46,7 +47,7 @@ def hutchinson_estimator_diag_hessian(random_seed: Any = None) -> Rule:
 
     Reference: Hutchinson 1989; Liu et al. 2023, https://arxiv.org/abs/2305.14342.
     """
-    first = sums.as_key(0 if random_seed is None else random_seed)
+    first = numerics.as_key(0 if random_seed is None else random_seed)
 
     def update(updates: Any, memory: Any, params: Any, *, obj_fn: Any = None, value_fn: Any = None) -> Any:
         check.params(params)

@@ -42,8 +42,7 @@ def stochastic_rounding(key: Any) -> Rule:
 
     Reference: Gupta et al. 2015, https://arxiv.org/abs/1502.02551; Zamirai et al. 2020, https://arxiv.org/abs/2010.06192.
     """
-    typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    first = key if typed else jax.random.key(key)
+    first = numerics.as_key(key)
 
     def update(updates: Any, params: Any, *, leaves: Any, step: Any) -> Any:
         check.params(params)

@@ -123,8 +123,7 @@ def add_noise(eta: Any, gamma: Any, key: Any) -> Rule:
     Reference: Neelakantan et al. 2015, https://arxiv.org/abs/1511.06807.
     """
     check.non_negative(eta=eta, gamma=gamma)
-    typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    first = key if typed else jax.random.key(key)
+    first = numerics.as_key(key)
 
     def update(updates: Any, memory: Any, params: Any, *, step: Any) -> Any:
         following, now = jax.random.split(jax.random.wrap_key_data(memory["key"], impl=jax.random.key_impl(first)))

@@ -326,3 +326,31 @@ def test_a_foreign_state_keeps_its_types_under_narrow_parameters(dtype):
     with jax.numpy_dtype_promotion("standard"):  # optax divides its int32 counter by floats
         _, after = jax.eval_shape(tx.update, params, state, params)
     assert jax.tree.map(lambda x: x.dtype, after) == jax.tree.map(lambda x: x.dtype, state)
+
+
+def test_arguments_in_the_wrong_order_are_said_to_be_so():
+    tx, w = gk.adam(1e-3), jnp.ones(2)
+    state = tx.init(w)
+    with pytest.raises(TypeError, match=r"adam: needs the gradients; got a State. The order is update\(updates, state, params\)"):
+        tx.update(state, w, w)
+
+
+def test_a_factory_that_was_not_called_is_told_so():
+    with pytest.raises(TypeError, match=r"Call the factory: adam\(...\)"):
+        gk.chain(gk.adam)
+
+
+def test_a_named_chain_takes_pairs():
+    with pytest.raises(TypeError, match=r"named_chain, transforms\[0\]: needs pairs \(name, transform\); got sgd\(0.1\)"):
+        gk.named_chain(gk.sgd(0.1))
+
+
+def test_a_list_is_no_rate():
+    with pytest.raises(TypeError, match=r"sgd.scale_by_learning_rate, learning_rate: needs a finite number >= 0, or a schedule; got list"):
+        gk.sgd([1e-3])
+
+
+@pytest.mark.parametrize("make", [lambda: gk.add_noise(1.0, 0.5, None), lambda: gk.stochastic_rounding(None)])
+def test_noise_without_a_key_is_refused(make):
+    with pytest.raises(TypeError, match="key: needs a seed or a random key; got None"):
+        make()
