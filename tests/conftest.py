@@ -5,7 +5,7 @@ import os
 # Thousands of small programs run once each: compiling them is the cost, not running them. Where speed is measured nothing is asserted.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
-import jax  # noqa: E402
+import jax
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
