@@ -144,7 +144,7 @@ class DropBlock(Noise):
       >>> from flax import nnx
       >>> import gradkit.nn as gnn
       >>> y = gnn.DropBlock(0.2, block_size=3, rngs=nnx.Rngs(0))(jnp.ones((4, 16, 16, 2)))
-      >>> assert abs(float(y.mean()) - 1) < 1e-5 and 0.1 < float((y == 0).mean()) < 0.3
+      >>> assert abs(float(y.mean()) - 1) < 1e-3 and 0.1 < float((y == 0).mean()) < 0.3
 
     Reference: Ghiasi, Lin and Le 2018, https://arxiv.org/abs/1810.12890.
     """

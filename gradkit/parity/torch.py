@@ -17,7 +17,8 @@ class Torch:
       scheduler: makes a learning-rate scheduler from the optimizer, or None; it is stepped after every step.
 
     Example:
-      >>> import torch, gradkit as gk, jax.numpy as jnp
+      >>> import pytest, gradkit as gk, jax.numpy as jnp
+      >>> torch = pytest.importorskip("torch")
       >>> from gradkit.parity import Torch, compare
       >>> sgd = Torch(lambda tensors: torch.optim.SGD(tensors, lr=0.1))
       >>> assert compare(gk.scale(-0.1), sgd, jnp.ones(3), lambda p: (p**4).sum(), 20, dtype="float64").passed

@@ -42,7 +42,7 @@ def scale_by_schedule(step_size_fn: Any) -> Transform:
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.scale_by_schedule(lambda step: 1.0 / (step + 1))
+      >>> tx = gk.scale_by_schedule(lambda step: jnp.where(step < 1, 1.0, 0.5))
       >>> updates, state = tx.update(jnp.ones(1), tx.init(jnp.zeros(1)))
       >>> assert updates[0] == 1.0 and tx.update(jnp.ones(1), state)[0][0] == 0.5
     """

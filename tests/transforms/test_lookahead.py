@@ -80,7 +80,7 @@ def test_an_optax_optimizer_runs_inside():
         (lambda: gk.lookahead(gk.sgd(0.1), 0, 0.5), ValueError, r"lookahead, sync_period: needs a whole number >= 1; got 0"),
         (lambda: gk.lookahead(gk.sgd(0.1), 2, 1.5), ValueError, r"slow_step_size: needs a number in \[0, 1\]; got 1.5"),
         (lambda: gk.lookahead(gk.chain(gk.sgd(0.1), gk.weight_ema(0.9)), 2, 0.5), ValueError, r"fast_optimizer: needs an inner transform without evaluation"),
-        (lambda: gk.lookahead(0.1, 2, 0.5), AttributeError, "rule"),
+        (lambda: gk.lookahead(0.1, 2, 0.5), TypeError, "lookahead, fast_optimizer: needs a transform; got 0.1"),
     ],
 )
 def test_bad_input_is_refused(make, error, words):

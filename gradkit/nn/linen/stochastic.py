@@ -119,7 +119,7 @@ class DropBlock(_Noise):
       >>> import jax, jax.numpy as jnp
       >>> from gradkit.nn import linen as gnn
       >>> y = gnn.DropBlock(0.2, deterministic=False, block_size=3).apply({}, jnp.ones((4, 16, 16, 2)), rngs={"dropout": jax.random.key(0)})
-      >>> assert abs(float(y.mean()) - 1) < 1e-5 and 0.1 < float((y == 0).mean()) < 0.3
+      >>> assert abs(float(y.mean()) - 1) < 1e-3 and 0.1 < float((y == 0).mean()) < 0.3
 
     Reference: Ghiasi, Lin and Le 2018, https://arxiv.org/abs/1810.12890.
     """
