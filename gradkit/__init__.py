@@ -220,7 +220,6 @@ from gradkit.transforms import snapshot as snapshot
 from gradkit.transforms import some as some
 from gradkit.transforms import split_real_and_imaginary as split_real_and_imaginary
 from gradkit.transforms import stochastic_rounding as stochastic_rounding
-from gradkit.transforms import stochastically_rounded as stochastically_rounded
 from gradkit.transforms import swa as swa
 from gradkit.transforms import watch as watch
 from gradkit.transforms import weight_ema as weight_ema

@@ -319,14 +319,20 @@ def identity() -> Links:
     return Links()
 
 
-def apply_updates(params: Any, updates: Any) -> Any:
-    """``params + updates``, added wide and rounded once to nearest, to the dtype of the parameter.
+def apply_updates(params: Any, updates: Any, *, rounding: str = "nearest", key: Any = None) -> Any:
+    """``params + updates``, added wide and rounded once, to the dtype of the parameter.
 
-    For other ways to round see ``stochastic_rounding`` and ``compensated``.
+    Under ``tx.apply`` and ``make_step`` the links ``stochastic_rounding`` and ``compensated`` do the same and more.
 
     Args:
       params: a tree of arrays of any floating dtype.
       updates: a tree like it; where it is None the parameter stays as it is.
+      rounding: ``"nearest"``, or ``"stochastic"``: up or down at random, so that E[result] is the exact sum.
+      key: a seed or a random key, for stochastic rounding.
+
+    Raises:
+      ValueError: another rounding.
+      TypeError: stochastic rounding without a key.
 
     Example:
       >>> import jax.numpy as jnp, gradkit as gk
@@ -334,11 +340,19 @@ def apply_updates(params: Any, updates: Any) -> Any:
       >>> assert p["w"].dtype == jnp.bfloat16 and p["w"] == 1.0078125  # bf16(1 + 0.0059)
     """
 
-    def leaf(update: Any, param: Any) -> Any:
-        kind = jax.dtypes.result_type(param)
-        dtype = numerics.wider(numerics.wide(kind), jax.dtypes.result_type(update))
-        return numerics.cast(numerics.cast(param, dtype) + numerics.cast(update, dtype), kind)
+    def sum_of(update: Any, param: Any) -> Any:
+        dtype = numerics.wider(numerics.wide(jax.dtypes.result_type(param)), jax.dtypes.result_type(update))
+        return numerics.cast(param, dtype) + numerics.cast(update, dtype)
 
+    def leaf(update: Any, param: Any) -> Any:
+        return numerics.cast(sum_of(update, param), jax.dtypes.result_type(param))
+
+    with check.inside("apply_updates"):
+        check.one_of(("nearest", "stochastic"), rounding=rounding)
+        random = numerics.as_key(key) if rounding == "stochastic" else None
+    if random is not None:
+        sums = jax.tree.map(lambda u, p: p if u is None else sum_of(u, p), updates, params, is_leaf=lambda x: x is None)
+        return tree.round_stochastically(sums, params, random)
     if all(update is not None for update in jax.tree.leaves(updates, is_leaf=lambda x: x is None)):
         return tree.map(leaf, updates, params)
     return jax.tree.map(lambda u, p: p if u is None else leaf(u, p), updates, params, is_leaf=lambda x: x is None)

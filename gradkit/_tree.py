@@ -68,6 +68,26 @@ def factor_like(factor: Any, x: Any) -> Any:
     return factor if isinstance(factor, (int, float)) else jnp.asarray(factor).astype(x.dtype)
 
 
+def round_stochastically(sums: Any, like: Any, key: Any) -> Any:
+    """Each number of a wide tree rounded to the dtype of ``like``, up or down at random, without bias: the nearer, the likelier."""
+    leaves, treedef = jax.tree.flatten(sums)
+    kinds = [jax.dtypes.result_type(leaf) for leaf in jax.tree.leaves(like)]
+    keys = jax.random.split(key, max(len(leaves), 1))
+
+    def leaf(x: Any, kind: Any, key: Any) -> Any:
+        if kind == x.dtype or jnp.iscomplexobj(x):
+            return numerics.cast(x, kind)
+        near = x.astype(kind)
+        back = near.astype(x.dtype)
+        toward = jnp.where(x > back, jnp.inf, -jnp.inf).astype(kind)
+        far = jnp.nextafter(near, toward)
+        gap = far.astype(x.dtype) - back
+        chance = jnp.where(x == back, 0.0, (x - back) / jnp.where(gap == 0, 1.0, gap))
+        return jnp.where(jax.random.uniform(key, x.shape, x.dtype) < chance, far, near)
+
+    return jax.tree.unflatten(treedef, [leaf(*row) for row in zip(leaves, kinds, keys)])
+
+
 def norm(tree: Any) -> Any:
     """The joint 2-norm √Σ|x|², float32 or wider; zero for an empty tree, with a finite derivative at zero."""
     dtype = numerics.scalar_dtype(tree)

@@ -52,7 +52,6 @@ from gradkit.transforms.probe import snapshot as snapshot
 from gradkit.transforms.probe import watch as watch
 from gradkit.transforms.rounding import compensated as compensated
 from gradkit.transforms.rounding import stochastic_rounding as stochastic_rounding
-from gradkit.transforms.rounding import stochastically_rounded as stochastically_rounded
 from gradkit.transforms.route import freeze as freeze
 from gradkit.transforms.route import masked as masked
 from gradkit.transforms.route import multi_transform as multi_transform

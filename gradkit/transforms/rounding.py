@@ -46,7 +46,7 @@ def stochastic_rounding(key: Any) -> Rule:
 
     def update(updates: Any, params: Any, *, leaves: Any, step: Any) -> Any:
         check.params(params)
-        return _shift(stochastically_rounded(jax.tree.map(jnp.add, params, updates), leaves, jax.random.fold_in(first, step)), params)
+        return _shift(tree.round_stochastically(jax.tree.map(jnp.add, params, updates), leaves, jax.random.fold_in(first, step)), params)
 
     return stateless(update)
 
@@ -84,38 +84,6 @@ def compensated() -> Rule:
         return updates, {"residue": residue}
 
     return Rule(lambda params, *, leaves: {"residue": jax.tree.map(lambda p: jnp.zeros(jnp.shape(p), jax.dtypes.result_type(p)), leaves)}, update)
-
-
-def stochastically_rounded(tree_of_sums: Any, like: Any, key: Any) -> Any:
-    """Each number of a wide tree rounded to the dtype of ``like``, up or down at random, without bias.
-
-    Args:
-      tree_of_sums: a tree of wide arrays.
-      like: a tree of the same shapes, whose dtypes are rounded to.
-      key: a random key.
-
-    Example:
-      >>> import gradkit as gk, jax, jax.numpy as jnp
-      >>> x = jnp.full(10_000, 1 + 2.0**-9)
-      >>> r = gk.stochastically_rounded(x, x.astype(jnp.bfloat16), jax.random.key(0))
-      >>> assert r.dtype == jnp.bfloat16 and abs(float(r.astype(jnp.float32).mean()) - float(x[0])) < 1e-4
-    """
-    leaves, treedef = jax.tree.flatten(tree_of_sums)
-    kinds = [jax.dtypes.result_type(leaf) for leaf in jax.tree.leaves(like)]
-    keys = jax.random.split(key, max(len(leaves), 1))
-
-    def leaf(x: Any, kind: Any, key: Any) -> Any:
-        if kind == x.dtype or jnp.iscomplexobj(x):
-            return numerics.cast(x, kind)
-        near = x.astype(kind)
-        back = near.astype(x.dtype)
-        toward = jnp.where(x > back, jnp.inf, -jnp.inf).astype(kind)
-        far = jnp.nextafter(near, toward)
-        gap = far.astype(x.dtype) - back
-        chance = jnp.where(x == back, 0.0, (x - back) / jnp.where(gap == 0, 1.0, gap))
-        return jnp.where(jax.random.uniform(key, x.shape, x.dtype) < chance, far, near)
-
-    return jax.tree.unflatten(treedef, [leaf(*row) for row in zip(leaves, kinds, keys)])
 
 
 def _shift(rounded: Any, params: Any) -> Any:

@@ -57,7 +57,7 @@ def test_small_steps_arrive_on_average():
 
 def test_numbers_at_the_ends_stay_what_they_are():
     x = jnp.array([jnp.inf, -jnp.inf, jnp.nan, 0.0])
-    r = gk.stochastically_rounded(x, x.astype(jnp.bfloat16), jax.random.key(0))
+    r = gk.apply_updates(jnp.ones_like(x, jnp.bfloat16), x - 1, rounding="stochastic", key=jax.random.key(0))
     np.testing.assert_array_equal(np.asarray(r, np.float32), x)
 
 
@@ -102,3 +102,17 @@ def test_mixed_trees_keep_their_dtypes():
 def test_parameters_are_needed(tx):
     with pytest.raises(ValueError, match=r"needs the parameters; got params=None"):
         tx.update(jnp.ones(1), tx.init(jnp.ones(1)))
+
+
+def test_apply_updates_rounds_as_it_is_told():
+    params = {"w": jnp.ones(20_000, jnp.bfloat16), "kept": jnp.ones(2, jnp.bfloat16)}
+    updates = {"w": jnp.full(20_000, 2.0**-9), "kept": None}
+    assert (gk.apply_updates(params, updates)["w"] == 1).all()
+    new = gk.apply_updates(params, updates, rounding="stochastic", key=3)
+    assert set(new["w"].tolist()) == {1.0, 1.0078125}
+    assert abs(float((new["w"] > 1).mean()) - 0.25) < 4 * (0.25 * 0.75 / 20_000) ** 0.5
+    assert (new["kept"] == 1).all()
+    with pytest.raises(TypeError, match="apply_updates, key: needs a seed or a random key; got None"):
+        gk.apply_updates(params, updates, rounding="stochastic")
+    with pytest.raises(ValueError, match="apply_updates, rounding: needs one of 'nearest', 'stochastic'; got 'up'"):
+        gk.apply_updates(params, updates, rounding="up")
