@@ -26,9 +26,7 @@ def total(scalars: Any, like: Any) -> Any:
     parts = [numerics.cast(x, dtype) for x in jax.tree.leaves(scalars)]
     if not parts:
         return jnp.zeros((), dtype)
-    # As a dot product: XLA copies a sum into every fusion that uses it.
-    stacked = jnp.stack(parts)
-    return jnp.dot(stacked, jnp.ones_like(stacked), precision="highest")
+    return jnp.sum(jnp.stack(parts))
 
 
 def sq_norm(updates: Any) -> Any:
