@@ -46,10 +46,26 @@ def abs_sq(x: Array) -> Array:
     return x * x if not jnp.iscomplexobj(x) else jnp.real(x) ** 2 + jnp.imag(x) ** 2
 
 
+def rms(x: Array) -> Array:
+    """The root mean square √mean(|x|²) of an array; zero of an empty one."""
+    return sqrt(jnp.sum(abs_sq(x)) / max(x.size, 1))
+
+
 def sqrt(x: Array) -> Array:
     """√x whose derivative at zero is zero, not infinite."""
     zero = x == 0
     return jnp.where(zero, jnp.zeros_like(x), lax.sqrt(jnp.where(zero, jnp.ones_like(x), x)))
+
+
+def cbrt(x: Array) -> Array:
+    """∛x of x ≥ 0 to an ulp, whose derivative at zero is zero. By exp and log, which XLA vectorizes, where ``jnp.cbrt`` calls a library's root
+    number by number; one step of Newton's makes up for what they round.
+    """
+    zero = x < jnp.finfo(x.dtype).tiny
+    safe = jnp.where(zero, 1.0, x)
+    root = jnp.exp(jnp.log(safe) / 3)
+    root = root - (root - safe / (root * root)) / 3
+    return jnp.where(zero, 0.0, jnp.where(jnp.isinf(x), x, root))
 
 
 def divide(x: Array, by: Array) -> Array:
@@ -78,6 +94,9 @@ def run_if(wanted: Array, function: Callable[[Any, Any], Any], carry: Any, opera
     Where XLA would copy what passes through a ``cond``, the carry of a loop of no or one turn keeps its buffers, so a call that does nothing
     costs nothing. ``function`` returns what it was given in type and closes over no tracer. (Derivatives go through the ``cond``.)
     """
+    if not isinstance(wanted, jax.core.Tracer):
+        jax.eval_shape(function, carry, operands)  # what it refuses is refused also where it is not wanted
+        return function(carry, operands) if wanted else carry
 
     @jax.custom_jvp
     def run(wanted: Any, carry: Any, operands: Any) -> Any:
@@ -89,6 +108,16 @@ def run_if(wanted: Array, function: Callable[[Any, Any], Any], carry: Any, opera
         return jax.jvp(lambda carry, operands: lax.cond(wanted, function, lambda c, _: c, carry, operands), tuple(rest), tuple(tangents[1:]))
 
     return run(wanted, carry, operands)
+
+
+def after(x: Array, *scalars: Array) -> Array:
+    """The number ``x``, known to XLA no sooner than the others. What is computed with it, it may then write over what they were read from; else it
+    copies that first.
+    """
+    x = jnp.asarray(x, jnp.result_type(*scalars))
+    for y in map(lax.stop_gradient, scalars):
+        x = x + (0 * jnp.where(jnp.isfinite(y), y, 0)).astype(x.dtype)  # nothing, but not provably so
+    return x
 
 
 def as_key(key: Any) -> Any:

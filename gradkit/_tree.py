@@ -101,6 +101,18 @@ def norm(tree: Any) -> Any:
     return numerics.sqrt(jnp.dot(norms, norms, precision="highest"))
 
 
+def from_start(step: Any, kept: Any, params: Any) -> Any:
+    """What was kept of the parameters that training began with: at step 0 those that are there, which may have been loaded after init.
+
+    In place: the steps that follow read it, and do not write it.
+    """
+
+    def take(kept: Any, params: Any) -> Any:
+        return map(lambda k, p: jnp.array(p, k.dtype, copy=True), kept, params)  # a copy: the state may be donated together with params
+
+    return numerics.run_if(step == 0, take, kept, params)
+
+
 def count(tree: Any) -> int:
     """How many numbers the tree holds."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))

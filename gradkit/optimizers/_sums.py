@@ -50,9 +50,9 @@ def origin(params: Any) -> Any:
 
 
 def start(kept: Any, params: Any, step: Any) -> Any:
-    """Where training began: at the first step the parameters as they then are (they may have been loaded after init)."""
+    """Where training began."""
     check.params(params)
-    return tree.map(lambda o, p: jnp.where(step == 0, p, o), kept, params)
+    return tree.from_start(step, kept, params)
 
 
 def debias(decay: Any, step: Any, like: Any) -> Any:

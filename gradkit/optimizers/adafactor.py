@@ -4,12 +4,13 @@
 
 | | φ | ψ | and then |
 |---|---|---|---|
-| ``adafactor`` | ``latest``, or an ``ema`` at the end | ``ema`` of g² through ``factored`` | clip_by_block_rms, times rms θ |
+| ``adafactor`` | ``latest``, or an ``ema`` at the end | ``ema`` of g² through ``factored`` | each leaf's rms clipped, times rms θ |
 | ``came`` | ``ema`` of the clipped step | ``ema`` of (step − its ema)² through ``factored`` | |
 
 The decay of the second moment is 1 − t^(−c): 0 at the first step, so that no debiasing is needed, and towards 1.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,6 @@ from gradkit.averages.factored import factored as _factored
 from gradkit.averages.factored import factored_axes, through
 from gradkit.averages.stores import IDENTITY, encoded
 from gradkit.transforms.blocks import scale_by_param_block_rms
-from gradkit.transforms.clip import clip_by_block_rms
 from gradkit.transforms.decay import add_decayed_weights
 from gradkit.transforms.scale import scale, scale_by_learning_rate
 
@@ -75,11 +75,13 @@ def scale_by_factored_rms(
     min_dim_size_to_factor: int = 128,
     epsilon: Any = 1e-30,
     decay_rate_fn: Callable[[Any, Any], Any] = _decay_rate_pow,
+    *,
+    clipping_threshold: Any = None,
 ) -> Rule:
     """Divide by the root of an average of the squares that is kept as row and column means: Adafactor's direction.
 
     **Rule** u = g / √V, V_ij = R_i C_j / mean R, R and C the averages of the row and column means of |g|² + ε, of decay β_t = 1 − t^(−c). Leaves
-    without two axes of the least size: V the average of |g|² + ε itself.
+    without two axes of the least size: V the average of |g|² + ε itself. With ``clipping_threshold=d`` each leaf's u / max(1, rms(u) / d).
 
     **Remembers** ``average``: ``rows`` and ``columns`` (4 / m + 4 / n bytes per parameter of an n × m matrix), or 4 bytes per parameter.
 
@@ -90,9 +92,11 @@ def scale_by_factored_rms(
       min_dim_size_to_factor: the least length of the two longest axes of a leaf that is factored.
       epsilon: ε ≥ 0, added to the squares.
       decay_rate_fn: another rule for β, of (steps since the start, c).
+      clipping_threshold: d > 0, a number or a schedule; None does not clip. The same as ``clip_by_block_rms(d)`` after it, at less than half the
+        time: u is never written to memory.
 
     Raises:
-      ValueError: a negative c, ε or offset.
+      ValueError: a negative c, ε or offset; d ≤ 0.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -107,6 +111,8 @@ def scale_by_factored_rms(
     Reference: Shazeer and Stern 2018, https://arxiv.org/abs/1804.04235.
     """
     check.non_negative(epsilon=epsilon)
+    if clipping_threshold is not None:
+        check.positive(clipping_threshold=clipping_threshold)
     decay = power_decay(decay_rate, step_offset, decay_rate_fn)
     store, axes = (_factored(min_dim_size_to_factor), factored_axes) if factored else (IDENTITY, lambda shape, least: None)
 
@@ -120,7 +126,15 @@ def scale_by_factored_rms(
 
         squares = tree.map(leaf, updates)
         averages, memory = ema(decay, debias=False).rule.update(squares, memory, params, step=step)
-        return tree.map(lambda g, kept: _over_root(g, kept, axes(g.shape, min_dim_size_to_factor)), updates, averages), memory
+        return tree.map(direction, updates, averages), memory
+
+    def direction(g: Any, kept: Any) -> Any:
+        over_root = functools.partial(_over_root, axes=axes(g.shape, min_dim_size_to_factor))
+        if clipping_threshold is None:
+            return over_root(g, kept)
+        # Its rms has a u of its own, made of the same numbers behind a barrier: XLA writes to memory what two computations share.
+        size = numerics.rms(over_root(*lax.optimization_barrier((g, kept))))
+        return over_root(g, kept) / tree.factor_like(jnp.maximum(1.0, size / tree.factor_like(clipping_threshold, size)), g)
 
     return Rule(lambda params: ema(decay, debias=False).rule.init(encoded(store, params, real=True)), update)
 
@@ -194,8 +208,7 @@ def adafactor(
     Reference: Shazeer and Stern 2018, https://arxiv.org/abs/1804.04235.
     """
     return chain(
-        scale_by_factored_rms(factored, decay_rate, decay_offset, min_dim_size_to_factor, eps),
-        identity() if clipping_threshold is None else clip_by_block_rms(clipping_threshold),
+        scale_by_factored_rms(factored, decay_rate, decay_offset, min_dim_size_to_factor, eps, clipping_threshold=clipping_threshold),
         scale_by_learning_rate(learning_rate, flip_sign=False),
         scale_by_param_block_rms() if multiply_by_parameter_scale else identity(),
         identity() if momentum is None else ema(momentum, debias=False, accumulator_dtype=dtype_momentum),
@@ -297,8 +310,7 @@ def came(
     """
     check.decay(b2=b2)
     return chain(
-        scale_by_factored_rms(True, b2, 0, min_dim_size_to_factor, eps1, _constant),
-        clip_by_block_rms(clipping_threshold),
+        scale_by_factored_rms(True, b2, 0, min_dim_size_to_factor, eps1, _constant, clipping_threshold=clipping_threshold),
         scale_by_confidence(b1, b3, eps2, min_dim_size_to_factor),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),

@@ -87,10 +87,11 @@ def dadapt_adamw(
 
         gain = sums.dot(updates, tree.map(over, memory["sum"], memory["metric"]))
         weighted = beta * memory["weighted"] + (1 - beta) * now * gain
+        fading, keep = numerics.after(beta, gain), numerics.after(b2, gain)  # the gain reads S and v before they change
 
         def leaf(g: Any, m: Any, v: Any, s: Any) -> Any:
-            step_g, root = like(now, g) * g, like(beta, g)
-            return like(b1, g) * m + like(1 - b1, g) * step_g, like(b2, g) * v + like(1 - b2, g) * (g * g), root * s + (1 - root) * step_g
+            step_g, root = like(now, g) * g, like(fading, g)
+            return like(b1, g) * m + like(1 - b1, g) * step_g, like(keep, g) * v + like(1 - b2, g) * (g * g), root * s + (1 - root) * step_g
 
         moment, metric, total = tree.map(leaf, updates, memory["moment"], memory["metric"], memory["sum"], outputs=3)
         size = sums.total(tree.map(lambda s: jnp.sum(jnp.abs(s)), total), total)

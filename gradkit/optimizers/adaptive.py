@@ -212,13 +212,15 @@ def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> Rule:
     def update(updates: Any, memory: Any, params: Any, *, step: Any) -> Any:
         average = ema(rho, debias=False).rule
 
+        # u and |u|² from the same numbers by different roads: XLA would write to memory a root or a quotient that both share.
         def leaf(g: Any, metric: Any, delta: Any) -> Any:
-            e = tree.factor_like(eps, metric)
-            return g * tree.factor_like(numerics.sqrt(delta + e) * numerics.divide(jnp.ones_like(metric), numerics.sqrt(metric + e)), g)
+            above, below = (x + tree.factor_like(eps, x) for x in (delta, metric))
+            ratio = numerics.sqrt(above) * numerics.divide(jnp.ones_like(below), numerics.sqrt(below))
+            return g * tree.factor_like(ratio, g), numerics.abs_sq(g) * numerics.divide(above, below)
 
         squares, metric = average.update(tree.map(numerics.abs_sq, updates), memory["metric"], params, step=step)
-        updates = tree.map(leaf, updates, squares, memory["delta"]["average"])
-        _, delta = average.update(tree.map(numerics.abs_sq, updates), memory["delta"], params, step=step)
+        updates, squares = tree.map(leaf, updates, squares, memory["delta"]["average"], outputs=2)
+        _, delta = average.update(squares, memory["delta"], params, step=step)
         return updates, {"metric": metric, "delta": delta}
 
     return Rule(init, update)

@@ -163,16 +163,15 @@ def scale_by_madgrad(learning_rate: Any, momentum: Any = 0.9, eps: Any = 1e-6) -
         check.params(params)
         weight = (learning_rate + eps) * jnp.sqrt((step + 1).astype(numerics.scalar_dtype(updates)))
 
+        begin = tree.from_start(step, memory["start"], params)
+
         def leaf(g: Any, p: Any, s: Any, n: Any, start: Any) -> Any:
             like = tree.factor_like
             s, n = s + like(weight, s) * g, n + like(weight, n) * numerics.abs_sq(g)
-            zero = n == 0
-            start = jnp.where(step == 0, p, start)
-            root = jnp.where(zero, 0.0, jnp.cbrt(jnp.where(zero, 1.0, n))) + like(eps, n)
-            return like(1 - momentum, p) * (start - numerics.divide(s, root) - p), s, n, start
+            return like(1 - momentum, p) * (start - numerics.divide(s, numerics.cbrt(n) + like(eps, n)) - p), s, n
 
-        updates, s, n, start = tree.map(leaf, updates, params, memory["sum"], memory["metric"], memory["start"], outputs=4)
-        return updates, {"sum": s, "metric": n, "start": start}
+        updates, s, n = tree.map(leaf, updates, params, memory["sum"], memory["metric"], begin, outputs=3)
+        return updates, {"sum": s, "metric": n, "start": begin}
 
     return Rule(init, update)
 

@@ -55,7 +55,7 @@ def scale_by_dog(init_step: tuple[str, Any], eps: Any = 1e-8) -> Rule:
     check.positive(init_step=size)
     check.non_negative(eps=eps)
 
-    def least(params: Any) -> Any:
+    def least(params: Any, size: Any) -> Any:
         if kind == "learning_rate":
             return sums.scalar(0.0, params)
         norm = tree.norm(params)
@@ -63,11 +63,11 @@ def scale_by_dog(init_step: tuple[str, Any], eps: Any = 1e-8) -> Rule:
 
     def init(params: Any) -> Any:
         origin = sums.origin(params)
-        return {"origin": origin, "distance": least(origin), "squares": sums.scalar(0.0, params)}
+        return {"origin": origin, "distance": least(origin, size), "squares": sums.scalar(0.0, params)}
 
     def update(updates: Any, memory: Any, params: Any, *, step: Any) -> Any:
         origin = sums.start(memory["origin"], params, step)
-        distance = jnp.where(step == 0, least(origin), memory["distance"])
+        distance = numerics.run_if(step == 0, lambda _, given: least(*given), memory["distance"], (origin, size))
         distance = jnp.maximum(distance, tree.norm(tree.map(jnp.subtract, origin, params)))
         squares = memory["squares"] + sums.sq_norm(updates)
         rate = numerics.divide(distance, numerics.sqrt(squares + tree.factor_like(eps, squares)))
@@ -222,9 +222,8 @@ def scale_by_distance_over_gradients(reps_rel: Any = 1e-6, eps: Any = 1e-8, para
     def length(x: Any) -> Any:
         return numerics.sqrt(jnp.sum(numerics.abs_sq(x)))
 
-    def least(x: Any) -> Any:
-        norm = length(x)
-        return tree.factor_like(reps_rel, norm) * (1 + norm)
+    def least(params: Any, reps_rel: Any) -> Any:
+        return tree.map(lambda norm: tree.factor_like(reps_rel, norm) * (1 + norm), tree.map(length, params))
 
     def narrow(p: Any) -> Any:
         return numerics.cast(p, numerics.wider(dtype, jnp.complex64) if jnp.iscomplexobj(p) else dtype)
@@ -232,21 +231,20 @@ def scale_by_distance_over_gradients(reps_rel: Any = 1e-6, eps: Any = 1e-8, para
     def init(params: Any) -> Any:
         origin = sums.origin(params)
         zero = tree.map(lambda p: jnp.zeros((), numerics.real(p.dtype)), origin)
-        return {"origin": tree.map(narrow, origin), "distance": tree.map(least, origin), "squares": zero}
+        return {"origin": tree.map(narrow, origin), "distance": least(origin, reps_rel), "squares": zero}
 
     def update(updates: Any, memory: Any, params: Any, *, step: Any) -> Any:
-        check.params(params)
+        origin = sums.start(memory["origin"], params, step)
+        distance = numerics.run_if(step == 0, lambda _, given: least(*given), memory["distance"], (params, reps_rel))
 
-        def leaf(g: Any, p: Any, kept: Any, farthest: Any, squares: Any) -> Any:
-            origin = jnp.where(step == 0, narrow(p), kept)
-            farthest = jnp.where(step == 0, least(p), farthest)
-            farthest = jnp.maximum(farthest, length(p - numerics.cast(origin, p.dtype)))
+        def leaf(g: Any, p: Any, first: Any, farthest: Any, squares: Any) -> Any:
+            farthest = jnp.maximum(farthest, length(p - numerics.cast(first, p.dtype)))
             squares = squares + jnp.sum(numerics.abs_sq(g))
             rate = numerics.divide(farthest, numerics.sqrt(squares + tree.factor_like(eps, squares)))
-            return g * (tree.factor_like(global_scale, rate) * rate).astype(g.dtype), origin, farthest, squares
+            return g * (tree.factor_like(global_scale, rate) * rate).astype(g.dtype), farthest, squares
 
-        updates, *kept = tree.map(leaf, updates, params, memory["origin"], memory["distance"], memory["squares"], outputs=4)
-        return updates, dict(zip(("origin", "distance", "squares"), kept, strict=True))
+        updates, distance, squares = tree.map(leaf, updates, params, origin, distance, memory["squares"], outputs=3)
+        return updates, {"origin": origin, "distance": distance, "squares": squares}
 
     return Rule(init, update)
 

@@ -79,7 +79,7 @@ def scale_by_param_block_rms(min_scale: Any = 1e-3) -> Rule:
     check.non_negative(min_scale=min_scale)
 
     def leaf(u: Any, p: Any) -> Any:
-        size = _norm(p) / max(p.size, 1) ** 0.5
+        size = numerics.rms(p)
         return u * tree.factor_like(jnp.maximum(size, tree.factor_like(min_scale, size)), u)
 
     def update(updates: Any, params: Any) -> Any:

@@ -131,8 +131,8 @@ def clip_by_block_rms(threshold: Any) -> Rule:
     check.positive(threshold=threshold)
 
     def leaf(u: Any) -> Any:
-        mean = jnp.sum(numerics.abs_sq(u)) / max(u.size, 1)
-        return u / tree.factor_like(jnp.maximum(1.0, numerics.sqrt(mean) / tree.factor_like(threshold, mean)), u)
+        size = numerics.rms(u)
+        return u / tree.factor_like(jnp.maximum(1.0, size / tree.factor_like(threshold, size)), u)
 
     return stateless(lambda updates, params: tree.map(leaf, updates))
 

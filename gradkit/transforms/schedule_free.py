@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
@@ -21,7 +22,7 @@ from gradkit._link import Rule
 from gradkit._schedule import rate_at
 from gradkit._transform import Transform, chain, transform
 from gradkit.averages.averages import ema, latest
-from gradkit.averages.stores import as_store, encoded
+from gradkit.averages.stores import IDENTITY, as_store, encoded
 from gradkit.schedules.pieces import warmup_constant_schedule
 from gradkit.transforms.decay import add_decayed_weights
 from gradkit.transforms.precondition import precondition
@@ -85,15 +86,18 @@ def schedule_free(base_optimizer: Any, learning_rate: Any, b1: Any = 0.9, weight
         weight_sum = weight_sum + weight
         share, now = numerics.divide(weight, weight_sum), jnp.asarray(b1, old.dtype)
         updates, kept = rule.update(updates, memory["inner"], params, step=step, **extras)
+        # An update that needs no memory costs less to form twice than to write; and the barrier keeps XLA from finding it in z' − z.
+        twice = store is IDENTITY and not jax.tree.leaves(kept)
+        # y' − y = (1 − b1) (z' − z) + b1 c (z' − x) + (b1 − b1_old) (x − z) with x − z = (y − z) / b1_old: small differences, each once.
+        across = (now * share + old - now) / old
+        along = 1 - now + now * share - across
 
         def leaf(u: Any, y: Any, stored: Any) -> Any:
             like = tree.factor_like
             z = jnp.where(step == 0, y, store.decode(stored, y))
-            stored = store.encode(z + u)
+            stored = lax.optimization_barrier(store.encode(z + u))
             new = store.decode(stored, y)
-            x = _average(y, z, old)
-            # y' − y term by term: nothing large is subtracted from something large. The last term is the move of b1.
-            return like(1 - now, y) * (new - z) + like(now * share, y) * (new - x) + like(now - old, y) * (x - z), stored
+            return like(along, y) * (u if twice else new - z) + like(across, y) * (new - y), stored
 
         updates, z = tree.map(leaf, updates, params, memory["z"], outputs=2)
         return updates, {"inner": kept, "z": z, "b1": now, "weight_sum": weight_sum, "max_lr": max_lr}

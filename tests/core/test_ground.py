@@ -26,6 +26,30 @@ def test_roots_and_quotients_are_finite_at_zero_with_their_derivatives():
     assert jax.grad(numerics.log)(0.0) == 0.0
 
 
+def test_cbrt_is_exact_to_an_ulp_and_finite_at_zero_with_its_derivative():
+    x = np.float32(10) ** np.linspace(-37, 38, 10_000, dtype=np.float32)
+    np.testing.assert_allclose(jax.jit(numerics.cbrt)(x), np.cbrt(x.astype(np.float64)), 1.5 * np.finfo(np.float32).eps)
+    np.testing.assert_array_equal(numerics.cbrt(jnp.array([0.0, 1.0, 27.0, np.inf, np.nan])), [0.0, 1.0, 3.0, np.inf, np.nan])
+    assert jax.grad(numerics.cbrt)(0.0) == 0.0
+    np.testing.assert_allclose(jax.grad(numerics.cbrt)(8.0), 1 / 12, 1e-6)
+
+
+@pytest.mark.parametrize("scalar", [2.0, 0.0, np.inf, np.nan])
+def test_after_is_the_number_itself(scalar):
+    after = jax.jit(numerics.after)
+    assert after(jnp.float32(0.1), jnp.float32(scalar)) == jnp.float32(0.1)
+    assert jax.grad(numerics.after, argnums=(0, 1))(0.1, scalar) == (1.0, 0.0)
+
+
+def test_from_start_keeps_what_was_there_at_step_0():
+    for wrap in (jax.jit, lambda f: f):
+        start = wrap(tree.from_start)
+        kept, params = jnp.zeros(2), jnp.ones(2)
+        kept = start(jnp.int32(0), kept, params)
+        assert kept is not params  # both may be donated
+        np.testing.assert_array_equal(start(jnp.int32(1), kept, 5 * params), params)
+
+
 def test_norm_is_wide_joint_and_zero_for_nothing():
     x = {"a": jnp.full(4, 300.0, jnp.float16), "b": jnp.full((2, 2), 300.0, jnp.float16)}
     norm = tree.norm(x)

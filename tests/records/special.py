@@ -29,7 +29,10 @@ SPECIAL = [
     Case(
         "scale_by_factored_rms",
         lambda: gk.scale_by_factored_rms(True, 0.7, 0, 2, 1e-6),
-        bad=((lambda: gk.scale_by_factored_rms(epsilon=-1.0), f"epsilon: {AT_LEAST_0}"),),
+        bad=(
+            (lambda: gk.scale_by_factored_rms(epsilon=-1.0), f"epsilon: {AT_LEAST_0}"),
+            (lambda: gk.scale_by_factored_rms(clipping_threshold=0.0), f"clipping_threshold: {ABOVE_0}"),
+        ),
     ),
     Case(
         "adafactor",
