@@ -157,7 +157,7 @@ def skip_large_updates(updates: Any, gradient_step: Any, params: Any, max_square
 def apply_every(k: int = 1) -> Rule:
     """Hold updates back and let their sum through on every k-th call.
 
-    **Rule** a ← a + g; on every k-th call u = a and a ← 0, on the others u = 0.
+    **Rule** a ← a + g, from 0 again after every k-th call; on that call u = a, on the others u = 0.
 
     **Remembers** ``accumulated``: 4 bytes per parameter.
 
@@ -178,11 +178,11 @@ def apply_every(k: int = 1) -> Rule:
     check.integer(1, k=k)
 
     def update(updates: Any, memory: Any, params: Any, *, step: Any) -> Any:
-        last = (step + 1) % k == 0
+        first, last = step % k == 0, (step + 1) % k == 0
 
         def leaf(u: Any, a: Any) -> Any:
-            total = a + u
-            return jnp.where(last, total, 0.0), jnp.where(last, 0.0, total)
+            total = jnp.where(first, u, a + u)
+            return jnp.where(last, total, 0.0), total
 
         updates, accumulated = tree.map(leaf, updates, memory["accumulated"], outputs=2)
         return updates, {"accumulated": accumulated}

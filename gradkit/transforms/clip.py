@@ -176,7 +176,7 @@ def adaptive_grad_clip(clipping: Any, eps: Any = 1e-3, axis: int | tuple[int, ..
     def leaf(u: Any, p: Any) -> Any:
         size, least = norm(u), tree.factor_like(eps, norm(p))
         most = tree.factor_like(clipping, size) * jnp.maximum(norm(p), least)
-        return u * tree.factor_like(jnp.where(size < most, jnp.ones_like(size), most / jnp.maximum(size, 1e-6)), u)
+        return u * tree.factor_like(numerics.divide(most, jnp.maximum(size, most)), u)
 
     def update(updates: Any, params: Any) -> Any:
         check.params(params)
