@@ -1,8 +1,9 @@
 """gradkit.nn beside Flax's layers: time forward and with gradient, bytes kept for the backward pass, errors against float64.
 
-    python -m benchmarks.nn [--json PATH] [--repeats N]
+    python -m benchmarks.nn [--json PATH] [--repeats N] [--layers NAME ...]
 
-Each layer and its counterpart run in one process, in turns, compiled, on the same arrays; a time is the median of all turns.
+Each layer and its counterpart run in one process, in turns, compiled, on the same arrays; a time is the median of all turns, a ratio the
+median of the turns' ratios, for what slows a turn slows both.
 """
 
 import argparse
@@ -37,19 +38,16 @@ WORK: dict[str, tuple[tuple[int, ...], Any, Callable[[Any], Any]]] = {
 
 
 def functions(layer: Any) -> tuple[Callable[..., Any], Callable[..., Any], Any, Callable[..., Any]]:
-    """Forward, gradient, the state they take, and the pure call."""
+    """Forward, forward and backward as inside a network (y is wanted, dy is given), the state they take, and the pure call."""
     graph, params, rest = nnx.split(layer, nnx.Param, ...)
 
     def call(params: Any, x: Any) -> Any:
         module = nnx.merge(graph, params, rest, copy=True)
         return module(x), nnx.state(module, nnx.BatchStat)
 
-    def gradient(params: Any, x: Any, weight: Any) -> Any:
-        def loss(params: Any, x: Any) -> Any:
-            y, state = call(params, x)
-            return jnp.sum((y * weight).astype(jnp.float32)), state
-
-        return jax.value_and_grad(loss, (0, 1), has_aux=True)(params, x)
+    def gradient(params: Any, x: Any, dy: Any) -> Any:
+        y, pull, state = jax.vjp(call, params, x, has_aux=True)
+        return y, state, pull(dy)
 
     return jax.jit(call), jax.jit(gradient), params, call
 
@@ -60,32 +58,38 @@ def kept(call: Callable[..., Any], params: Any, x: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(pull))
 
 
-def timed(contestants: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each, taking turns."""
-    for run in contestants.values():
-        jax.block_until_ready(run())
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(repeats):
-        for name, run in contestants.items():
+def timed(contestants: dict[str, Callable[[], Any]], repeats: int, calls: int = 16) -> dict[str, list[float]]:
+    """Milliseconds of a call of each, turn by turn; whoever was first is last in the next turn."""
+    names, times = list(contestants), {name: [] for name in contestants}
+    for name in names:
+        jax.block_until_ready(contestants[name]())
+    for turn in range(repeats):
+        for name in names[:: 1 if turn % 2 else -1]:
             start = time.perf_counter()
-            jax.block_until_ready(run())
-            times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in times.items()}
+            for _ in range(calls):
+                result = contestants[name]()
+            jax.block_until_ready(result)
+            times[name].append(1e3 * (time.perf_counter() - start) / calls)
+    return times
 
 
-def speed(repeats: int) -> list[dict[str, Any]]:
+def speed(repeats: int, layers: list[str] | None = None) -> list[dict[str, Any]]:
     rows = []
     for name, (shape, dtype, make) in WORK.items():
-        x, weight = (jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype) for seed in (0, 1))
+        if layers and name not in layers:
+            continue
+        x, dy = (jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype) for seed in (0, 1))
         row: dict[str, Any] = {"layer": name, "shape": shape}
         forward, backward = {}, {}
         for who, where in {"gradkit": gnn, "flax": nnx}.items():
             run, gradient, params, call = functions(make(where))
             forward[who] = functools.partial(run, params, x)
-            backward[who] = functools.partial(gradient, params, x, weight)
+            backward[who] = functools.partial(gradient, params, x, dy)
             row[f"kept_{who}"] = kept(call, params, x) / x.nbytes
         for what, contestants in {"forward": forward, "gradient": backward}.items():
-            row |= {f"{what}_{who}": value for who, value in timed(contestants, repeats).items()}
+            times = timed(contestants, repeats)
+            row |= {f"{what}_{who}": statistics.median(values) for who, values in times.items()}
+            row[f"{what}_ratio"] = statistics.median(ours / theirs for ours, theirs in zip(times["gradkit"], times["flax"], strict=True))
         rows.append(row)
     return rows
 
@@ -147,11 +151,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", help="write all numbers there")
     parser.add_argument("--repeats", type=int, default=60, help="turns per layer")
+    parser.add_argument("--layers", nargs="*", choices=WORK, help="only these")
     options = parser.parse_args()
-    results = {"device": str(jax.devices()[0]), "speed": speed(options.repeats), "errors": errors()}
+    results = {"device": str(jax.devices()[0]), "speed": speed(options.repeats, options.layers), "errors": errors()}
     print(f"milliseconds (median of {options.repeats}) and kept bytes / bytes of the input, on {results['device']}\n")
-    turns = [f"{what}_{who}" for what in ("forward", "gradient", "kept") for who in ("gradkit", "flax")]
-    show(results["speed"], ["layer", "shape", *turns], ".3f")
+    columns = [f"{what}_{of}" for what in ("forward", "gradient") for of in ("gradkit", "flax", "ratio")]
+    show(results["speed"], ["layer", "shape", *columns, "kept_gradkit", "kept_flax"], ".3f")
     print("largest error against float64\n")
     show(results["errors"], ["layer", "input", "dtype", "gradkit", "flax", "torch"], ".1e")
     if options.json:

@@ -56,6 +56,38 @@ def test_float32_is_right_to_rounding_wherever_the_mean_is(name, mean):
     np.testing.assert_allclose(np.asarray(layer(x)), oracle(x, axes, 1e-6, use_mean), rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.parametrize("how", [jax.jit, lambda f: f, lambda f: lambda x: [y[0] for y in jax.vmap(f)(x[None])]], ids=["jit", "eager", "vmap"])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("mean", [0, 1.9, 2.1, 100, 1e4])
+def test_moments_of_large_inputs_are_exact_on_either_road(mean, axis, how):
+    x = normal((256, 512), mean).at[3, 4].add(-mean)  # one value of another kind
+    assert "cond" in str(jax.make_jaxpr(lambda x: F.moments(x, axis))(x))  # large enough for the choice
+    _, got, var = how(lambda x: F.moments(x, axis))(x)
+    wide = np.asarray(x, np.float64)
+    np.testing.assert_allclose(got, wide.mean(axis), rtol=3e-7, atol=3e-7)
+    np.testing.assert_allclose(var, wide.var(axis), rtol=5e-6)
+
+
+def test_one_row_far_from_zero_among_many_is_exact():
+    x = normal((512, 256)).at[7].multiply(0.01).at[7].add(100)
+    _, _, var = jax.jit(lambda x: F.moments(x, 1))(x)
+    np.testing.assert_allclose(var, np.asarray(x, np.float64).var(1), rtol=5e-6)
+    hidden = jax.jit(lambda x: F.moments(x.at[7].set(jnp.nan), 1, mask=jnp.ones((512, 1), bool).at[7].set(False)))(x)
+    assert np.isfinite(hidden.mean).all() and hidden.var[7] == 0
+
+
+@pytest.mark.parametrize("mean", [0, 100])
+def test_derivatives_of_large_inputs_are_those_of_the_formula(mean):
+    x, dy = normal((256, 512), mean), normal((256, 512), seed=1)
+
+    def formula(x):
+        centred = x - x.mean(1, keepdims=True)
+        return centred / jnp.sqrt((centred**2).mean(1, keepdims=True) + 1e-6)
+
+    got, wanted = (jax.jit(lambda x, f=f: jax.vjp(f, x)[1](dy)[0])(x) for f in (F.layer_norm, formula))
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6 if mean == 0 else 1e-4)
+
+
 @each
 def test_bfloat16_is_rounded_once(name):
     layer, axes, use_mean = LAYERS[name]

@@ -5,6 +5,9 @@
 The shift s is the mean as far as the dtype can say it; o is what rounding left of it. So |o| is at most a rounding of s, the
 subtraction in σ² cancels nothing, and d − o is the deviation from the true mean also where the mean is 10⁶ deviations away. Of several devices the
 three sums and the count are added first, so unequal counts weigh as they should.
+
+On a CPU large inputs are looked at first: where no mean is further than two deviations from zero, σ² = Σ |x|² / n − |s|² loses at most two bits, o is nothing,
+and a pass over memory is saved.
 """
 
 import math
@@ -17,6 +20,9 @@ from jax import lax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+
+
+_LARGE = 1 << 16  # below so many numbers a choice takes as long as the pass that it may save
 
 
 class Moments(NamedTuple):
@@ -95,26 +101,36 @@ def count_of(mask: Any, shape: tuple[int, ...], axes: tuple[int, ...], dtype: An
     return total(mask.astype(dtype), axes, group) * repeats
 
 
-def shifted(x: Any, axes: tuple[int, ...], mask: Any = None, axis_name: Any = None, groups: Any = None, *, use_mean: bool = True, group: int = 1) -> Shifted:
-    """The algorithm at the top of this file; without ``use_mean`` the moments about zero."""
-    real = numerics.real(x.dtype)
+def shifted(
+    x: Any, axes: tuple[int, ...], mask: Any = None, axis_name: Any = None, groups: Any = None, *, dtype: Any, use_mean: bool = True, group: int = 1
+) -> Shifted:
+    """The algorithm at the top of this file, in ``dtype``; without ``use_mean`` the moments about zero."""
+    real = numerics.real(dtype)
 
     def seen(values: Any) -> Any:  # what the mask hides is nothing, also NaN
         return total(values if mask is None else jnp.where(mask, values, jnp.zeros_like(values)), axes, group)
 
-    count = count_of(mask, x.shape, axes, real, group)
+    def about(x: Any, shift: Any) -> tuple[Any, Any]:
+        deviation = numerics.cast(x, dtype) - shift
+        values, squares = summed((seen(deviation), seen(numerics.abs_sq(deviation))), axis_name, groups)
+        offset = values / at_least_one.astype(dtype)
+        return offset, jnp.maximum(squares / at_least_one.astype(real) - numerics.abs_sq(offset), 0)
+
+    wide, count = numerics.cast(x, dtype), count_of(mask, x.shape, axes, real, group)
     if not use_mean:
-        count, squares = summed((count, seen(numerics.abs_sq(x))), axis_name, groups)
-        nothing = jnp.zeros_like(squares, dtype=x.dtype)
+        count, squares = summed((count, seen(numerics.abs_sq(wide))), axis_name, groups)
+        nothing = jnp.zeros_like(squares, dtype=dtype)
         return Shifted(count, nothing, nothing, squares / jnp.maximum(count, 1).astype(real))
-    count, values = summed((count, seen(x)), axis_name, groups)
+    count, values = summed((count, seen(wide)), axis_name, groups)
     at_least_one = jnp.maximum(count, 1)
-    shift = values / at_least_one.astype(x.dtype)
-    deviation = x - shift
-    values, squares = summed((seen(deviation), seen(numerics.abs_sq(deviation))), axis_name, groups)
-    offset = values / at_least_one.astype(x.dtype)
-    var = squares / at_least_one.astype(real) - numerics.abs_sq(offset)
-    return Shifted(count, shift, offset, jnp.maximum(var, 0))
+    shift = values / at_least_one.astype(dtype)
+    if axis_name is not None or x.size < _LARGE or jax.default_backend() != "cpu":
+        return Shifted(count, shift, *about(x, shift))
+    plain = seen(numerics.abs_sq(wide)) / at_least_one.astype(real) - numerics.abs_sq(shift)
+    clear = jnp.all(4 * plain >= numerics.abs_sq(shift))
+    if not isinstance(clear, jax.core.Tracer):
+        return Shifted(count, shift, *((jnp.zeros_like(shift), plain) if clear else about(x, shift)))
+    return Shifted(count, shift, *lax.cond(clear, lambda x, shift: (jnp.zeros_like(shift), plain), about, x, shift))
 
 
 def moments(x: Any, axes: Any, *, mask: Any = None, axis_name: Any = None, axis_index_groups: Any = None, keepdims: bool = False) -> Moments:
@@ -143,8 +159,7 @@ def moments(x: Any, axes: Any, *, mask: Any = None, axis_name: Any = None, axis_
         x = jnp.asarray(x)
         axes = axes_of(x.ndim, axes)
         mask = as_mask(mask, x)
-    x = numerics.cast(x, compute_dtype(x))
-    of = shifted(x, axes, mask, axis_name, axis_index_groups)
+    of = shifted(x, axes, mask, axis_name, axis_index_groups, dtype=compute_dtype(x))
     found = Moments(jnp.asarray(of.count, of.var.dtype), of.shift + of.offset, of.var)
     return found if keepdims else squeezed(found, axes)
 

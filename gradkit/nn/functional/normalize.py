@@ -42,7 +42,7 @@ class How(NamedTuple):
 
 
 def _statistics(how: How, x: Any, mask: Any) -> Shifted:
-    return shifted(numerics.cast(x, how.work), how.axes, mask, how.axis_name, how.groups, use_mean=how.use_mean, group=how.group)
+    return shifted(x, how.axes, mask, how.axis_name, how.groups, dtype=how.work, use_mean=how.use_mean, group=how.group)
 
 
 def _affine(how: How, x_hat: Any, scale: Any, bias: Any) -> Any:
@@ -78,34 +78,21 @@ def _standardize_jvp(how: How, primals: Any, tangents: Any) -> Any:
 
 
 def _tangent(how: How, x: Any, scale: Any, mask: Any, count: Any, shift: Any, offset: Any, inverse: Any, dx: Any, dscale: Any, dbias: Any) -> Any:
-    work = how.work
-    x_hat = _x_hat(how, x, shift, offset, inverse)
+    """The derivative at the top of this file, in the order whose transpose multiplies x̂ by the cotangent once."""
+    x_hat, dx = _x_hat(how, x, shift, offset, inverse), dx.astype(how.work)
     if mask is not None:  # NaN and inf that the mask hides have no part in anybody's derivative
         x_hat = jnp.where(mask | jnp.isfinite(x_hat), x_hat, jnp.zeros_like(x_hat))
-    dx = dx.astype(work)
     seen = dx if mask is None else jnp.where(mask, dx, jnp.zeros_like(dx))
     along = jnp.real(jnp.conj(x_hat) * seen) if jnp.iscomplexobj(x_hat) else x_hat * seen
-    at_least_one = jnp.maximum(count, 1)
-    stretch = total(along, how.axes, how.group)
-    if how.use_mean:
-        drift, stretch = summed((total(seen, how.axes, how.group), stretch), how.axis_name, how.groups)
-        drift = drift / at_least_one.astype(work)
-    else:
-        (stretch,) = summed((stretch,), how.axis_name, how.groups)
-        drift = jnp.zeros_like(stretch, dtype=work)
-    stretch = stretch / at_least_one.astype(stretch.dtype)
-    along, factor = stretch.astype(work), inverse.astype(work)
-    if scale is None or all(scale.shape[axis] == 1 for axis in how.axes):
-        # γ is one number per mean: join the small arrays first, so that the transpose sums over x̂ and over dy once each, for x, γ and β alike
-        factor = _affine(how, factor, scale, None)
-        along = -factor * along if dscale is None else dscale.astype(work) - factor * along
-        level = -factor * drift if dbias is None else dbias.astype(work) - factor * drift
-        dy = factor * dx + x_hat * along + level
-    else:
-        moved = dx - drift if how.use_mean else dx
-        dy = _affine(how, (moved - x_hat * along) * factor, scale, dbias)
-        dy = dy if dscale is None else dy + x_hat * dscale.astype(work)
-    return dy.astype(how.dtype), drift, 2 * stretch / inverse
+    sums = (total(along, how.axes, how.group), total(seen, how.axes, how.group)) if how.use_mean else (total(along, how.axes, how.group),)
+    stretch, *drift = (each / jnp.maximum(count, 1).astype(each.dtype) for each in summed(sums, how.axis_name, how.groups))
+    factor = inverse.astype(how.work)
+    slope = -_affine(how, factor * stretch.astype(how.work), scale, None)
+    dy = _affine(how, factor, scale, None) * dx + x_hat * (slope if dscale is None else slope + dscale.astype(how.work))
+    if drift:
+        dy = dy - _affine(how, factor * drift[0], scale, None)
+    dy = dy if dbias is None else dy + dbias.astype(how.work)
+    return dy.astype(how.dtype), drift[0] if drift else jnp.zeros_like(shift), 2 * stretch / inverse
 
 
 def result_dtype(*arrays: Any, dtype: Any = None) -> Any:
