@@ -21,7 +21,6 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 
-
 _LARGE = 1 << 16  # below so many numbers a choice takes as long as the pass that it may save
 
 
