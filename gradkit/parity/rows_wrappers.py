@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from gradkit.parity.row import Row
+from gradkit.transforms.accumulate import skip_large_updates, skip_not_finite
 
 _FLOAT64 = ("float64",)
 _LAYER = {"layer": True, "scalar": False, "empty": False}
@@ -19,22 +20,65 @@ def _labels(params: Any) -> Any:
     return {"layer": "a", "scalar": "b", "empty": "b"}
 
 
+def _more(step: Any) -> Any:
+    """Micro-batches of one step: 1, then 3."""
+    return jax.numpy.where(step < 20, 1, 3)
+
+
 def _stalls(step: int) -> dict[str, Any]:
     """A loss that falls and then stays."""
     return {"value": 3.0 + math.exp(-step / 10) + (0.5 if step < 60 else 0.0)}
 
 
-def _multi_steps(mean: bool) -> Any:
-    return lambda o: o.MultiSteps(o.adam(0.05), 3, use_grad_mean=mean, accumulator_dtype=jax.numpy.float64).gradient_transformation()
+def _multi_steps(make: Any, k: Any, **options: Any) -> dict[str, Any]:
+    """The same of both, optax's sum in float64."""
+    return {
+        "make": lambda gk: gk.MultiSteps(make(gk), k, **options),
+        "reference": lambda o: o.MultiSteps(make(o), k, **options, accumulator_dtype=jax.numpy.float64).gradient_transformation(),
+        "dtypes": _FLOAT64,
+    }
+
+
+def _clipped(o: Any) -> Any:
+    return o.chain(o.clip_by_global_norm(1.0), o.adamw(0.05))
+
+
+def _small(updates: Any, step: Any, params: Any) -> Any:
+    """A quarter of the gradients are too large for it."""
+    return skip_large_updates(updates, step, params, 12.0)
+
+
+def _lookahead(o: Any, *arguments: Any) -> Any:
+    """optax.lookahead, which has the slow weights beside the parameters, with them in its state instead."""
+    inner = o.lookahead(*arguments)
+
+    def init(params: Any) -> Any:
+        slow = jax.tree.map(jax.numpy.array, params)
+        return inner.init(o.LookaheadParams(params, slow)), slow
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        state, slow = state
+        moves, state = inner.update(updates, state, o.LookaheadParams(params, slow))
+        return moves.fast, (state, o.apply_updates(slow, moves.slow))
+
+    return o.GradientTransformation(init, update)
 
 
 WRAPPERS = (
-    Row("MultiSteps", "mean", lambda k: k.MultiSteps(k.adam(0.05), 3), _multi_steps(True), dtypes=_FLOAT64),
-    Row("MultiSteps", "sum", lambda k: k.MultiSteps(k.adam(0.05), 3, use_grad_mean=False), _multi_steps(False), dtypes=_FLOAT64),
+    Row("MultiSteps", "mean", **_multi_steps(lambda o: o.adam(0.05), 3)),
+    Row("MultiSteps", "sum", **_multi_steps(lambda o: o.adam(0.05), 3, use_grad_mean=False)),
+    Row("MultiSteps", "scheduled, a clip inside", **_multi_steps(_clipped, _more)),
+    Row("MultiSteps", "skip_not_finite", **_multi_steps(lambda o: o.adam(0.05), 2, should_skip_update_fn=skip_not_finite), feed="nans"),
+    Row("MultiSteps", "skip_large_updates", **_multi_steps(lambda o: o.sgd(0.05, 0.9), 2, should_skip_update_fn=_small)),
     Row("apply_every", "", lambda k: k.apply_every(3)),
     Row("apply_if_finite", "", lambda k: k.apply_if_finite(k.adam(0.05), 3), feed="nans"),
     Row("conditionally_transform", "", lambda k: k.conditionally_transform(k.trace(0.9), _third)),
     Row("conditionally_mask", "", lambda k: k.conditionally_mask(k.trace(0.9), _third)),
+    Row("guard", "", lambda k: k.guard(k.adam(0.05), 5), lambda o: o.apply_if_finite(o.adam(0.05), 5), feed="nans"),
+    Row("lookahead", "", lambda k: k.lookahead(k.sgd(0.05, 0.9), 4, 0.3), lambda o: _lookahead(o, o.sgd(0.05, 0.9), 4, 0.3)),
+    Row("lookahead", "reset", lambda k: k.lookahead(k.adam(0.05), 5, 0.5, True), lambda o: _lookahead(o, o.adam(0.05), 5, 0.5, True)),
+    Row("freeze", "", lambda k: k.chain(k.trace(0.9), k.freeze(_LAYER))),
+    Row("where", "", lambda k: k.where(k.by_path("layer.*"), k.adam(0.05), k.sgd(0.1)), lambda o: o.partition({"a": o.adam(0.05), "b": o.sgd(0.1)}, _labels)),
     Row("masked", "", lambda k: k.masked(k.trace(0.9), _LAYER)),
     Row("partition", "", lambda k: k.partition({"a": k.adam(0.05), "b": k.sgd(0.1)}, _labels)),
     Row("multi_transform", "", lambda k: k.multi_transform({"a": k.adam(0.05), "b": k.sgd(0.1)}, _labels)),
