@@ -19,6 +19,7 @@ from gradkit._transform import identity as identity
 from gradkit._transform import named_chain as named_chain
 from gradkit._transform import stateless as stateless
 from gradkit._transform import transform as transform
+from gradkit._version import __version__ as __version__
 from gradkit.averages import Store as Store
 from gradkit.averages import blend as blend
 from gradkit.averages import block_mean as block_mean

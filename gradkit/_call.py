@@ -38,14 +38,18 @@ class Call:
     @classmethod
     def bind(cls, factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         """Call ``factory`` on the arguments: bind, split into leaves and structure, and build the body, which judges them."""
+        parameters = factory.__signature__.parameters
         try:
             bound = factory.__signature__.bind(*args, **kwargs)
         except TypeError as error:
-            unknown = set(kwargs) - set(factory.__signature__.parameters)
-            hint = check.nearest(min(unknown), factory.__signature__.parameters) if unknown else f"It is {factory.__name__}{factory.__signature__}"
-            raise TypeError(f"{factory.__name__}: {error}. {hint}") from None
+            unknown = min(set(kwargs) - set(parameters), default=None)
+            # What is misspelled first: what is missing for it is not missing.
+            what = str(error) if unknown is None else f"got an unexpected keyword argument {unknown!r}"
+            hint = f"It is {factory.__name__}{factory.__signature__}" if unknown is None else check.nearest(unknown, parameters)
+            raise check.born(TypeError(f"{factory.__name__}: {what}. {hint}")) from None
         bound.apply_defaults()
-        self = cls._of(factory, bound.arguments)
+        # 0 where the default is 0.0 is a number too, and data like it.
+        self = cls._of(factory, {name: float(v) if _counts(v) and type(parameters[name].default) is float else v for name, v in bound.arguments.items()})
         self._body = self._build()
         return self
 
@@ -173,12 +177,13 @@ class Call:
 
     def _set(self, at: tuple[str, ...], name: str, value: Any) -> Self:
         if at:
-            old = self.children()[at[0]]
-            new, leaves = old._set(at[1:], name, value), list(self.leaves)
-            leaves[next(i for i, leaf in enumerate(leaves) if leaf is old)] = new
+            children, leaves = self.children(), list(self.leaves)
+            calls = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Call)]  # in the order of the children; one call may stand in two places
+            leaves[calls[list(children).index(at[0])]] = children[at[0]]._set(at[1:], name, value)
             changed = self._unflatten((self.factory, self.spec), leaves).arguments
         else:
-            changed = {**self.arguments, name: value}
+            old = self.arguments[name]
+            changed = {**self.arguments, name: float(value) if _counts(value) and (_is_leaf(old) and not isinstance(old, Call)) else value}
         return _rebuild(type(self), self.factory, changed)
 
     # ---- the pytree ----------------------------------------------------------------------------------------------
@@ -204,9 +209,15 @@ def factory(function: Callable[..., Any], kind: type[Call]) -> Any:
 
     @functools.wraps(function)
     def make(*args: Any, **kwargs: Any) -> Call:
-        return kind.bind(make, args, kwargs)
+        try:
+            return kind.bind(make, args, kwargs)
+        except (TypeError, ValueError) as error:
+            if check.is_born(error):  # the message says where; the way through this house does not help
+                raise error.with_traceback(None)  # noqa: B904  it is the same error
+            raise
 
     make.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    make.makes = kind  # type: ignore[attr-defined]
     return make
 
 
@@ -226,6 +237,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, jax.core.Tracer) and value.dtype == bool and value.ndim == 0:
         return bool(value)
     return value
+
+
+def _counts(value: Any) -> bool:
+    """A Python whole number, which is structure unless it stands for a float."""
+    return type(value) is int
 
 
 def _is_leaf(value: Any) -> bool:
@@ -256,6 +272,8 @@ def _code(value: Any) -> str:
         return f"[{', '.join(map(_code, value))}]"
     if type(value) is dict:
         return "{" + ", ".join(f"{key!r}: {_code(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return "key" if isinstance(value, jax.core.Tracer) else f"wrap_key_data({_code(jax.random.key_data(value))})"
     if isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, jax.core.Tracer):
         return (
             repr(value.item()) if value.ndim == 0 and value.dtype.kind in "fc" else f"array({np.array2string(np.asarray(value), separator=', ', threshold=8)})"

@@ -33,13 +33,30 @@ def fail(needed: str, got: str, mend: str = "", *, path: str = "", error: type[E
     """Raise ``error`` in the style of the house."""
     where = ", ".join(part for part in (".".join(_inside.get()), path) if part)
     message = f"{needed}; got {got}." + (f" {mend}" if mend else "") + ("." if mend and mend[-1] not in ".?" else "")
-    raise error(f"{where}: {message}" if where else message)
+    raise born(error(f"{where}: {message}" if where else message))
+
+
+def born(error: Exception) -> Exception:
+    """Mark an error as one of ours: complete in its message."""
+    error.gradkit = True  # type: ignore[attr-defined]
+    return error
+
+
+def is_born(error: Exception) -> bool:
+    return hasattr(error, "gradkit")
+
+
+# What other libraries call it.
+_ALIASES = {
+    "lr": "learning_rate", "wd": "weight_decay", "beta1": "b1", "beta_1": "b1", "beta2": "b2", "beta_2": "b2", "epsilon": "eps", "alpha": "learning_rate",
+    "weight_decay_mask": "mask", "rho": "decay", "mu": "momentum",
+}  # fmt: skip
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """``Did you mean 'x'?`` or the list of what there is."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1)
+    close = [_ALIASES[name]] if _ALIASES.get(name) in known else difflib.get_close_matches(name, known, n=1)
     if close:
         return f"Did you mean {close[0]!r}?"
     return f"Known: {', '.join(known)}" if known else "None is known"
@@ -69,7 +86,7 @@ def _number(needed: str, mend: str, is_right: Any, **values: Any) -> None:
     for name, value in values.items():
         known = _concrete(value)
         if known is None:
-            if not isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)) and not hasattr(value, "leaves"):  # leaves: a schedule
+            if not isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)) and not (hasattr(value, "leaves") and not hasattr(value, "rule")):  # a schedule
                 kind = "None" if value is None else f"{type(value).__name__} {value!r}"
                 fail(f"needs {needed}, or a schedule", kind, mend, path=name, error=TypeError)
             continue
@@ -139,7 +156,12 @@ def part(**values: Any) -> None:
     """Transforms, where one is made of others."""
     for name, value in values.items():
         if not hasattr(value, "rule"):
-            fail("needs a transform", repr(value), "Such as ema(0.9)", path=name, error=TypeError)
+            fail("needs a transform", repr(value), uncalled(value) or "Such as ema(0.9)", path=name, error=TypeError)
+
+
+def uncalled(value: Any) -> str:
+    """The mend for a factory that was passed where what it makes was wanted."""
+    return f"Call the factory: {value.__name__}(...)" if hasattr(value, "makes") else ""
 
 
 # ---- trees ----------------------------------------------------------------------------------------------------------
@@ -188,6 +210,20 @@ def match(updates: Any, params: Any) -> None:
         if jax.numpy.iscomplexobj(update) != jax.numpy.iscomplexobj(param):
             mend = "A complex parameter takes complex updates, a real one real updates"
             fail(f"needs an update like its parameter {shape_dtype(param)}", shape_dtype(update), mend, path=keystr(path), error=TypeError)
+
+
+def same_shapes(updates: Any, before: Any) -> None:
+    """What a link made of the updates has their tree and shapes."""
+    have: Any
+    leaves, have = jax.tree.flatten(updates)
+    wanted, want = jax.tree.flatten(before)
+    if have != want:
+        fail(f"needs an update that returns the tree it was given, {want}", f"{have}", "Return (updates, memory) in this order")
+    for i, (leaf, old) in enumerate(zip(leaves, wanted, strict=True)):
+        if np.shape(leaf) != np.shape(old):
+            path = keystr(jax.tree_util.tree_leaves_with_path(before)[i][0])
+            mend = "A state belongs to the tree that init was given, and a link keeps shapes"
+            fail(f"needs an update that keeps the shape {shape_dtype(old)}", shape_dtype(leaf), mend, path=path)
 
 
 def _structures(updates: Any, params: Any) -> NoReturn:

@@ -4,6 +4,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
+import jax
+import numpy as np
+
 from gradkit import _checks as check
 
 
@@ -41,6 +44,27 @@ class State(NamedTuple):
     step: Any
     memory: dict[str, Any]
 
+    def __repr__(self) -> str:
+        """Arrays by dtype and shape, single numbers by value."""
+        return f"State(step={_brief(self.step)}, memory={jax.tree.map(_Shown, self.memory)})"
+
+
+class _Shown:
+    """A leaf as it is printed."""
+
+    def __init__(self, leaf: Any):
+        self.leaf = leaf
+
+    def __repr__(self) -> str:
+        return _brief(self.leaf)
+
+
+def _brief(leaf: Any) -> str:
+    if not hasattr(leaf, "shape"):
+        return repr(leaf)
+    number = not leaf.shape and isinstance(leaf, (np.ndarray, np.generic, jax.Array)) and not isinstance(leaf, jax.core.Tracer) and leaf.dtype.kind in "biufc"
+    return repr(leaf.item()) if number else f"{leaf.dtype}{list(leaf.shape)}"
+
 
 class Link(NamedTuple):
     """A rule, the name its memory is kept under, and the names of what it asks for."""
@@ -50,6 +74,7 @@ class Link(NamedTuple):
     needs: frozenset[str]
     takes: frozenset[str]
     takes_all: bool
+    given: bool = False  # the name was given by the user, who may rely on it
 
     @classmethod
     def of(cls, name: str, rule: Rule) -> "Link":
@@ -66,7 +91,11 @@ class Link(NamedTuple):
             return self.rule.init(params)
 
     def update(self, updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
-        return self._ask(self.rule.update, updates, memory, params, extras)
+        made = self._ask(self.rule.update, updates, memory, params, extras)
+        if not self.rule.examples:
+            with check.inside(self.name):
+                check.same_shapes(made[0], updates)
+        return made
 
     def apply(self, updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
         return self._ask(cast(Any, self.rule.apply), updates, memory, params, extras)
@@ -76,7 +105,10 @@ class Link(NamedTuple):
             for name in sorted(self.needs - extras.keys()):
                 check.fail(f"needs the extra argument {name!r}", "none", f"Call update(updates, state, params, {name}=...)", error=TypeError)
             asked = extras if self.takes_all else {name: value for name, value in extras.items() if name in self.takes}
-            return cast(tuple[Any, Any], function(updates, memory, params, **asked))
+            made = function(updates, memory, params, **asked)
+            if not isinstance(made, tuple) or len(made) != 2:
+                check.fail("needs an update that returns the pair (updates, memory)", type(made).__name__, error=TypeError)
+            return made
 
 
 def nothing(params: Any, *, leaves: Any = None) -> tuple[()]:

@@ -126,6 +126,8 @@ def function_schedule(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def as_rate(rate: Any) -> Any:
     """A number or a schedule as it is; a plain function of the step as a schedule."""
+    if check.uncalled(rate):
+        check.fail("needs a number or a schedule", f"the factory {rate.__name__}", check.uncalled(rate), path="learning_rate", error=TypeError)
     return function_schedule(rate) if callable(rate) and not isinstance(rate, Schedule) else rate
 
 

@@ -6,12 +6,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
-from gradkit._link import Links, State
+from gradkit import _tree as tree
+from gradkit._call import Call
+from gradkit._link import Links, State, signature_of
 from gradkit._schedule import Schedule
-from gradkit._transform import Transform, evaluation
+from gradkit._transform import Transform, asked_by, evaluation
 
 
 class Step:
@@ -20,8 +23,8 @@ class Step:
     def __init__(self, tx: Transform, run: Callable[..., Any]):
         self.tx = tx
         self._run = run
-        # On the device once, not at every call.
-        self._data = jax.tree.map(jnp.asarray, tx)
+        # On the device once, not at every call; every number as a Python number would be, so that its kind compiles nothing.
+        self._data = jax.tree.map(lambda x: jnp.asarray(float(x) if _is_float(x) else x), tx)
 
     def __call__(self, params: Any, state: Any, *args: Any, **kwargs: Any) -> Any:
         return self._run(params, state, self._data, args, kwargs)
@@ -34,20 +37,26 @@ class Step:
         return f"<step of {self.tx!r}>"
 
 
-def make_step(loss_fn: Callable[..., Any], tx: Transform, has_aux: bool = False) -> Step:
+def _is_float(x: Any) -> bool:
+    return not isinstance(x, jax.core.Tracer) and np.ndim(x) == 0 and jnp.issubdtype(jax.dtypes.result_type(x), jnp.floating)
+
+
+def make_step(loss_fn: Callable[..., Any], tx: Transform, has_aux: bool = False, *, donate: bool = True) -> Step:
     """A jitted, donating training step.
 
     **Rule** ``value, grad = value_and_grad(loss_fn)(params, *args, **kwargs)``, then ``tx.apply(params, state, grad)``; ``value``, ``grad`` and
-    ``value_fn`` are passed to the links that ask for them.
+    ``value_fn`` are passed to the links that ask for them. A keyword argument that a link asks for goes to the link, and to ``loss_fn``
+    only where that names it too.
 
     Args:
       loss_fn: ``loss_fn(params, *args, **kwargs) -> loss``, or ``(loss, aux)`` with ``has_aux``.
       tx: the optimizer. Its floats are data of the compiled step: ``step.replace(learning_rate=...)`` does not compile again.
       has_aux: whether ``loss_fn`` returns a pair.
+      donate: whether ``params`` and ``state`` are donated, so that the step works in place. False keeps them, and is for states that hold a buffer twice.
 
     Returns:
       a `Step`, called as ``step(params, state, *args, **kwargs)``, which returns ``(params, state, loss)``, or ``(params, state, loss, aux)``.
-      ``params`` and ``state`` are donated: their buffers are reused, so keep only what the step returns.
+      Donated buffers are reused: keep only what the step returns.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -59,15 +68,21 @@ def make_step(loss_fn: Callable[..., Any], tx: Transform, has_aux: bool = False)
     if not isinstance(tx, Transform):
         check.fail("make_step needs a gradkit transform", repr(tx), "An optax one becomes one by chain(tx)", path="tx", error=TypeError)
 
-    @partial(jax.jit, donate_argnums=(0, 1))
+    named = frozenset(parameter.name for parameter in signature_of(loss_fn))
+
+    @partial(jax.jit, donate_argnums=(0, 1) if donate else ())
     def run(params: Any, state: Any, tx: Transform, args: Any, kwargs: Any) -> Any:
+        asked = asked_by(tx)
+        extras = {name: value for name, value in kwargs.items() if name in asked}
+        kwargs = {name: value for name, value in kwargs.items() if name not in asked or name in named}
+
         def value_fn(params: Any) -> Any:
             value = loss_fn(params, *args, **kwargs)
             return value[0] if has_aux else value
 
         value, grads = jax.value_and_grad(loss_fn, has_aux=has_aux)(params, *args, **kwargs)
         loss = value[0] if has_aux else value
-        params, state = tx.apply(params, state, grads, value=loss, grad=grads, value_fn=value_fn)
+        params, state = tx.apply(params, state, grads, **{"value": loss, "grad": grads, "value_fn": value_fn, **extras})
         return (params, state, *value) if has_aux else (params, state, value)
 
     return Step(tx, run)
@@ -80,7 +95,7 @@ def hyperparameters(tx: Transform, state: Any) -> dict[str, Any]:
 
     Args:
       tx: the transform, and
-      state: its state (from ``init`` or ``update``).
+      state: its state (from ``init`` or ``update``, or an ``nnx.Optimizer``'s ``opt_state``).
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -93,6 +108,7 @@ def hyperparameters(tx: Transform, state: Any) -> dict[str, Any]:
             "hyperparameters needs the state of the transform", type(state).__name__, "Pass what tx.init or tx.update returned", path="state", error=TypeError
         )
     found: dict[str, Any] = {}
+    state = tree.bare(state)
 
     def numbers(part: Transform, at: str, step: Any) -> None:
         for name, value in part.arguments.items():
@@ -101,35 +117,45 @@ def hyperparameters(tx: Transform, state: Any) -> dict[str, Any]:
             elif numerics.is_number(value):
                 found[at + name] = value
 
-    def look(part: Transform, at: str, step: Any, memory: Any, names: Iterator[str], seen: bool = True) -> None:
-        """Follow the links in their order; what a recipe stands for is followed for its memory, but its own arguments are shown."""
+    def look(part: Transform, at: str, step: Any, memory: Any, names: Iterator[str]) -> None:
+        """Follow the parts as the user wrote them, and the links that hold their memory, in the same order."""
         body = part.body
-        if seen:
-            numbers(part, at, step)
+        numbers(part, at, step)
         if isinstance(body, Links):
             for name, (given, child) in zip(part.children(), body, strict=True):
-                if given is None:
-                    look(child, f"{at}{name}.", step, memory, names, seen)
-                else:
-                    kept = memory.get(next(names), {})
-                    look(child, f"{at}{name}.", step, kept, iter([link.name for link in child.links]), seen)
-        elif isinstance(body, Transform):
-            look(body, at, step, memory, names, seen=False)
-        else:
-            kept = memory.get(next(names), ()) if isinstance(memory, dict) else ()
-            clock = next((part for part in _states(kept)), None)
-            for name, child in part.children().items():
-                if isinstance(child, Transform) and seen:
-                    inside = (step, {}) if clock is None else (clock.step, clock.memory)
-                    look(child, f"{at}{name}.", *inside, iter([link.name for link in child.links]))
+                inside = (memory, names) if given is None else (_by_link(child, _kept(memory, next(names))), iter([link.name for link in child.links]))
+                look(child, f"{at}{name}.", step, *inside)
+            return
+        links = [next(names) for _ in part.links]
+        kept = _kept(memory, links[0]) if len(links) == 1 else memory
+        children = {name: child for name, child in Call.children(part).items() if isinstance(child, Transform)}
+        for name, child in children.items():
+            clock, held = _clock(kept, name.rpartition(".")[2], step, child, only=len(children) == 1)
+            look(child, f"{at}{name}.", clock, held, iter([link.name for link in child.links]))
 
     look(tx, "", state.step, state.memory, iter([link.name for link in tx.links]))
     return found
 
 
-def _states(memory: Any) -> list[State]:
-    """The inner clocks in a link's memory."""
-    return [part for part in jax.tree.leaves(memory, is_leaf=lambda x: isinstance(x, State)) if isinstance(part, State)]
+def _kept(memory: Any, name: str) -> Any:
+    return memory.get(name, ()) if isinstance(memory, dict) else ()
+
+
+def _clock(kept: Any, name: str, step: Any, child: Transform, only: bool) -> tuple[Any, Any]:
+    """The clock and the memory of a part within a link's memory: a wrapper keeps it under the name of its argument, its label or ``inner``, or,
+    the only one, as a `State` somewhere.
+    """
+    states = [part for part in jax.tree.leaves(kept, is_leaf=lambda x: isinstance(x, State)) if isinstance(part, State)]
+    held = kept.get(name, kept.get("inner") if only else None) if isinstance(kept, dict) else None
+    if held is None and only and len(states) == 1:
+        held = states[0]
+    return (held.step, _by_link(child, held.memory)) if isinstance(held, State) else (step, _by_link(child, held))
+
+
+def _by_link(part: Transform, memory: Any) -> Any:
+    """The memory of a part by link name; that of a lone link may stand bare."""
+    first = part.links[0].name if len(part.links) == 1 else None
+    return memory if first is None or (isinstance(memory, dict) and first in memory) else {first: memory}
 
 
 def eval_params(tx: Transform, state: Any, params: Any) -> Any:
@@ -139,7 +165,7 @@ def eval_params(tx: Transform, state: Any, params: Any) -> Any:
 
     Args:
       tx: the transform, and
-      state: its state.
+      state: its state, or an ``nnx.Optimizer``'s ``opt_state``.
       params: the parameters in training.
 
     Raises:
@@ -160,5 +186,6 @@ def eval_params(tx: Transform, state: Any, params: Any) -> Any:
         evaluate = evaluation(tx.links)
         if evaluate is None:
             check.fail("needs a transform that keeps evaluation weights", repr(tx), "Wrap it with an average of the weights, or use params as they are")
-    weights = evaluate(state.memory, params)
-    return jax.tree.map(lambda w, p: numerics.cast(w, jax.dtypes.result_type(p)), weights, params)
+    own = tree.bare(params)
+    weights = jax.tree.map(lambda w, p: numerics.cast(w, jax.dtypes.result_type(p)), evaluate(tree.bare(state.memory), own), own)
+    return jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(weights))

@@ -111,7 +111,7 @@ class Transform(Call):
             if params is not None:
                 check.match(like, params)
             _check_state(state, links, like)
-            _check_extras(extras, _asks(self))
+            _check_extras(extras, asked_by(self))
         # Masks judge leaves as the user has them, in their own dtypes.
         extras = {**extras, "step": state.step, "leaves": like if params is None else params}
         return links, tree.widen(updates), None if params is None else tree.widen(params), extras
@@ -123,7 +123,8 @@ class Transform(Call):
         """The flat chain this transform stands for, each link under its unique name."""
         if self._links is None:
             links, _ = _splice(self)
-            unique = tuple(link._replace(name=name) for link, name in zip(links, _numbered(link.name for link in links), strict=True))
+            names = _numbered([(link.name, link.given) for link in links])
+            unique = tuple(link._replace(name=name) for link, name in zip(links, names, strict=True))
             if self._body is None:  # unflattened by JAX: see Call.body
                 return unique
             self._links = unique
@@ -148,12 +149,21 @@ class Transform(Call):
         body = self.body
         if not isinstance(body, Links):
             return super().children()
-        return dict(zip(_numbered(name or part.factory.__name__ for name, part in body), [part for _, part in body], strict=True))
+        return dict(zip(_numbered([(name or part.factory.__name__, name is not None) for name, part in body]), [part for _, part in body], strict=True))
 
     @classmethod
     def bind(cls, factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         args, kwargs = jax.tree.map(_as_transform, (args, kwargs), is_leaf=_is_pair)
         return super().bind(factory, args, kwargs)
+
+    def _run(self, arguments: dict[str, Any]) -> Any:
+        made = super()._run(arguments)
+        if not isinstance(made, (Rule, Links, Transform)):
+            if _is_pair(made):
+                return _as_transform(made)
+            with check.inside(self.factory.__name__):
+                check.fail("needs a factory that returns a Rule or a transform", repr(made), "Such as Rule(init, update) or chain(...)", error=TypeError)
+        return made
 
     @classmethod
     def _filled(cls, factory: Any, spec: Any, leaves: tuple[Any, ...]) -> Self:
@@ -341,6 +351,11 @@ def apply_updates(params: Any, updates: Any, *, rounding: str = "nearest", key: 
     """
 
     def sum_of(update: Any, param: Any) -> Any:
+        if np.shape(update) != np.shape(param):
+            with check.inside("apply_updates"):
+                check.fail(
+                    f"needs an update like its parameter {check.shape_dtype(param)}", check.shape_dtype(update), "Every update has the shape of its parameter"
+                )
         dtype = numerics.wider(numerics.wide(jax.dtypes.result_type(param)), jax.dtypes.result_type(update))
         return numerics.cast(param, dtype) + numerics.cast(update, dtype)
 
@@ -379,7 +394,7 @@ def _named(name: str, part: Transform) -> Link:
     """A part as one link of a given name, which asks for what its links ask for."""
     links = part.links
     return Link.of(name, part.rule)._replace(
-        needs=frozenset[str]().union(*(link.needs for link in links)), takes=frozenset[str]().union(*(link.takes for link in links))
+        given=True, needs=frozenset[str]().union(*(link.needs for link in links)), takes=frozenset[str]().union(*(link.takes for link in links))
     )
 
 
@@ -478,13 +493,20 @@ def evaluation_inside(rule: Rule, field: str = "inner") -> Callable[[Any, Any], 
     return evaluate
 
 
-def _numbered(names: Iterable[str]) -> list[str]:
-    """Names made unique: the second ``trace`` is ``trace_1``."""
-    seen: dict[str, int] = {}
+def _numbered(names: list[tuple[str, bool]]) -> list[str]:
+    """Names made unique: the second ``trace`` is ``trace_1``. A name that the user gave (True) stays, and cannot stand twice."""
+    taken = {name for name, given in names if given}
+    if len(taken) < sum(given for _, given in names):
+        twice = next(name for name, given in names if given and names.count((name, True)) > 1)
+        check.fail("needs unique names", f"{twice!r} twice", "Give one of the two parts another name")
     result = []
-    for name in names:
-        seen[name] = seen.get(name, -1) + 1
-        result.append(f"{name}_{seen[name]}" if seen[name] else name)
+    for name, given in names:
+        count, unique = 0, name
+        while not given and unique in taken:
+            count += 1
+            unique = f"{name}_{count}"
+        taken.add(unique)
+        result.append(unique)
     return result
 
 
@@ -503,19 +525,23 @@ def _as_transform(value: Any) -> Any:
 def _check_parts(parts: Iterable[Any]) -> None:
     for i, part in enumerate(parts):
         if not isinstance(part, Transform):
-            mend = "A closure becomes a transform by GradientTransformation(init_fn, update_fn) or stateless(f)"
-            if hasattr(part, "__wrapped__"):
-                mend = f"Call the factory: {part.__name__}(...)"
+            mend = check.uncalled(part) or "A pair of functions becomes a transform by GradientTransformation(init, update), one function by stateless(f)"
+            if isinstance(part, (list, tuple)):
+                mend = "Unpack it: chain(*transforms)"
+            elif part is None:
+                mend = "The transform that changes nothing is identity()"
+            elif isinstance(part, Schedule) or numerics.is_number(part):
+                mend = "A rate becomes a transform by scale_by_learning_rate(rate)"
             check.fail("needs transforms", repr(part), mend, path=f"transforms[{i}]", error=TypeError)
 
 
-def _asks(part: Call) -> frozenset[str]:
+def asked_by(part: Call) -> frozenset[str]:
     """The names a transform and the transforms within it ask for."""
     own = frozenset[str]().union(*(link.takes for link in part.links)) if isinstance(part, Transform) else frozenset()
     if part.factory is GradientTransformation and any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature_of(part.arguments["update"])):
         own |= {_ANYTHING}
     children = part.body.children() if isinstance(part.body, Transform) else part.children()
-    return own.union(*(_asks(child) for child in children.values()))
+    return own.union(*(asked_by(child) for child in children.values()))
 
 
 def _check_extras(extras: dict[str, Any], asked: frozenset[str]) -> None:
@@ -542,3 +568,5 @@ def _remembers(link: Link, like: Any) -> bool:
         return False
     kept = jax.eval_shape(link.init, like)
     return not (type(kept) is tuple and not kept)
+
+_asks = asked_by  # TEMPORARY

@@ -46,6 +46,15 @@ def magnitudes_like(params: Any) -> Any:
     return jax.tree.map(lambda x: x.real if jnp.iscomplexobj(x) else x, zeros_like(params))
 
 
+def bare(tree: Any) -> Any:
+    """The tree with the arrays themselves where Flax NNX holds them in variables, as in ``nnx.Optimizer.opt_state``; any other as it is."""
+
+    def holds(x: Any) -> bool:
+        return hasattr(x, "get_value")
+
+    return jax.tree.map(lambda x: x.get_value() if holds(x) else x, tree, is_leaf=holds)
+
+
 def widen(tree: Any) -> Any:
     """Every leaf in at least float32."""
 

@@ -9,6 +9,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from gradkit import _checks as check
+from gradkit.parity.compare import difference
 from gradkit.parity.table import ALL, TABLE, Row, installed
 
 _COLUMNS = ("part", "against", "verdict", "largest difference", "rounding error", "note")
@@ -23,11 +25,21 @@ def main(argv: list[str] | None = None) -> int:
             mend = "pip install 'gradkit[parity]'" if peer == "optax" else f"pip install {peer}"
             print(f"gradkit.parity: {peer} is not installed. Install it with {mend}, or choose --against the other.", file=sys.stderr)
             return 2
-    rows = [row for row in TABLE if row.against in against and options.dtype in row.dtypes and _named(row, options.names)]
+    rows = [row for row in TABLE if row.against in against and options.dtype in row.dtypes]
+    for name in options.names:
+        if not any(_named(row, [name]) for row in rows):
+            print(f"gradkit.parity: {_unknown(name, against, options.dtype)}", file=sys.stderr)
+            return 2
+    rows = [row for row in rows if _named(row, options.names)]
     if not rows:
-        known = ", ".join(sorted({row.part for row in TABLE if row.against in against}))
-        print(f"gradkit.parity: no row is named {' or '.join(options.names)} in {options.dtype}. Known: {known}.", file=sys.stderr)
+        print(f"gradkit.parity: no row runs in {options.dtype}.", file=sys.stderr)
         return 2
+    if options.json is not None:
+        try:
+            options.json.open("a").close()  # now, not after the whole run
+        except OSError as error:
+            print(f"gradkit.parity: --json needs a file that can be written; got {options.json} ({error.strerror}).", file=sys.stderr)
+            return 2
 
     results = [_run(row, options.steps, options.dtype) for row in rows]
     failed = [result for result in results if not result["passed"]]
@@ -35,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     for result in failed:
         print(f"\n{result['name']}\n{result['text']}", file=sys.stderr)
     if options.json is not None:
-        found = [{key: value for key, value in result.items() if key != "text"} for result in results]
+        found = [{key: value for key, value in result.items() if key not in ("text", "difference")} for result in results]
         options.json.write_text(json.dumps({"steps": options.steps, "dtype": options.dtype, "rows": found}, indent=1) + "\n", encoding="utf-8")
     return 1 if failed else 0
 
@@ -46,10 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     (within a tenth, and two units of float32 in the last place)."""
     parser = argparse.ArgumentParser("python -m gradkit.parity", description=text)
     parser.add_argument("names", nargs="*", help="parts to run (adamw), or patterns (adam*); all by default")
-    parser.add_argument("--steps", type=_steps, default=200)
-    parser.add_argument("--dtype", choices=ALL, default="float64")
-    parser.add_argument("--against", action="append", choices=("optax", "torch"), help="by default optax, and torch where it is installed")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the reports there too")
+    parser.add_argument("--steps", type=_steps, default=200, help="how many; 200 by default")
+    parser.add_argument("--dtype", choices=ALL, default="float64", help="float64 by default")
+    parser.add_argument("--against", action="append", choices=("optax", "torch"), help="by default both: optax, and torch where it is installed")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the reports to this file too, as JSON")
     return parser
 
 
@@ -64,6 +76,17 @@ def _named(row: Row, names: list[str]) -> bool:
     return not names or any(fnmatch(row.part, name) or fnmatch(row.name, name) for name in names)
 
 
+def _unknown(name: str, against: list[str], dtype: str) -> str:
+    """Why no row has this name: it stands elsewhere in the table, or nowhere."""
+    needed = f"no row is named {name} against {' or '.join(against)} in {dtype}."
+    elsewhere = [row for row in TABLE if _named(row, [name])]
+    if elsewhere:
+        return f"{needed} There is one against {elsewhere[0].against} in {', '.join(elsewhere[0].dtypes)}."
+    near = check.nearest(name, {row.part for row in TABLE})
+    # All that is known are some 150 names.
+    return f"{needed} {near if near.endswith('?') else 'Without a name all rows run, and print theirs.'}"
+
+
 def _run(row: Row, steps: int, dtype: str) -> dict[str, Any]:
     found: dict[str, Any] = {"name": row.name, "part": row.part, "case": row.case, "against": row.against, "note": row.note}
     try:
@@ -71,8 +94,9 @@ def _run(row: Row, steps: int, dtype: str) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # those of the peers
             report = row.run(steps, dtype)
     except Exception as error:  # a row that cannot run fails; the others go on
-        return {**found, "passed": False, "verdict": "error", "report": None, "text": f"{type(error).__name__}: {error}"}
-    return {**found, "passed": report.passed, "verdict": report.verdict, "report": report.to_json(), "text": str(report)}
+        return {**found, "passed": False, "verdict": "error", "report": None, "difference": "", "text": f"{type(error).__name__}: {error}"}
+    shown = ", ".join(difference(report))
+    return {**found, "passed": report.passed, "verdict": report.verdict, "report": report.to_json(), "difference": shown, "text": str(report)}
 
 
 def _cells(result: dict[str, Any]) -> tuple[str, ...]:
@@ -81,7 +105,7 @@ def _cells(result: dict[str, Any]) -> tuple[str, ...]:
     if report is None:
         return part, result["against"], result["verdict"], "", "", result["text"].partition("\n")[0]
     errors = "" if report["error"] is None else f"{float(report['error']):.1e} ({float(report['reference_error']):.1e})"
-    return part, result["against"], result["verdict"], f"{float(report['max_rel']):.1e}, {float(report['max_ulp']):.0f} ulp", errors, result["note"]
+    return part, result["against"], result["verdict"], result["difference"], errors, result["note"]
 
 
 def _print(results: list[dict[str, Any]], summary: str) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import inspect
 import math
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ Trajectory = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What `compare` found. Prints as a few lines; ``passed`` is the verdict as a bool.
+    """What `compare` found. Prints as a few lines; ``passed`` is the verdict as a bool, and so is the report: ``assert compare(...)``.
 
     Attributes:
       tx: what was tested, as text, and
@@ -43,8 +44,9 @@ class Report:
       rtol: the relative tolerance of the verdict; None when the verdict is by rounding error (``error``).
       atol: the absolute tolerance.
       max_abs: the largest |a − b| over all numbers of the trajectory (a tested, b reference).
-      max_rel: the largest |a − b| / |b|.
-      max_ulp: the largest |a − b| in units in the last place of b.
+      max_rel: the largest |a − b| / |b|; infinite where b is zero and a is not.
+      max_ulp: the largest |a − b| in units in the last place of the largest number that its leaf holds in b's trajectory. (Those of the
+        number itself shrink without end where it crosses zero.) Infinite where b's leaf is zero all along and a's is not.
       first_step: the first step (from 0) at which a number passes the tolerance, and
       first_path: its leaf, such as ``updates.layer.w``; None when all are within.
       error: the rounding error of ``tx``: its distance from the reference's float64 trajectory, relative to that, root mean square over the
@@ -82,10 +84,14 @@ class Report:
             return "agrees" if self.passed else "differs"
         return "as exact" if self.passed else "less exact"
 
+    def __bool__(self) -> bool:
+        return self.passed
+
     def __str__(self) -> str:
+        relative, ulps = difference(self)
         lines = [
             f"{self.tx} against {self.reference}: {self.verdict} over {self.steps} steps in {self.dtype}",
-            f"  largest difference: absolute {self.max_abs:.2g}, relative {self.max_rel:.2g}, {self.max_ulp:.3g} ulp",
+            f"  largest difference: absolute {self.max_abs:.2g}, relative {relative}, {ulps}",
         ]
         if self.rtol is not None:
             lines.append(f"  tolerance: relative {self.rtol:g}, absolute {self.atol:g}")
@@ -99,6 +105,17 @@ class Report:
         """The report as a dict that ``json.dumps`` takes; a number that is not finite becomes a string."""
         found = {**dataclasses.asdict(self), "passed": self.passed, "verdict": self.verdict}
         return {key: str(value) if isinstance(value, float) and not math.isfinite(value) else value for key, value in found.items()}
+
+
+def difference(report: Report) -> tuple[str, str]:
+    """``max_rel`` and ``max_ulp`` to read, ``-`` where they say nothing.
+
+    A relative difference of one or more means a number of the reference next to zero. It matters where the tolerance was broken by it; where
+    the verdict is by rounding error, or ``atol`` let it through, it is only where the trajectory crossed zero.
+    """
+    differs = report.verdict == "differs"
+    relative = f"{report.max_rel:.1e}" if differs or report.max_rel < 1 else "-"
+    return relative, f"{report.max_ulp:.3g} ulp" if differs or math.isfinite(report.max_ulp) else "- ulp"
 
 
 def compare(
@@ -141,7 +158,11 @@ def compare(
       names: what to call the two in the report.
 
     Returns:
-      a `Report`.
+      a `Report`, true when it passed.
+
+    Raises:
+      TypeError: for what is no optimizer, such as a factory that was not called, and for a loss that does not return one number.
+      ValueError: for too few gradients, or none.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -149,15 +170,17 @@ def compare(
       >>> heavy_ball = gk.chain(gk.trace(0.9), gk.scale(-0.1))
       >>> averaged = gk.chain(gk.ema(0.9, debias=False), gk.scale(-1.0))
       >>> report = compare(averaged, heavy_ball, {"w": jnp.ones(3)}, lambda p: jnp.sum(p["w"] ** 2), 50, dtype="float64")
-      >>> assert report.passed  # v = βv + (1−β)g with the rate 1 is the heavy ball with the rate 1 − β
+      >>> assert report  # v = βv + (1−β)g with the rate 1 is the heavy ball with the rate 1 − β
       >>> wrong = compare(gk.scale(-0.1), heavy_ball, {"w": jnp.ones(3)}, lambda p: jnp.sum(p["w"] ** 2), 50, dtype="float64")
       >>> assert (wrong.passed, wrong.first_step, wrong.first_path) == (False, 1, "params.w")
     """
-    check.integer(1, steps=steps)
-    check.inexact(params, "parameters")
+    with check.inside("compare"):
+        _judge(tx=tx, reference=reference, **({} if truth is None else {"truth": truth}))
+        check.integer(1, steps=steps)
+        check.inexact(params, "parameters")
+        feed = _feed(gradients_or_loss, params, steps, extras)
     kind = None if dtype is None else jnp.dtype(dtype)
     here = kind or numerics.wider(*(jax.dtypes.result_type(leaf) for leaf in jax.tree.leaves(params) or [np.float32(0)]))
-    feed = _feed(gradients_or_loss, params, steps, extras)
     rounded = _rounded(feed, kind)
     start = _as_numpy(params, kind)
     wide = numerics.real(here) == np.float64
@@ -182,6 +205,26 @@ def compare(
     )
 
 
+# ---- what is compared -----------------------------------------------------------------------------------------------
+
+
+def _judge(**given: Any) -> None:
+    """Refuse what cannot be run: the classes of optimizers have ``init`` and ``update`` as well, but only what they make does."""
+    for name, tx in given.items():
+        made = not isinstance(tx, type)
+        if made and (hasattr(tx, "trajectory") or (hasattr(tx, "init") and hasattr(tx, "update"))):
+            continue
+        kind = type(tx) if made else tx
+        if any(base.__module__ == "torch.optim.optimizer" for base in kind.__mro__):
+            got, mend = f"torch's {kind.__name__}", f"Wrap what makes it: gradkit.parity.Torch(lambda tensors: {kind.__name__}(tensors, ...))"
+        elif not made or inspect.isroutine(tx):
+            got = f"the {'function' if made else 'class'} {tx.__name__}"
+            mend = "Call it, and pass what it returns; a function that makes a torch optimizer goes into gradkit.parity.Torch"
+        else:
+            got, mend = f"{kind.__name__} {reprlib.repr(tx)}", "Pass the optimizer itself, such as gradkit.adam(1e-3)"
+        check.fail("needs a gradkit or an optax transform", got, mend, path=name, error=TypeError)
+
+
 # ---- what both are fed ----------------------------------------------------------------------------------------------
 
 
@@ -198,24 +241,46 @@ def _feed(given: Any, params: Any, steps: int, extras: Any) -> Feed:
     every = [extras(step) for step in range(steps)] if callable(extras) else [dict(extras or {})] * steps
     stacked = _stack(every)
     if callable(given):
-        if _is_loss(given, params):
+        out = _on_params(given, params)
+        if getattr(out, "shape", None) == ():
             return Feed(given, None, stacked)
-        given = [given(step) for step in range(steps)]
+        given = _every_step(given, params, steps, out)
+        if given is None:
+            got = check.shape_dtype(out) if hasattr(out, "shape") else f"a {type(out).__name__}"
+            mend = "Reduce the loss, as with jnp.mean, and return nothing beside it"
+            check.fail("needs a loss that returns one number, or gradients(step) like params", got, mend, path="gradients_or_loss", error=TypeError)
     if not isinstance(given, Sequence) or len(given) < steps:
         got = f"{len(given)}" if isinstance(given, Sequence) else type(given).__name__
         mend = "Pass loss(params), gradients(step), or a list of trees"
-        check.fail(f"compare needs a loss, or gradients for {steps} steps", got, mend, path="gradients_or_loss")
+        check.fail(f"needs a loss, or gradients for {steps} steps", got, mend, path="gradients_or_loss")
     check.match(given[0], params)
     return Feed(None, _stack(list(given[:steps])), stacked)
 
 
-def _is_loss(function: Callable[[Any], Any], params: Any) -> bool:
-    """Whether the function takes parameters to a number. What fails on parameters is a function of the step."""
+def _on_params(function: Callable[[Any], Any], params: Any) -> Any:
+    """What a function makes of parameters, as shapes: a scalar if it is a loss. Or the error: a function of the step may fail in any way."""
     try:
-        out = jax.eval_shape(function, params)
-    except Exception:  # anything may go wrong in a function that expects an integer
-        return False
-    return hasattr(out, "shape") and out.shape == ()
+        return jax.eval_shape(function, params)
+    except Exception as error:
+        return error
+
+
+def _every_step(function: Callable[[int], Any], params: Any, steps: int, on_params: Any) -> list[Any] | None:
+    """The gradients of a function of the step; None if it is a function of the parameters after all, though no loss."""
+    try:
+        first = function(0)
+        if hasattr(on_params, "shape"):  # an array: gradients where params is one too, else a loss that was not reduced
+            check.match(first, params)
+    except Exception as error:
+        if isinstance(on_params, Exception):
+            got = f"one that fails on parameters ({_one_line(on_params)}) and on step 0 ({_one_line(error)})"
+            check.fail("needs a function of the parameters or of the step", got, path="gradients_or_loss", error=TypeError)
+        return None
+    return [first, *[function(step) for step in range(1, steps)]]
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 def _stack(trees: list[Any]) -> Any:
@@ -271,8 +336,6 @@ def _trajectory(tx: Any, params: Any, feed: Feed, steps: int, wide: bool) -> Tra
 
 def _scan(tx: Any, params: Any, feed: Feed, steps: int) -> Any:
     """Updates, and parameters after them, of every step, stacked."""
-    if not (hasattr(tx, "init") and hasattr(tx, "update")):
-        check.fail("compare needs transforms", repr(tx), "A transform has init and update", path="tx", error=TypeError)
     loss = feed.loss
 
     def body(carry: Any, now: Any) -> Any:
@@ -334,10 +397,10 @@ def _differences(ours: Trajectory, theirs: Trajectory, dtypes: dict[str, Any], r
             continue
         away, size = _distance(ours[name], b), np.abs(b)
         relative = np.divide(away, size, out=np.where(away > 0, np.inf, 0.0), where=(size > 0) & np.isfinite(size))
-        info = jnp.finfo(dtypes[name.partition(".")[2]])
-        spacing = np.ldexp(float(info.eps), np.frexp(np.where(np.isfinite(size), np.maximum(size, float(info.tiny)), 1.0))[1] - 1)
+        info, scale = jnp.finfo(dtypes[name.partition(".")[2]]), float(np.max(size, initial=0.0, where=np.isfinite(size)))
+        spacing = math.ldexp(float(info.eps), math.frexp(max(scale, float(info.tiny)))[1] - 1)
         with np.errstate(over="ignore"):
-            ulps = away / spacing
+            ulps = away / spacing if scale > 0 else np.where(away > 0, np.inf, 0.0)
         largest = [max(old, float(np.max(new))) for old, new in zip(largest, (away, relative, ulps), strict=True)]
         if math.isinf(rtol):
             continue

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from gradkit import _checks as check
+
 
 @dataclasses.dataclass(frozen=True)
 class Torch:
@@ -16,16 +18,30 @@ class Torch:
       optimizer: makes the optimizer from a list of tensors, ``lambda tensors: torch.optim.Adam(tensors, lr=1e-3)``.
       scheduler: makes a learning-rate scheduler from the optimizer, or None; it is stepped after every step.
 
+    Raises:
+      TypeError: for an optimizer or a scheduler that was made already: it holds tensors of its own.
+
     Example:
       >>> import pytest, gradkit as gk, jax.numpy as jnp
       >>> torch = pytest.importorskip("torch")
       >>> from gradkit.parity import Torch, compare
       >>> sgd = Torch(lambda tensors: torch.optim.SGD(tensors, lr=0.1))
-      >>> assert compare(gk.scale(-0.1), sgd, jnp.ones(3), lambda p: (p**4).sum(), 20, dtype="float64").passed
+      >>> assert compare(gk.scale(-0.1), sgd, jnp.ones(3), lambda p: (p**4).sum(), 20, dtype="float64")
     """
 
     optimizer: Callable[[Any], Any]
     scheduler: Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        with check.inside("Torch"):
+            if not callable(self.optimizer):
+                mend = "Such as lambda tensors: torch.optim.Adam(tensors, lr=1e-3)"
+                check.fail(
+                    "needs a function that makes it from a list of tensors", f"a {type(self.optimizer).__name__}", mend, path="optimizer", error=TypeError
+                )
+            if self.scheduler is not None and not callable(self.scheduler):
+                mend = "Such as lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)"
+                check.fail("needs a function that makes it from the optimizer", f"a {type(self.scheduler).__name__}", mend, path="scheduler", error=TypeError)
 
     def trajectory(self, params: Any, gradients: Any, loss: Callable[[Any], Any] | None, steps: int) -> Any:
         """The parameters after every step, stacked; ``gradients`` with the steps in front, or a loss."""

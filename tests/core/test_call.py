@@ -170,3 +170,49 @@ def test_every_factory_is_found_by_its_own_name():
     for name, factory in factories().items():
         assert factory.__name__ == name
         assert factory.__wrapped__ is not factory
+
+
+def test_a_whole_number_in_the_place_of_a_float_is_data_too():
+    assert jax.tree.leaves(gk.adamw(0.1, weight_decay=0)) == jax.tree.leaves(gk.adamw(0.1, weight_decay=0.0))
+    assert jax.tree.structure(gk.sgd(0.1).replace(learning_rate=0)) == jax.tree.structure(gk.sgd(0.1))
+    assert type(mixed(0.5, count=7).count) is int
+
+
+def test_replace_finds_its_place_where_one_call_stands_in_two():
+    inner = gk.adamw(1e-3)
+    assert gk.where(gk.by_rank(2), inner, inner).replace({"otherwise.learning_rate": 1e-5}) == gk.where(gk.by_rank(2), inner, gk.adamw(1e-5))
+    clip = gk.clip(1.0)
+    assert gk.chain(clip, gk.sgd(0.1), clip).replace({"clip_1.max_delta": 2.0}) == gk.chain(clip, gk.sgd(0.1), gk.clip(2.0))
+
+
+def test_a_random_key_prints():
+    assert repr(gk.stochastic_rounding(jax.random.key(3))) == "stochastic_rounding(wrap_key_data(array([0, 3])))"
+    assert "key" in str(jax.make_jaxpr(lambda key: repr(gk.stochastic_rounding(key)) and key)(jax.random.key(3)))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: gk.adam(lr=0.1), r"adam: got an unexpected keyword argument 'lr'\. Did you mean 'learning_rate'\?"),
+        (lambda: gk.adam(0.1, beta1=0.9), "Did you mean 'b1'"),
+        (lambda: gk.adamw(0.1, wd=0.1), "Did you mean 'weight_decay'"),
+        (lambda: gk.adamw(0.1, weight_decay_mask=None), "Did you mean 'mask'"),
+        (lambda: gk.adam(gk.sgd(0.1)), r"learning_rate: needs a finite number >= 0, or a schedule; got Transform sgd\(0\.1\)"),
+        (lambda: gk.sgd(gk.cosine_decay_schedule), r"learning_rate: needs a number or a schedule; got the factory .* Call the factory: cosine_decay_schedule"),
+        (lambda: gk.MultiSteps(gk.adam, 4), r"MultiSteps, opt: needs a transform; got .* Call the factory: adam\(\.\.\.\)"),
+    ],
+)
+def test_what_others_call_it_and_what_was_not_called_is_answered(make, words):
+    with pytest.raises(TypeError, match=words) as error:
+        make()
+    assert len(error.traceback) <= 3  # the message says where: the way through the house is left out
+
+
+def test_an_error_of_the_authors_own_keeps_its_way():
+    @gk.transform
+    def broken(rate):
+        return {}["missing"]
+
+    with pytest.raises(KeyError) as error:
+        broken(1.0)
+    assert error.traceback[-1].name == "broken"

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 import gradkit as gk
 
@@ -106,3 +107,73 @@ def test_every_hyperparameter_path_is_one_that_replace_takes():
 def test_hyperparameters_refuses_what_is_no_state():
     with pytest.raises(TypeError, match=r"^state: hyperparameters needs the state of the transform; got dict"):
         gk.hyperparameters(gk.scale(1.0), {})
+
+
+def test_a_new_number_of_any_kind_compiles_nothing():
+    traces = []
+    step = gk.make_step(lambda w, x: traces.append(1) or loss_fn(w, x), gk.sgd(0.1))
+    w, state = jnp.zeros(2), step.tx.init(jnp.zeros(2))
+    for rate in (0.1, 0, 1, np.float32(0.1), jnp.float32(0.1), gk.linear_schedule(0.1, 0.0, 10)(3)):
+        w, state, _ = step.replace(learning_rate=rate)(w, state, jnp.ones(2))
+    assert len(traces) == 1
+
+
+def test_an_extra_of_ones_own_goes_to_the_link_that_asks_for_it():
+    @gk.transform
+    def cool():
+        return gk.stateless(lambda updates, params, *, temperature: jax.tree.map(lambda u: u / temperature, updates))
+
+    step = gk.make_step(loss_fn, gk.chain(cool(), gk.scale(-0.5)))
+    w, _, _ = step(jnp.zeros(2), step.tx.init(jnp.zeros(2)), jnp.ones(2), temperature=2.0)
+    assert w.tolist() == [0.5, 0.5]
+    both = gk.make_step(lambda w, x, temperature: loss_fn(w, x) * temperature, gk.chain(cool(), gk.scale(-0.5)))
+    w, _, loss = both(jnp.zeros(2), both.tx.init(jnp.zeros(2)), jnp.ones(2), temperature=2.0)
+    assert (w.tolist(), loss) == ([1.0, 1.0], 4.0)
+
+
+def test_a_step_that_does_not_donate_keeps_what_it_was_given():
+    step = gk.make_step(loss_fn, gk.chain(optax.lbfgs()), donate=False)  # whose first state holds the parameters themselves
+    w = jnp.zeros(2)
+    step(w, step.tx.init(w), jnp.ones(2))
+    assert not w.is_deleted()
+
+
+def falling(step):
+    return 1.0 - 0.1 * jnp.asarray(step, jnp.float32)
+
+
+@pytest.mark.parametrize(
+    ("make", "paths"),
+    [
+        (lambda s: gk.where(gk.by_path("w"), gk.sgd(s), gk.adam(0.1)), {"then.learning_rate": 5, "otherwise.learning_rate": None}),
+        (lambda s: gk.apply_if_finite(gk.sgd(s), 3), {"inner.learning_rate": 5, "max_consecutive_errors": None}),
+        (lambda s: gk.multi_transform({"a": gk.MultiSteps(gk.sgd(s), 4), "b": gk.sgd(s)}, {"w": "a", "b": "b"}),
+         {"transforms.a.opt.learning_rate": 1, "transforms.b.learning_rate": 5}),
+        (lambda s: gk.guard(gk.MultiSteps(gk.sgd(s), 4)), {"inner.opt.learning_rate": 1}),
+        (lambda s: gk.MultiSteps(gk.chain(gk.clip(1.0), gk.sgd(s)), 2), {"opt.sgd.learning_rate": 2}),
+        (lambda s: gk.chain(gk.clip(1.0), gk.masked(gk.sgd(s), gk.by_path("w"))), {"masked.inner.learning_rate": 5}),
+        (lambda s: gk.named_chain(("x", gk.MultiSteps(gk.sgd(s), 2)), ("y", gk.sgd(s))), {"x.opt.learning_rate": 2, "y.learning_rate": 5}),
+    ],
+)  # fmt: skip
+def test_hyperparameters_inside_wrappers_go_by_the_wrappers_clock(make, paths):
+    tx, params = make(gk.function_schedule(falling)), {"w": jnp.ones(2), "b": jnp.ones(2)}
+    state = tx.init(params)
+    for _ in range(5):
+        _, state = tx.update(params, state, params)
+    found = gk.hyperparameters(tx, state)
+    assert paths.keys() <= found.keys()
+    for path, steps in paths.items():
+        if steps is not None:
+            np.testing.assert_allclose(found[path], falling(steps), 1e-6, err_msg=path)
+
+
+def test_the_state_in_an_nnx_optimizer_is_read_as_it_stands():
+    model = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
+    tx = gk.chain(gk.sgd(gk.function_schedule(falling)), gk.weight_ema(0.5))
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+    optimizer.update(model, nnx.grad(lambda model: jnp.sum(model(jnp.ones((1, 2)))))(model))
+    np.testing.assert_allclose(gk.hyperparameters(tx, optimizer.opt_state)["sgd.learning_rate"], 0.9, 1e-6)
+    params = nnx.state(model, nnx.Param)
+    weights = gk.eval_params(tx, optimizer.opt_state, params)
+    assert jax.tree.structure(weights) == jax.tree.structure(params)
+    np.testing.assert_allclose(weights["kernel"].get_value(), params["kernel"].get_value(), 1e-6)  # after one step the average is the weights

@@ -289,7 +289,7 @@ def test_the_plain_door_asks_by_keyword_and_takes_all_by_extra_args():
 
 
 def test_a_bare_closure_in_a_chain_is_shown_the_door():
-    with pytest.raises(TypeError, match=r"chain, transforms\[1\]: needs transforms; got .*GradientTransformation\(init_fn, update_fn\)"):
+    with pytest.raises(TypeError, match=r"chain, transforms\[1\]: needs transforms; got .*GradientTransformation\(init, update\)"):
         gk.chain(gk.scale(1.0), lambda updates: updates)
 
 
@@ -354,3 +354,78 @@ def test_a_list_is_no_rate():
 def test_noise_without_a_key_is_refused(make):
     with pytest.raises(TypeError, match="key: needs a seed or a random key; got None"):
         make()
+
+
+def test_a_state_of_another_tree_is_refused_where_it_shows():
+    tx, params = gk.adam(0.1), {"w": jnp.ones((1, 3))}
+    with pytest.raises(ValueError, match=r"w: needs an update that keeps the shape float32\[1, 3\]; got float32\[2, 3\]\. A state belongs to the tree"):
+        tx.update(params, tx.init({"w": jnp.ones((2, 3))}), params)
+
+
+def test_apply_updates_refuses_other_shapes():
+    with pytest.raises(ValueError, match=r"^apply_updates: needs an update like its parameter float32\[3\]; got float32\[2, 3\]"):
+        gk.apply_updates(jnp.ones(3), jnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("update", "error", "words"),
+    [
+        (lambda updates, memory, params: updates, TypeError, r"own: needs an update that returns the pair \(updates, memory\); got dict"),
+        (lambda updates, memory, params: (memory, updates), ValueError, r"own: needs an update that returns the tree it was given"),
+        (lambda updates, memory, params: ({"w": jnp.ones((2, 2)), "b": updates["b"]}, memory), ValueError, r"own, w: needs an update that keeps the shape"),
+    ],
+)
+def test_a_link_that_returns_something_else_is_told_so(update, error, words):
+    @gk.transform
+    def own():
+        return gk.Rule(lambda params: {"count": jnp.zeros(())}, update)
+
+    params = {"w": jnp.ones(2), "b": jnp.ones(2)}
+    with pytest.raises(error, match=words):
+        gk.chain(gk.scale(1.0), own()).update(params, own().init(params))
+
+
+@pytest.mark.parametrize("made", [None, lambda updates: updates, [gk.scale(1.0)]])
+def test_a_factory_that_makes_no_transform_is_told_so(made):
+    @gk.transform
+    def own():
+        return made
+
+    with pytest.raises(TypeError, match=r"^own: needs a factory that returns a Rule or a transform; got "):
+        own()
+
+
+def test_a_factory_may_return_an_optax_transform():
+    @gk.transform
+    def theirs(rate):
+        return optax.sgd(rate)
+
+    assert theirs(0.5).update(ones(), theirs(0.5).init(ones()))[0]["w"].tolist() == [-0.5, -0.5]
+
+
+def test_names_that_were_given_stay_and_others_make_room():
+    tx = gk.chain(gk.trace(0.9), gk.trace(0.5), gk.named_chain(("trace_1", gk.trace(0.7))))
+    assert list(tx.init(ones()).memory) == ["trace", "trace_2", "trace_1"]
+    with pytest.raises(ValueError, match="needs unique names; got 'a' twice"):
+        gk.chain(gk.named_chain(("a", gk.trace(0.9))), gk.named_chain(("a", gk.trace(0.5)))).init(ones())
+
+
+@pytest.mark.parametrize(
+    ("part", "mend"),
+    [
+        ([gk.scale(1.0)], r"Unpack it: chain\(\*transforms\)"),
+        (None, r"is identity\(\)"),
+        (0.1, "scale_by_learning_rate"),
+        (gk.linear_schedule(1.0, 0.0, 9), "scale_by_learning_rate"),
+    ],
+    ids=["list", "None", "number", "schedule"],
+)
+def test_what_is_no_transform_is_told_how_to_become_one(part, mend):
+    with pytest.raises(TypeError, match=rf"chain, transforms\[0\]: needs transforms; got .*{mend}"):
+        gk.chain(part)
+
+
+def test_a_state_prints_shapes_and_numbers():
+    state = gk.chain(gk.trace(0.5), gk.ema(0.5)).init({"w": jnp.zeros((2, 3))})
+    assert repr(state) == "State(step=0, memory={'ema': {'average': {'w': float32[2, 3]}, 'log_unseen': 0.0}, 'trace': {'trace': {'w': float32[2, 3]}}})"
+    assert "int32[]" in str(jax.eval_shape(lambda: state))

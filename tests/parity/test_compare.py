@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import gradkit as gk
-from gradkit.parity import Report, compare
+from gradkit.parity import Report, Torch, compare
+from gradkit.parity.compare import difference
 
 PARAMS = {"a": np.ones((2, 2)), "b": {"c": np.full(3, 2.0)}, "none": np.zeros((0,))}
 
@@ -46,6 +47,12 @@ def test_names_the_step_and_the_leaf_of_a_planted_error(at, name, path):
     assert f"step {at}, {path}" in str(report)
 
 
+def test_a_report_is_true_when_it_passed():
+    assert compare(gk.sgd(0.1), gk.sgd(0.1), PARAMS, gradients, 3)
+    assert not compare(gk.sgd(0.1), gk.sgd(0.2), PARAMS, gradients, 3, dtype="float64")
+    assert not compare(planted(0, "a", 1e-2), gk.sgd(0.1), PARAMS, gradients, 3, dtype="float32")
+
+
 def test_an_error_within_the_tolerance_passes():
     report = compare(planted(3, "a", 1e-12), gk.sgd(0.1), PARAMS, gradients, 12, dtype="float64")
     assert report.passed
@@ -67,8 +74,34 @@ def test_absolute_relative_and_ulp_are_what_they_say():
     report = compare(gk.scale(1.5), gk.scale(1.0), one, [one], 1, dtype="float32", rtol=1e-3)
     # updates 1.5 against 1, parameters 2.5 against 2
     assert (report.max_abs, report.max_rel, report.max_ulp) == (0.5, 0.5, 0.5 / 2**-23)
+    # An ulp is that of the leaf's largest number, 1 here, also where the small one next to it is meant.
+    small = gk.chain(gk.stateless(lambda updates, params: jax.tree.map(lambda u: jnp.where(u < 0.1, 2 * u, u), updates)))
+    report = compare(small, gk.identity(), {"w": np.zeros(2)}, [{"w": np.array([1.0, 2.0**-20])}], 1, dtype="float32", rtol=1e-3)
+    assert (report.passed, report.max_rel, report.max_ulp) == (False, 1.0, 2.0**-20 / 2**-23)
     zero = {"w": np.zeros(())}
     assert compare(gk.scale(1.0), gk.set_to_zero(), zero, [one], 1, dtype="float64").max_rel == math.inf
+
+
+def test_where_the_reference_crosses_zero_the_report_stays_readable():
+    feed = [{"w": np.ones(())}, {"w": np.full((), 4.0)}]  # 1, 0, -4
+    report = compare(gk.scale(-1.005), gk.scale(-1.0), {"w": np.ones(())}, feed, 2, dtype="bfloat16", truth=gk.scale(-1.005))
+    assert (report.passed, report.max_rel, report.max_ulp) == (True, math.inf, 1.0)
+    assert difference(report) == ("-", "1 ulp")
+    assert "relative -, 1 ulp" in str(report)
+    # So with an absolute tolerance that lets it through; where the tolerance is broken it is what broke it.
+    report = compare(gk.scale(-1.005), gk.scale(-1.0), {"w": np.ones(())}, [{"w": np.ones(())}], 1, dtype="float64", atol=0.1)
+    assert (report.passed, difference(report)[0]) == (True, "-")
+    report = compare(gk.scale(-1.005), gk.scale(-1.0), {"w": np.ones(())}, [{"w": np.ones(())}], 1, dtype="float64")
+    assert (report.passed, difference(report)[0]) == (False, "inf")
+
+
+def test_an_ulp_of_nothing_is_infinite():
+    nan, one = {"w": np.full(2, np.nan)}, {"w": np.ones(2)}
+    for reference, feed in ((gk.identity(), nan), (gk.set_to_zero(), one)):
+        report = compare(gk.chain(gk.zero_nans(), gk.scale(2.0)), reference, {"w": np.zeros(2)}, [feed], 1, dtype="float32", truth=gk.scale(2.0))
+        assert report.max_rel == math.inf
+        assert report.max_ulp == math.inf
+        assert difference(report) == ("-", "- ulp")
 
 
 def test_nan_agrees_with_nan_only():
@@ -112,14 +145,97 @@ def test_the_report_reads_and_reads_back():
     assert found["tx"] == "scale(1.0)"
 
 
+class Adam:
+    """What torch's optimizers look like, without torch."""
+
+    __module__ = "torch.optim.optimizer"
+
+    def __init__(self, tensors=()):
+        pass
+
+
+class Mine(Adam):
+    __module__ = "__main__"
+
+
+FORMED = "needs a gradkit or an optax transform"
+CALL = "Call it, and pass what it returns; a function that makes a torch optimizer goes into gradkit.parity.Torch."
+
+
+@pytest.mark.parametrize("at", ["tx", "reference", "truth"])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("adam", f"{FORMED}; got str 'adam'. Pass the optimizer itself, such as gradkit.adam(1e-3)."),
+        (7, f"{FORMED}; got int 7. Pass the optimizer itself, such as gradkit.adam(1e-3)."),
+        (gk.adam, f"{FORMED}; got the function adam. {CALL}"),
+        (Torch, f"{FORMED}; got the class Torch. {CALL}"),
+        (type(gk.adam(0.1)), f"{FORMED}; got the class {type(gk.adam(0.1)).__name__}. {CALL}"),
+        (Adam(), f"{FORMED}; got torch's Adam. Wrap what makes it: gradkit.parity.Torch(lambda tensors: Adam(tensors, ...))."),
+        (Mine, f"{FORMED}; got torch's Mine. Wrap what makes it: gradkit.parity.Torch(lambda tensors: Mine(tensors, ...))."),
+    ],
+)
+def test_what_is_no_optimizer_is_refused_in_its_place(at, given, message):
+    with pytest.raises(TypeError) as caught:
+        compare(**{"tx": gk.sgd(0.1), "reference": gk.sgd(0.1), "params": PARAMS, "gradients_or_loss": bowl, "steps": 3, at: given})
+    assert str(caught.value) == f"compare, {at}: {message}"
+
+
+def test_the_real_optimizers_of_torch_are_known():
+    torch = pytest.importorskip("torch")
+    for given in (torch.optim.Adam, torch.optim.SGD([torch.ones(2)], lr=0.1)):
+        with pytest.raises(TypeError, match=r"compare, reference: .*got torch's \w+. Wrap what makes it: gradkit.parity.Torch"):
+            compare(gk.sgd(0.1), given, PARAMS, bowl, 3)
+
+
+def test_torch_takes_what_makes_an_optimizer():
+    with pytest.raises(TypeError, match=r"^Torch, optimizer: needs a function that makes it from a list of tensors; got a Adam\. Such as lambda tensors: "):
+        Torch(Adam())
+    with pytest.raises(TypeError, match=r"^Torch, scheduler: needs a function that makes it from the optimizer; got a int\. Such as lambda optimizer: "):
+        Torch(Adam, 7)
+
+
+ONE = "needs a loss that returns one number, or gradients(step) like params"
+REDUCE = "Reduce the loss, as with jnp.mean, and return nothing beside it."
+
+
+@pytest.mark.parametrize(
+    ("params", "given", "message"),
+    [
+        (PARAMS, lambda p: p["b"]["c"] ** 2, f"{ONE}; got float32[3]. {REDUCE}"),
+        (PARAMS, lambda p: bowl(p)[None], f"{ONE}; got float32[1]. {REDUCE}"),
+        (PARAMS, lambda p: (bowl(p), p), f"{ONE}; got a tuple. {REDUCE}"),
+        (np.ones(3), lambda p: p**2, f"{ONE}; got float32[3]. {REDUCE}"),  # an array: it takes a step too
+        (
+            PARAMS,
+            lambda p: p["missing"],
+            "needs a function of the parameters or of the step; "
+            "got one that fails on parameters (KeyError: 'missing') and on step 0 (TypeError: 'int' object is not subscriptable).",
+        ),
+        (PARAMS, 7, "needs a loss, or gradients for 3 steps; got int. Pass loss(params), gradients(step), or a list of trees."),
+    ],
+)
+def test_what_is_neither_a_loss_nor_gradients_is_refused(params, given, message):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        compare(gk.sgd(0.1), gk.sgd(0.1), params, given, 3, dtype="float32")
+    assert str(caught.value) == f"compare, gradients_or_loss: {message}"
+
+
+def test_gradients_that_do_not_look_at_the_step_are_no_loss():
+    assert compare(gk.sgd(0.1), gk.sgd(0.1), np.ones(3), lambda step: np.arange(3.0), 3)
+    assert compare(gk.sgd(0.1), gk.sgd(0.1), PARAMS, lambda step: PARAMS, 3)
+    spent = iter([PARAMS] * 3)  # one goes to the question whether it is a loss
+    with pytest.raises(StopIteration):
+        compare(gk.sgd(0.1), gk.sgd(0.1), PARAMS, lambda step: next(spent), 3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((gk.sgd(0.1), gk.sgd(0.1), PARAMS, [gradients(0)], 3), "gradients for 3 steps; got 1"),
-        ((gk.sgd(0.1), 7, PARAMS, gradients, 3), "compare needs transforms; got 7"),
-        ((gk.sgd(0.1), gk.sgd(0.1), PARAMS, gradients, 0), "whole number >= 1; got 0"),
-        ((gk.sgd(0.1), gk.sgd(0.1), {"w": np.ones(2, int)}, gradients, 3), "floating dtype"),
-        ((gk.sgd(0.1), gk.sgd(0.1), PARAMS, [{"a": np.ones((2, 2))}], 1), "needs an update for this parameter"),
+        ((gk.sgd(0.1), gk.sgd(0.1), PARAMS, [gradients(0)], 3), "compare, gradients_or_loss: needs a loss, or gradients for 3 steps; got 1"),
+        ((gk.sgd(0.1), gk.sgd(0.1), PARAMS, gradients, 0), "compare, steps: needs a whole number >= 1; got 0"),
+        ((gk.sgd(0.1), gk.sgd(0.1), {"w": np.ones(2, int)}, gradients, 3), "compare, w: needs parameters of a floating dtype"),
+        ((gk.sgd(0.1), gk.sgd(0.1), PARAMS, [{"a": np.ones((2, 2))}], 1), "compare, b.c: needs an update for this parameter"),
     ],
 )
 def test_bad_input_is_refused(arguments, message):
