@@ -2,8 +2,9 @@
 
     python docs/optax_names.py
 
-The names are derived from optax and gradkit; what differs is taken from the docstrings' **Differs**. Only names that gradkit answers in
-another way are written down here, and tests/docs/test_optax_names.py fails when one is missing.
+The names are derived from optax; what differs is taken from the docstrings' **Differs**. A name that gradkit does not have must be written down here, by
+itself and with what is to be said of it: nothing is guessed from how it is spelt or where it lives, so a new name of optax, or one that gradkit loses, fails
+tests/docs/test_optax_names.py.
 """
 
 import importlib
@@ -60,46 +61,102 @@ LATER_NAMES = (
     "scale_by_muon",
     "MuonDimensionNumbers",
 )
-TYPES = "a type: `Transform`, `Rule`, `State`, `Schedule` and `Any` take its place"
-OUTSIDE = "a loss or another function beside optimizers: use optax's, it works with any optimizer"
+STATE = "`State(step, memory)`, memory by link name"
+STATE_NAMES = """
+    AdaptiveGradClipState AddDecayedWeightsState AddNoiseState ApplyEvery ApplyIfFiniteState ClipByGlobalNormState ClipState COCOBState
+    ConditionallyMaskState ConditionallyTransformState DAdaptAdamWState DifferentiallyPrivateAggregateState DoGState DoWGState EmaState EmptyState
+    FactoredState GaLoreState HutchinsonState InjectHyperparamsState InjectStatefulHyperparamsState LookaheadState MadgradState MaskedState MechanicState
+    MomoAdamState MomoState MonitorState MultiStepsState MultiTransformState MuonState NonNegativeParamsState NormalizeState OptState PartitionState
+    ProdigyState ReduceLROnPlateauState SAMState ScaleByAdaDeltaState ScaleByAdamState ScaleByAdanState ScaleByAdemamixState ScaleByAmsgradState
+    ScaleByBacktrackingLinesearchState ScaleByBeliefState ScaleByLBFGSState ScaleByLionState ScaleByNovogradState ScaleByRmsState ScaleByRpropState
+    ScaleByRssState ScaleByRStdDevState ScaleByScheduleState ScaleBySimplifiedAdEMAMixState ScaleBySM3State ScaleByTrustRatioState
+    ScaleByZoomLinesearchState ScaleState ScheduleFreeState SnapshotState SophiaState SplitRealAndImaginaryState TraceState ZeroNansState
+"""
+TYPE = "a type: `Transform`, `Rule`, `State`, `Schedule` and `Any` take its place"
+TYPE_NAMES = """
+    ConditionFn MaskOrFn Params ScalarOrSchedule ShouldSkipUpdateFunction StatefulSchedule TransformInitFn TransformUpdateExtraArgsFn TransformUpdateFn
+    Updates WrappedSchedule
+"""
+LOSS = "a loss: use optax's, it works with any optimizer"
+LOSS_NAMES = """
+    convex_kl_divergence cosine_distance cosine_similarity ctc_loss ctc_loss_with_forward_probs generalized_kl_divergence hinge_loss huber_loss
+    kl_divergence l2_loss log_cosh ntxent safe_softmax_cross_entropy sigmoid_binary_cross_entropy sigmoid_focal_loss softmax_cross_entropy
+    softmax_cross_entropy_with_integer_labels squared_error
+"""
+OUTSIDE = {
+    "multi_normal": "a distribution: use optax's, or `jax.scipy.stats`",
+    "smooth_labels": "a change of labels: use optax's, it works with any optimizer",
+}
+# Every name that gradkit does not have: the heading it stands under, and what is said of it.
+ANSWERS = {
+    **{name: ("Another way", text) for name, text in INSTEAD.items()},
+    **dict.fromkeys(STATE_NAMES.split(), ("Another way", STATE)),
+    **dict.fromkeys(TYPE_NAMES.split(), ("Another way", TYPE)),
+    **dict.fromkeys(LATER_NAMES, ("Not in this version", LATER)),
+    **dict.fromkeys(LOSS_NAMES.split(), ("Not an optimizer", LOSS)),
+    **{name: ("Not an optimizer", text) for name, text in OUTSIDE.items()},
+}
+SUBMODULES = {
+    **dict.fromkeys(("optax.contrib", "optax.transforms", "optax.schedules"), "name by name above"),
+    "optax.assignment": "matching of rows and columns, no optimizer: use optax's",
+    "optax.experimental": "aggregation over examples, not settled in optax: `dpsgd` and `per_example_global_norm_clip` are here",
+    "optax.losses": "losses, no optimizers: use optax's, they work with any optimizer",
+    "optax.microbatching": "memory of a model's pass over a batch, no optimizer: `MultiSteps`, or `jax.lax.scan` over micro-batches",
+    "optax.perturbations": "smoothed functions, no optimizers: use optax's",
+    "optax.projections": "projections of parameters after a step, no optimizers: use optax's on what `apply` returns; `keep_params_nonnegative` is here",
+    "optax.second_order": "Hessians and products with them: matrix methods are not in this version; use optax's",
+    "optax.tree": "arithmetic of trees: `jax.tree.map`; averages are `ema` and its like",
+    "optax.tree_utils": "the older spelling of `optax.tree`",
+}
 
 
 def names() -> dict[str, object]:
-    """Every public name of optax, once."""
+    """Every public name of optax, once, and its sub-modules by their dotted names."""
     found: dict[str, object] = {}
     for module in map(importlib.import_module, MODULES):
-        public = {name: value for name, value in vars(module).items() if not name.startswith("_") and not inspect.ismodule(value)}
-        found = public | found
+        # What a module's __getattr__ makes, such as the old spellings that warn, is in __all__ alone.
+        values = {name: vars(module).get(name) for name in {*vars(module), *getattr(module, "__all__", ())} if not name.startswith("_")}
+        found = {f"{module.__name__}.{name}" if inspect.ismodule(value) else name: value for name, value in values.items()} | found
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
-def answer(name: str, value: object) -> tuple[str, str]:
+def answer(name: str) -> tuple[str, str]:
     """The heading a name stands under, and what is said of it."""
+    if name in SUBMODULES:
+        return "Sub-modules", SUBMODULES[name]
     ours = getattr(gk, name, None)
-    if ours is not None:
+    if ours is not None and not inspect.ismodule(ours):
         differs = re.search(r"\*\*Differs\*\*\s+(.*?)(?:\n\s*\n|\Z)", inspect.getdoc(ours) or "", re.DOTALL)
         if differs is None:
             return "The same", ""
         text = " ".join(differs.group(1).split()).replace("``", "`").replace("|", r"\|")
         return "The same name, but better or otherwise", text.removeprefix("from optax: ").removeprefix("from optax ")
-    if name in INSTEAD:
-        return "Another way", INSTEAD[name]
-    if name in LATER_NAMES:
-        return "Not in this version", LATER
-    if name.endswith("State") or name == "ApplyEvery":
-        return "Another way", "`State(step, memory)`, memory by link name"
-    if not inspect.isfunction(value):
-        return "Another way", TYPES
-    if getattr(value, "__module__", "").startswith(("optax.losses", "optax._src.loss", "optax.perturbations", "optax.assignment", "optax._src")):
-        return "Not an optimizer", OUTSIDE
-    raise KeyError(f"{name} of optax is not accounted for in {__file__}")
+    if name in ANSWERS:
+        return ANSWERS[name]
+    raise KeyError(f"{name} of optax is neither in gradkit nor in the lists of {Path(__file__).name}")
+
+
+def unanswered() -> list[str]:
+    """The names of optax that neither gradkit nor a list here has."""
+    found = []
+    for name in names():
+        try:
+            answer(name)
+        except KeyError:
+            found.append(name)
+    return found
+
+
+def stale() -> list[str]:
+    """The names in the lists here that gradkit has, or optax has no longer."""
+    return sorted(name for name in [*ANSWERS, *SUBMODULES] if name not in names() or (name in ANSWERS and answer(name) != ANSWERS[name]))
 
 
 def page() -> str:
     """The page, as Markdown."""
     headings: dict[str, dict[str, str]] = {}
-    for name, value in names().items():
-        heading, text = answer(name, value)
+    for name in names():
+        heading, text = answer(name)
         headings.setdefault(heading, {})[name] = text
     lines = [
         "# Every name of optax",
@@ -107,7 +164,7 @@ def page() -> str:
         "Written by `python docs/optax_names.py` from the installed optax and gradkit's docstrings; a test keeps it complete.",
         "",
     ]
-    order = ("The same", "The same name, but better or otherwise", "Another way", "Not in this version", "Not an optimizer")
+    order = ("The same", "The same name, but better or otherwise", "Another way", "Not in this version", "Not an optimizer", "Sub-modules")
     for heading in order:
         found = headings.get(heading, {})
         lines += [f"## {heading}", "", f"{len(found)} names.", ""]

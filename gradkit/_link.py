@@ -90,9 +90,9 @@ class Link(NamedTuple):
                 return self.rule.init(params, leaves=params if leaves is None else leaves)
             return self.rule.init(params)
 
-    def update(self, updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
+    def update(self, updates: Any, memory: Any, params: Any, extras: dict[str, Any], *, keeps_shapes: bool = True) -> tuple[Any, Any]:
         made = self._ask(self.rule.update, updates, memory, params, extras)
-        if not self.rule.examples:
+        if keeps_shapes and not self.rule.examples:
             with check.inside(self.name):
                 check.same_shapes(made[0], updates)
         return made

@@ -569,4 +569,3 @@ def _remembers(link: Link, like: Any) -> bool:
     kept = jax.eval_shape(link.init, like)
     return not (type(kept) is tuple and not kept)
 
-_asks = asked_by  # TEMPORARY

@@ -67,6 +67,8 @@ OPTIMIZERS = (
     Row("nadam", "other decays", lambda k: k.nadam(0.01, b1=0.95, b2=0.98, eps=1e-5, eps_root=1e-7)),
     Row("nadamw", "", lambda k: k.nadamw(0.01)),
     Row("nadamw", "masked", lambda k: k.nadamw(0.01, weight_decay=0.3, mask=matrices)),
+    Row("nadamw", "other", lambda k: k.nadamw(0.01, b1=0.8, b2=0.95, eps=1e-4, eps_root=1e-6, weight_decay=0.1, mask=matrices)),
+    Row("nadamw", "plain", lambda k: k.nadamw(0.01, b1=0.95, weight_decay=0.1, nesterov=False)),
     Row("amsgrad", "", lambda k: k.amsgrad(0.01)),
     Row("amsgrad", "as the paper", lambda k: k.amsgrad(0.01, b2=0.9, bias_correction_mu=False, bias_correction_nu=False)),
     Row("amsgrad", "both eps", lambda k: k.amsgrad(0.01, b1=0.8, b2=0.9, eps=1e-4, eps_root=1e-6)),

@@ -9,11 +9,26 @@ from gradkit.parity.row import WIDE, Row
 from gradkit.parity.torch import Torch
 
 _OUTSIDE = "torch's ε stands outside the root"
+_CONSTANT = "torch's b1 in the look ahead is b1 (1 − 0.96^(tψ) / 2): with a large ψ = momentum_decay it is b1 from the first step on, as gradkit's and optax's"
 
 
 def _torch(part: str, case: str, make: Callable[[Any], Any], reference: Callable[[Any], Any], **more: Any) -> Row:
     """A row against ``reference(torch)``, a function that makes the optimizer from its tensors."""
     return Row(part, case, make, lambda torch: Torch(reference(torch)), against="torch", **more)
+
+
+class _Wide(Torch):
+    """torch with float64 for what it keeps in its default dtype: rates and products of decays."""
+
+    def trajectory(self, *arguments: Any) -> Any:
+        import torch  # noqa: PLC0415  an optional peer, needed only to compare
+
+        usual = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        try:
+            return super().trajectory(*arguments)
+        finally:
+            torch.set_default_dtype(usual)
 
 
 def _torch_schedule(part: str, case: str, make: Callable[[Any], Any], reference: Callable[[Any, Any], Any], **more: Any) -> Row:
@@ -136,15 +151,30 @@ TORCH = (
         lambda k: k.rprop(0.05, 0.4, 1.6, 1e-3, 2.0),
         lambda t: lambda p: t.optim.Rprop(p, lr=0.05, etas=(0.4, 1.6), step_sizes=(1e-3, 2.0)),
     ),
-    _torch(
+    Row(
         "asgd",
         "",
         lambda k: k.asgd(0.05, 0.01, 0.5, 20, 0.1),
-        lambda t: lambda p: t.optim.ASGD(p, lr=0.05, lambd=0.01, alpha=0.5, t0=20, weight_decay=0.1),
-        rtol=1e-6,
-        atol=1e-7,
+        lambda t: _Wide(lambda p: t.optim.ASGD(p, lr=0.05, lambd=0.01, alpha=0.5, t0=20, weight_decay=0.1)),
+        against="torch",
         dtypes=("float64",),
-        note="torch keeps its rate in float32",
+        note="torch keeps its rate in its default dtype: float64 here",
+    ),
+    Row(
+        "nadam",
+        "",
+        lambda k: k.nadam(0.01, 0.8, 0.99, 1e-5),
+        lambda t: _Wide(lambda p: t.optim.NAdam(p, lr=0.01, betas=(0.8, 0.99), eps=1e-5, momentum_decay=1e5)),
+        against="torch",
+        note=_CONSTANT,
+    ),
+    Row(
+        "nadamw",
+        "",
+        lambda k: k.nadamw(0.01, weight_decay=0.1),
+        lambda t: _Wide(lambda p: t.optim.NAdam(p, lr=0.01, momentum_decay=1e5, weight_decay=0.1, decoupled_weight_decay=True)),
+        against="torch",
+        note=_CONSTANT,
     ),
     _torch(
         "adafactor",

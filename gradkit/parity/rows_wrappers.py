@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from gradkit.parity.row import Row
+from gradkit.parity.row import Row, fine
 from gradkit.transforms.accumulate import skip_large_updates, skip_not_finite
 
 _FLOAT64 = ("float64",)
@@ -64,6 +64,46 @@ def _lookahead(o: Any, *arguments: Any) -> Any:
     return o.GradientTransformation(init, update)
 
 
+def _schedule_free(o: Any, base: Any, rate: Any, *numbers: float) -> Any:
+    """optax.contrib.schedule_free, its weights by the rate of the step that is taken: optax reads that of the next."""
+    return o.contrib.schedule_free(base, lambda step: rate(step - 1), *numbers)
+
+
+def _warm_sgd(o: Any) -> Any:
+    rate = fine(o, o.warmup_constant_schedule(0.0, 0.05, 30))
+    return _schedule_free(o, o.chain(o.add_decayed_weights(0.1), o.sgd(rate)), rate, 0.8, 1.0)
+
+
+def _warm_adamw(o: Any) -> Any:
+    rate = fine(o, o.warmup_constant_schedule(0.0, 0.05, 30))
+    root = o.scale_by_rms(0.95, 1e-4, eps_in_sqrt=False, bias_correction=True)
+    return _schedule_free(o, o.chain(root, o.add_decayed_weights(0.1), o.scale_by_learning_rate(rate)), rate, 0.8, 1.0)
+
+
+def _uphill(k: Any, o: Any, momentum: float | None = None) -> Any:
+    return k.chain(o.normalize(), k.sgd(0.1, momentum))
+
+
+def _asks_for_gradients(o: Any, tx: Any) -> Any:
+    """optax.contrib.sam, whose opaque mode asks for the gradient function, given the loss."""
+
+    def update(updates: Any, state: Any, params: Any = None, *, value_fn: Any) -> Any:
+        return tx.update(updates, state, params, grad_fn=lambda params, i: jax.grad(value_fn)(params))
+
+    return o.GradientTransformationExtraArgs(tx.init, update)
+
+
+def _noisy(step: int) -> dict[str, Any]:
+    """A loss that falls to a level and stays there, with the noise of batches."""
+    return {"value": 3.0 + 2.0 * math.exp(-step / 20) + 0.3 * math.sin(step * step)}
+
+
+def _below_zero(step: int) -> dict[str, Any]:
+    """A log-likelihood with the other sign: it falls below zero, stays, and falls again."""
+    return {"value": -1.0 - step // 40 + math.exp(-step / 10) + 1e-3 * math.sin(7 * step)}
+
+
+_NEXT = "optax weighs by the rate of the next step; here by that of the step, where the inner optimizer is"
 WRAPPERS = (
     Row("MultiSteps", "mean", **_multi_steps(lambda o: o.adam(0.05), 3)),
     Row("MultiSteps", "sum", **_multi_steps(lambda o: o.adam(0.05), 3, use_grad_mean=False)),
@@ -88,18 +128,91 @@ WRAPPERS = (
         lambda k: k.schedule_free(k.sgd(0.05), 0.05, 0.8),
         lambda o: o.contrib.schedule_free(o.sgd(0.05), 0.05, 0.8),
         feed="loss",
-        rtol=1e-9,
         dtypes=_FLOAT64,
     ),
-    Row("schedule_free_sgd", "", lambda k: k.schedule_free_sgd(0.05), lambda o: o.contrib.schedule_free_sgd(0.05), feed="loss", rtol=1e-9, dtypes=_FLOAT64),
     Row(
-        "schedule_free_adamw", "", lambda k: k.schedule_free_adamw(0.05), lambda o: o.contrib.schedule_free_adamw(0.05), feed="loss", rtol=1e-9, dtypes=_FLOAT64
+        "schedule_free",
+        "scheduled",
+        lambda k: k.schedule_free(k.adam(k.linear_schedule(0.01, 0.05, 60), b1=0.0), k.linear_schedule(0.01, 0.05, 60), 0.95, 1.5),
+        lambda o: _schedule_free(o, o.adam(fine(o, o.linear_schedule(0.01, 0.05, 60)), b1=0.0), fine(o, o.linear_schedule(0.01, 0.05, 60)), 0.95, 1.5),
+        feed="loss",
+        dtypes=_FLOAT64,
+        note=_NEXT,
+    ),
+    Row("schedule_free_sgd", "", lambda k: k.schedule_free_sgd(0.05), lambda o: o.contrib.schedule_free_sgd(0.05), feed="loss", dtypes=_FLOAT64),
+    Row(
+        "schedule_free_sgd",
+        "other",
+        lambda k: k.schedule_free_sgd(0.05, None, 0.7, 0.1, 0.0),
+        lambda o: o.contrib.schedule_free_sgd(0.05, None, 0.7, 0.1, 0.0),
+        feed="loss",
+        dtypes=_FLOAT64,
+    ),
+    Row("schedule_free_sgd", "warmup", lambda k: k.schedule_free_sgd(0.05, 30, 0.8, 0.1, 1.0), _warm_sgd, feed="loss", dtypes=_FLOAT64, note=_NEXT),
+    Row("schedule_free_adamw", "", lambda k: k.schedule_free_adamw(0.05), lambda o: o.contrib.schedule_free_adamw(0.05), feed="loss", dtypes=_FLOAT64),
+    Row(
+        "schedule_free_adamw",
+        "other",
+        lambda k: k.schedule_free_adamw(0.05, None, 0.7, 0.95, 1e-3, 0.1, 0.0),
+        lambda o: o.contrib.schedule_free_adamw(0.05, None, 0.7, 0.95, 1e-3, 0.1, 0.0),
+        feed="loss",
+        dtypes=_FLOAT64,
+    ),
+    Row(
+        "schedule_free_adamw",
+        "warmup",
+        lambda k: k.schedule_free_adamw(0.05, 30, 0.8, 0.95, 1e-4, 0.1, 1.0),
+        _warm_adamw,
+        feed="loss",
+        dtypes=_FLOAT64,
+        note=_NEXT,
     ),
     Row(
         "sam",
         "",
-        lambda k: k.sam(k.sgd(0.05), k.chain(k.normalize(), k.sgd(0.1))),
-        lambda o: o.contrib.sam(o.sgd(0.05), o.chain(o.contrib.normalize(), o.sgd(0.1))),
+        lambda k: k.sam(k.sgd(0.05), _uphill(k, k)),
+        lambda o: o.contrib.sam(o.sgd(0.05), _uphill(o, o.contrib)),
+        feed="loss",
+        dtypes=_FLOAT64,
+    ),
+    Row(
+        "sam",
+        "two steps uphill",
+        lambda k: k.sam(k.adam(0.05), _uphill(k, k, 0.9), 3),
+        lambda o: o.contrib.sam(o.adam(0.05), _uphill(o, o.contrib, 0.9), 3),
+        feed="loss",
+        dtypes=_FLOAT64,
+    ),
+    Row(
+        "sam",
+        "remembers",
+        lambda k: k.sam(k.sgd(0.05, 0.9), _uphill(k, k, 0.9), 3, False),
+        lambda o: o.contrib.sam(o.sgd(0.05, 0.9), _uphill(o, o.contrib, 0.9), 3, False),
+        feed="loss",
+        dtypes=_FLOAT64,
+    ),
+    Row(
+        "sam",
+        "alone",
+        lambda k: k.sam(k.adam(0.05), k.sgd(0.1), 1),
+        lambda o: o.adam(0.05),
+        feed="loss",
+        dtypes=_FLOAT64,
+        note="with sync_period=1 optax steps from the parameters of the step before",
+    ),
+    Row(
+        "sam",
+        "opaque",
+        lambda k: k.sam(k.adam(0.05), _uphill(k, k, 0.9), 3, opaque_mode=True),
+        lambda o: _asks_for_gradients(o, o.contrib.sam(o.adam(0.05), _uphill(o, o.contrib, 0.9), 3, opaque_mode=True)),
+        feed="loss",
+        dtypes=_FLOAT64,
+    ),
+    Row(
+        "sam",
+        "opaque, remembers",
+        lambda k: k.sam(k.sgd(0.05, 0.9), _uphill(k, k, 0.9), 2, False, True),
+        lambda o: _asks_for_gradients(o, o.contrib.sam(o.sgd(0.05, 0.9), _uphill(o, o.contrib, 0.9), 2, False, True)),
         feed="loss",
         dtypes=_FLOAT64,
     ),
@@ -111,5 +224,22 @@ WRAPPERS = (
         extras=_stalls,
         dtypes=_FLOAT64,
         note="on values below zero optax's relative tolerance has the wrong sign",
+    ),
+    Row(
+        "reduce_on_plateau",
+        "accumulated",
+        lambda k: k.chain(k.sgd(0.1), k.reduce_on_plateau(0.6, 2, 1e-3, 1e-2, 4, 5, 0.2)),
+        lambda o: o.chain(o.sgd(0.1), o.contrib.reduce_on_plateau(0.6, 2, 1e-3, 1e-2, 4, 5, 0.2)),
+        extras=_noisy,
+        dtypes=_FLOAT64,
+    ),
+    Row(
+        "reduce_on_plateau",
+        "values below zero",
+        lambda k: k.chain(k.sgd(0.1), k.reduce_on_plateau(0.5, 6, 0.0, 1e-2, 3, min_scale=1e-3)),
+        lambda o: o.chain(o.sgd(0.1), o.contrib.reduce_on_plateau(0.5, 6, 0.0, 1e-2, 3, min_scale=1e-3)),
+        extras=_below_zero,
+        dtypes=_FLOAT64,
+        note="without the relative tolerance, for the sake of optax",
     ),
 )

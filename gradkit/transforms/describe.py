@@ -14,8 +14,11 @@ from gradkit._link import Links
 from gradkit._schedule import Schedule
 from gradkit._transform import Transform
 from gradkit.transforms import masks
-from gradkit.transforms.decay import add_decayed_weights
-from gradkit.transforms.route import group_masks, masked, partition
+from gradkit.transforms.decay import add_decayed_weights, add_elastic_net_penalty, add_l1_penalty, add_smoothed_l1_penalty
+from gradkit.transforms.route import _keep, group_masks, masked, partition
+from gradkit.transforms.split import _split, split_real_and_imaginary
+
+_PENALTIES = (add_decayed_weights, add_elastic_net_penalty, add_l1_penalty, add_smoothed_l1_penalty)
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,8 @@ def describe(tx: Transform, params: Any) -> Description:
     leaves = jax.tree_util.tree_leaves_with_path(params)
     routes: dict[str, tuple[str, ...]] = {check.keystr(path): () for path, _ in leaves}
     for name, on in _masks(tx, params, ""):
-        for path, yes in zip(routes, jax.tree.leaves(on, is_leaf=lambda x: x is None), strict=True):
-            routes[path] += (name,) if yes else ()
+        for path, yes in jax.tree_util.tree_leaves_with_path(on):
+            routes[check.keystr(path)] += (name,) if yes else ()
     sizes = {check.keystr(path): int(np.prod(np.shape(leaf))) for path, leaf in leaves}
     shapes = {check.keystr(path): check.shape_dtype(leaf) for path, leaf in leaves}
     groups = []
@@ -98,24 +101,33 @@ def describe(tx: Transform, params: Any) -> Description:
     return Description(repr(tx), tuple(groups), size, sum(sizes.values()), dict(_numbers(tx, "")))
 
 
-def _masks(part: Transform, tree: Any, at: str) -> Iterator[tuple[str, Any]]:
-    """Every mask and label of a transform, by name, with the tree of bools of the leaves it means."""
-    body, own = part.body, part.factory.__name__
+def _masks(part: Transform, tree: Any, at: str, own: str = "") -> Iterator[tuple[str, Any]]:
+    """Every mask and label of a transform and of those within it, by name, with the tree of bools of the leaves it means."""
+    body, own = part.body, own or part.factory.__name__  # as a link does, a part goes by the name of the outermost factory that stands for it
     name = f"{at}.{own}" if at else own
     if isinstance(body, Links):
         for _, child in body:
             yield from _masks(child, tree, at)
-    elif part.factory is masked:
-        on = masks.resolve(part.mask, tree)
-        yield name, on
-        yield from _masks(part.inner, jax.tree.map(lambda yes, leaf: leaf if yes else None, on, tree), name)
-    elif part.factory is partition:
-        for label, on in group_masks(part.transforms, part.param_labels, tree).items():
-            yield f"{at or own}.{label}", on
     elif isinstance(body, Transform):
-        yield from _masks(body, tree, name if part.factory is not add_decayed_weights and body.factory in (masked, partition) else at)
-    elif part.factory is add_decayed_weights and part.mask is not None:
-        yield name, masks.resolve(part.mask, tree)
+        yield from _masks(body, tree, at, own)
+    elif part.factory is partition:
+        with check.inside(name):
+            groups = group_masks(part.transforms, part.param_labels, tree)
+        for label, on in groups.items():
+            yield f"{name}.{label}", on
+            yield from _masks(part.transforms[label], _keep(on, tree), f"{name}.{label}")
+    elif part.factory is split_real_and_imaginary:
+        for inner, on in _masks(part.inner, _split(tree), name):
+            yield inner, jax.tree.map(lambda _, parts: any(jax.tree.leaves(parts)), tree, on)
+    else:
+        if part.factory in (masked, *_PENALTIES) and (part.factory is masked or part.mask is not None):
+            with check.inside(name):
+                on = masks.resolve(part.mask, tree)
+            yield name, on
+            tree = _keep(on, tree)
+        inside = {key: child for key, child in part.children().items() if isinstance(child, Transform)}
+        for key, child in inside.items():
+            yield from _masks(child, tree, name if len(inside) == 1 else f"{name}.{key}")
 
 
 def _numbers(part: Call, at: str) -> Iterator[tuple[str, dict[str, Any]]]:

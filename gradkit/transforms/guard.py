@@ -3,7 +3,7 @@
 | | the step is taken when | otherwise | clock of ``inner`` |
 |---|---|---|---|
 | ``guard(inner, ...)`` | gradients and updates are finite, norm and loss are within their bounds | nothing changes | stands still (or not) |
-| ``apply_if_finite(inner, n)`` | gradients are finite, or were not for more than n calls | nothing changes | stands still |
+| ``apply_if_finite(inner, n)`` | gradients are finite, or have not been for more than n calls in a row | nothing changes | stands still |
 | ``conditionally_transform(inner, f)`` | f(step) | updates pass unchanged | stands still |
 | ``conditionally_mask(inner, f)`` | f(step) | updates become zero | stands still |
 """
@@ -20,7 +20,7 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._link import Rule, State
 from gradkit._transform import Transform, evaluation_inside, transform
-from gradkit.transforms.inner import start, take_turn
+from gradkit.transforms.inner import loss_like, rehearse, start, take_turn
 
 _AFTER = ("apply", "skip", "zero_nans")
 
@@ -30,7 +30,7 @@ def guard(
     inner: Any,
     max_consecutive_skips: int | None = None,
     *,
-    after: str = "skip",
+    after: str = "apply",
     check_updates: bool = True,
     max_norm: Any = None,
     norm_sigma: Any = None,
@@ -43,17 +43,19 @@ def guard(
     """Take a step only when it is sound.
 
     **Rule** the step is sound when all gradients (and, with ``check_updates``, all updates) are finite; ‖g‖ ≤ ``max_norm``; ‖g‖ ≤ μ + ``norm_sigma`` · σ with
-    μ, σ the running mean and deviation of the norms of the steps taken; likewise the loss with ``max_value`` and ``value_sigma``. When it
-    is not, updates are zero and the inner memory stays as it was.
+    μ, σ the running mean and deviation of the norms of the steps taken, forced ones too, where finite; likewise the loss with ``max_value``
+    and ``value_sigma``. When it is not, updates are zero and the inner memory stays as it was. After ``max_consecutive_skips`` of these in a
+    row the budget is spent, and every step is forced, in the way that ``after`` says, until a sound one comes.
 
-    **Remembers** ``inner`` (a ``State``), ``skipped`` (all so far), ``consecutive`` (in a row until now), ``last_skipped``, and, with a σ-rule,
-    ``norms`` or ``values`` (mean, variance, count).
+    **Remembers** ``inner`` (a ``State``), ``skipped`` (all so far), ``consecutive`` (calls in a row until now that were not sound, taken or not),
+    ``last_skipped``, and, with a σ-rule, ``norms`` or ``values`` (mean, variance, count). ``metrics(state)`` shows the first two counts.
 
     Args:
       inner: the transform to guard.
-      max_consecutive_skips: a budget n ≥ 0; None is no limit.
-      after: when the budget is spent: ``"apply"`` the step as it is (optax's way), go on to ``"skip"``, or ``"zero_nans"``: take it with every number that
-        is not finite replaced by zero.
+      max_consecutive_skips: a budget n ≥ 0; None is no limit, and ``after`` means nothing.
+      after: when the budget is spent: ``"apply"`` the step as it is, so that what is not finite reaches the weights (optax's way); ``"zero_nans"``: take it
+        with every number of the gradient that is not finite replaced by zero, unless its updates are not finite even so; go on to ``"skip"``: the budget
+        limits nothing, and ``consecutive`` is there for you to stop by.
       check_updates: look at the updates too, not at the gradients alone (a second pass over them).
       max_norm: bound on the norm of the gradient, > 0, a number or a schedule.
       norm_sigma: deviations above the running mean at which the norm has jumped, > 0.
@@ -61,10 +63,10 @@ def guard(
       value_sigma: as ``norm_sigma``, of the loss; asks for ``value``.
       decay: of the running means, in [0, 1).
       patience: how many steps must be taken before a σ-rule judges.
-      advance: whether a skipped call counts for the schedules inside.
+      advance: whether a skipped call counts for the schedules inside. Until a first step is taken it does not: links know their first call by step 0.
 
     Raises:
-      ValueError: a bound ≤ 0, a negative budget, an unknown ``after``.
+      ValueError: a bound ≤ 0, a negative budget, an unknown ``after``, a ``value`` that is not one number.
       TypeError: no ``value`` where one is asked for.
 
     Example:
@@ -86,6 +88,7 @@ def guard(
     check.positive(**{name: bound for name, bound in bounds.items() if bound is not None})
     judged = {"norms": norm_sigma, "values": value_sigma}
     watched = [name for name, sigma in judged.items() if sigma is not None]
+    asks_loss = value_sigma is not None or max_value is not None
 
     def init(params: Any, *, leaves: Any) -> Any:
         dtype = numerics.scalar_dtype(params)
@@ -98,9 +101,8 @@ def guard(
         seen = {}
         if norm_sigma is not None or max_norm is not None:
             seen["norms"] = tree.norm(updates)
-        if value_sigma is not None or max_value is not None:
-            check.extra(extras, "value")
-            seen["values"] = jnp.asarray(extras["value"], numerics.scalar_dtype(updates))
+        if asks_loss:
+            seen["values"] = loss_like(extras["value"], updates)
         sound = _all_finite(updates)
         for name, bound in (("norms", max_norm), ("values", max_value)):
             if bound is not None:
@@ -115,38 +117,36 @@ def guard(
         return jax.tree.map(lambda u: jnp.where(jnp.isfinite(u), u, jnp.zeros_like(u)), updates)
 
     def step(updates: Any, memory: Any, params: Any, extras: dict[str, Any], in_place: bool) -> Any:
+        state = memory["inner"]
         sound, seen = judge(updates, memory, extras)
-        spent = jnp.zeros((), bool)
+        fine = jnp.ones((), bool)
+        if check_updates:
+            fine = _all_finite(rehearse(inner, state, prepare(updates, None), params, extras))
+        sound, taken = sound & fine, sound & fine
         if max_consecutive_skips is not None and after != "skip":
-            spent = ~sound & (memory["consecutive"] >= max_consecutive_skips)
-
-        def accept(updates: Any) -> Any:
-            return _all_finite(updates) | (spent if after == "apply" else jnp.zeros((), bool))
-
-        result, state, taken = take_turn(
-            sound | spent,
-            inner,
-            memory["inner"],
-            updates,
-            params,
-            extras,
-            in_place=in_place,
-            prepare=prepare,
-            accept=accept if check_updates else None,
-        )
+            spent = memory["consecutive"] >= jnp.asarray(max_consecutive_skips, jnp.int32)
+            taken |= spent if after == "apply" else spent & fine
+        clock = state.step
+        result, state = take_turn(taken, inner, state, updates, params, extras, in_place=in_place, prepare=prepare)
         if advance:
-            state = state._replace(step=numerics.increment(memory["inner"].step))
+            state = state._replace(step=jnp.where(taken | (clock > 0), numerics.increment(clock), clock))
         kept = {
             "inner": state,
             "skipped": jnp.where(taken, memory["skipped"], numerics.increment(memory["skipped"])),
-            "consecutive": jnp.where(taken, 0, numerics.increment(memory["consecutive"])),
+            "consecutive": jnp.where(sound, 0, numerics.increment(memory["consecutive"])),
             "last_skipped": ~taken,
         }
-        return result, kept | {name: _observe(seen[name], memory[name], decay, taken & sound) for name in watched}
+        return result, kept | {name: _observe(seen[name], memory[name], decay, taken) for name in watched}
+
+    def update(updates: Any, memory: Any, params: Any, **extras: Any) -> Any:
+        return step(updates, memory, params, extras, in_place=False)
+
+    def update_by_loss(updates: Any, memory: Any, params: Any, *, value: Any, **extras: Any) -> Any:
+        return update(updates, memory, params, value=value, **extras)
 
     return Rule(
         init,
-        lambda updates, memory, params, **extras: step(updates, memory, params, extras, in_place=False),
+        update_by_loss if asks_loss else update,  # what is asked for is read from the signature
         evaluate=evaluation_inside(inner.rule),
         apply=lambda updates, memory, params, **extras: step(updates, memory, params, extras, in_place=True),
     )
@@ -156,13 +156,14 @@ def guard(
 def apply_if_finite(inner: Any, max_consecutive_errors: int) -> Transform:
     """Skip steps whose gradient is not finite, until there were too many in a row.
 
-    **Rule** ``guard(inner, max_consecutive_errors, after="apply", check_updates=False)``.
+    **Rule** ``guard(inner, max_consecutive_errors, after="apply", check_updates=False)``: u = 0, and the inner memory as it was, when g is not finite
+    and was so for at most n calls in a row, this one included; else u = inner(g), until a finite gradient begins the count anew.
 
     **Remembers** as ``guard``.
 
     Args:
       inner: a transform.
-      max_consecutive_errors: after how many skips in a row the step is taken all the same.
+      max_consecutive_errors: n ≥ 0; after so many skips in a row every step is taken all the same, until a finite gradient comes.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -258,9 +259,12 @@ def _jumped(x: Any, past: dict[str, Any], sigma: Any, patience: int) -> Any:
 
 
 def _observe(x: Any, past: dict[str, Any], decay: Any, taken: Any) -> dict[str, Any]:
-    """The running mean and variance with ``x``, equal weights until 1 / t < 1 − decay; unchanged when the step was not taken."""
+    """The running mean and variance with ``x``, equal weights until 1 / t < 1 − decay; unchanged when the step was not taken.
+
+    A forced step may bring a number that is not finite, or too large to square: it would stay in the mean for ever.
+    """
     count = numerics.increment(past["count"])
     share = jnp.maximum(1 / count.astype(x.dtype), 1 - tree.factor_like(decay, x))
     apart = x - past["mean"]
     new = {"mean": past["mean"] + share * apart, "variance": (1 - share) * (past["variance"] + share * apart * apart), "count": count}
-    return {name: jnp.where(taken, new[name], past[name]) for name in past}
+    return {name: jnp.where(taken & jnp.isfinite(new["variance"]), new[name], past[name]) for name in past}

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._link import State
@@ -16,6 +17,28 @@ from gradkit._transform import Transform, apply_updates
 def start(tx: Transform, params: Any, leaves: Any = None) -> State:
     """The inner state before the first step."""
     return State(jnp.zeros((), jnp.int32), tx.rule.init(params, leaves=leaves))
+
+
+def strong(tree: Any) -> Any:
+    """Python's numbers, and arrays with their weak type, as arrays that keep their dtype wherever they stand."""
+    return jax.tree.map(lambda x: jnp.asarray(x, jax.dtypes.result_type(x)), tree)
+
+
+def loss_like(value: Any, like: Any) -> Any:
+    """The extra ``value`` as a scalar in the scalar dtype of a tree."""
+    if value is None:
+        check.fail("needs the loss", "value=None", "Call update(grads, state, params, value=loss), with jax.value_and_grad", error=TypeError)
+    if jnp.shape(value) != ():
+        check.fail("needs one number", check.shape_dtype(value), "Take the mean over the batch", path="value")
+    return jnp.asarray(value, numerics.scalar_dtype(like))
+
+
+def rehearse(tx: Transform, state: State, updates: Any, params: Any, extras: dict[str, Any]) -> Any:
+    """The updates that a turn would make, for a verdict on them.
+
+    A pass of its own that writes nothing but the verdict: choosing between two states afterwards would write both to memory.
+    """
+    return tx.rule.update(updates, state.memory, params, **{**extras, "step": state.step})[0]
 
 
 def take_turn(
@@ -28,10 +51,9 @@ def take_turn(
     *,
     in_place: bool,
     prepare: Callable[[Any, Any], Any] = lambda updates, aux: updates,
-    accept: Callable[[Any], Any] | None = None,
     aux: Any = None,
-) -> tuple[Any, State, Any]:
-    """If ``wanted``, one update of ``tx``, provided it is accepted.
+) -> tuple[Any, State]:
+    """If ``wanted``, one update of ``tx``.
 
     Args:
       wanted: a bool, usually traced.
@@ -42,19 +64,13 @@ def take_turn(
       extras: what the wrapper was passed, with ``leaves``.
       in_place: change the parameters rather than hand out updates.
       prepare: makes the inner gradients where they are needed, so that they are not written to memory.
-      accept: looks at the new updates and says whether to take them; when not, nothing changes.
       aux: traced values for ``prepare``, which closes over none.
 
     Returns:
-      the parameters as they are now (``in_place``), or the updates (zero where nothing was done); the inner state; whether a step was taken.
+      the parameters as they are now (``in_place``), or the updates (zero where nothing was done); the inner state.
     """
     arrays = {name: value for name, value in extras.items() if name != "step" and not callable(value)}
     functions = {name: value for name, value in extras.items() if callable(value)}
-
-    if accept is not None:
-        # A pass of its own that writes nothing but the verdict: choosing between two states afterwards would write both to memory.
-        trial, _ = tx.rule.update(prepare(updates, aux), state.memory, params, **{**extras, "step": state.step})
-        wanted = wanted & accept(trial)
 
     def turn(carry: Any, operands: Any) -> Any:
         target, state = carry
@@ -71,4 +87,4 @@ def take_turn(
         target, state = lax.cond(wanted, turn, lambda carry, _: carry, carry, operands)
     else:
         target, state = numerics.run_if(wanted, turn, carry, operands)
-    return target, state, wanted
+    return target, state

@@ -1,7 +1,7 @@
 """Observation: links that write numbers down and change nothing.
 
-What a link reports stands under ``metrics`` in its memory; ``metrics(state)`` collects all of it as a flat dict of the last step. A number that
-nobody asked for is not computed.
+What a link reports stands under ``metrics`` in its memory; ``metrics(state)`` collects all of it, of the last step, as a flat dict of single
+numbers. A number that nobody asked for is not computed.
 
 | | reports |
 |---|---|
@@ -9,6 +9,7 @@ nobody asked for is not computed.
 | ``clip_by_global_norm(c, report=True)`` | the norm it saw, the share of steps it clipped |
 | ``snapshot(name, f)`` | f(updates) at its place in the chain |
 | ``monitor({name: f or transform})`` | several, also averaged ones (``measure_with_ema``) |
+| ``guard(inner, ...)`` | the calls it skipped, and how many in a row were not sound |
 """
 
 from collections.abc import Callable, Mapping
@@ -20,12 +21,15 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._call import Call
 from gradkit._link import Rule, State
-from gradkit._transform import Transform, apply_updates, chain, evaluation_inside, stateless, transform
+from gradkit._transform import Transform, apply_updates, evaluation_inside, transform
 from gradkit.averages.averages import ema
 from gradkit.transforms import masks
+from gradkit.transforms.inner import strong
 
 _WATCHED = ("grad_norm", "update_norm", "update_ratio", "underflow")
+_GUARDED = ("skipped", "consecutive")
 
 
 @transform
@@ -41,10 +45,12 @@ def watch(inner: Any, *names: str, per: Any = "tree", functions: Mapping[str, Ca
       inner: the transform to watch, usually the whole optimizer (``update_ratio`` and ``underflow`` need its params and its final updates).
       names: some of ``"grad_norm"``, ``"update_norm"``, ``"update_ratio"``, ``"underflow"``.
       per: ``"tree"``, ``"leaf"``, or a dict that gives a predicate for each group.
-      functions: more metrics: functions of ``(gradients, updates, params)`` that return a scalar.
+      functions: more metrics: functions of ``(gradients, updates, params)`` that return one number. They are given the trees, with ``per="leaf"`` each leaf,
+        with groups the list of the leaves of each.
 
     Raises:
-      ValueError: an unknown name.
+      ValueError: an unknown name, a function of the name of another metric.
+      TypeError: a function that returns something else than one number.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -60,6 +66,11 @@ def watch(inner: Any, *names: str, per: Any = "tree", functions: Mapping[str, Ca
     if isinstance(per, str):
         check.one_of(("tree", "leaf"), per=per)
     rule, extra = inner.rule, dict(functions or {})
+    for name, function in extra.items():
+        if name in names:
+            check.fail("needs a name that no other metric has", repr(name), "Give the function another name", path="functions")
+        if not callable(function):
+            check.fail("needs a function of (gradients, updates, params)", repr(function), path=f"functions[{name!r}]", error=TypeError)
 
     def measure(gradients: Any, updates: Any, params: Any, leaves: Any) -> dict[str, Any]:
         if {"update_ratio", "underflow"} & set(names):
@@ -70,12 +81,14 @@ def watch(inner: Any, *names: str, per: Any = "tree", functions: Mapping[str, Ca
             "update_ratio": lambda part: numerics.divide(tree.norm(part(updates)), tree.norm(part(params))),
             "underflow": lambda part: _underflow(part(leaves), part(updates)),
         }
+
+        def measure_of(name: str, function: Callable[..., Any]) -> Callable[[Any], Any]:
+            return lambda part: _number(function(part(gradients), part(updates), part(params)), f"functions[{name!r}]")
+
+        asked = {name: measures[name] for name in names} | {name: measure_of(name, function) for name, function in extra.items()}
         parts = _parts(per, leaves)
-        found: dict[str, Any] = {}
-        for name in names:
-            values = {group: measures[name](part) for group, part in parts.items()}
-            found[name] = values[""] if per == "tree" else values
-        return found | {name: jnp.asarray(function(gradients, updates, params)) for name, function in extra.items()}
+        found = {name: {group: of(part) for group, part in parts.items()} for name, of in asked.items()}
+        return {name: values[""] for name, values in found.items()} if per == "tree" else found
 
     def init(params: Any, *, leaves: Any) -> Any:
         shapes = jax.eval_shape(measure, params, params, params, leaves)
@@ -98,7 +111,10 @@ def snapshot(measure_name: str, measure: Callable[[Any], Any]) -> Rule:
 
     Args:
       measure_name: its name.
-      measure: a function of the updates; before the first step it is taken of the parameters.
+      measure: a function of the updates that returns one number, or a tree of such.
+
+    Raises:
+      TypeError: no function, or one that returns arrays.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -107,10 +123,14 @@ def snapshot(measure_name: str, measure: Callable[[Any], Any]) -> Rule:
       >>> assert gk.metrics(state)["snapshot.largest"] == 6.0
     """
     _check_measure(measure=measure)
-    return Rule(
-        lambda params: {"metrics": {measure_name: measure(tree.zeros_like(params))}},
-        lambda updates, memory, params: (updates, {"metrics": {measure_name: measure(updates)}}),
-    )
+
+    def measured(updates: Any) -> Any:
+        return {"metrics": {measure_name: _numbers(measure(updates), "measure")}}
+
+    def init(params: Any) -> Any:
+        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(lambda: measured(tree.zeros_like(params))))
+
+    return Rule(init, lambda updates, memory, params: (updates, measured(updates)))
 
 
 @transform
@@ -122,7 +142,11 @@ def monitor(measures: Mapping[str, Any]) -> Rule:
     **Remembers** ``metrics``, and ``states``: what the transforms among the measures remember.
 
     Args:
-      measures: for each name a function of the updates, or a transform such as ``measure_with_ema(f, 0.9)``.
+      measures: for each name a function of the updates that returns one number, or a tree of such, or a transform such as
+        ``measure_with_ema(f, 0.9)``.
+
+    Raises:
+      TypeError: neither function nor transform, or one that returns arrays.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -138,24 +162,29 @@ def monitor(measures: Mapping[str, Any]) -> Rule:
         if not isinstance(measure, Transform) and not callable(measure):
             check.fail("needs a function of the updates or a transform", repr(measure), path=f"measures[{name!r}]", error=TypeError)
 
-    def rule_of(measure: Any) -> Rule:
-        return (measure if isinstance(measure, Transform) else chain(stateless(lambda updates, params: measure(updates)))).rule
+    links = {name: measure.links for name, measure in measures.items() if isinstance(measure, Transform)}
 
-    rules = {name: rule_of(measure) for name, measure in measures.items()}
+    def observe(updates: Any, states: dict[str, Any], params: Any, extras: dict[str, Any]) -> Any:
+        found: dict[str, Any] = {}
+        kept: dict[str, Any] = {}
+        for name, measure in measures.items():
+            if name in links:
+                value, kept[name] = updates, {}
+                for link in links[name]:
+                    value, kept[name][link.name] = link.update(value, states[name][link.name], params, extras, keeps_shapes=False)
+            else:
+                value = measure(updates)
+            found[name] = _numbers(value, f"measures[{name!r}]")
+        return {"metrics": found, "states": kept}
 
     def init(params: Any) -> Any:
-        states = {name: rule.init(params) for name, rule in rules.items()}
+        states = {name: {link.name: link.init(params) for link in chained} for name, chained in links.items()}
         wide = tree.zeros_like(params)
-
-        def results() -> Any:
-            return {name: rule.update(wide, states[name], wide, step=jnp.zeros((), jnp.int32), leaves=wide)[0] for name, rule in rules.items()}
-
-        shapes = jax.eval_shape(results)
+        shapes = jax.eval_shape(lambda: observe(wide, states, wide, {"step": jnp.zeros((), jnp.int32), "leaves": wide})["metrics"])
         return {"metrics": jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), "states": states}
 
     def update(updates: Any, memory: Any, params: Any, **extras: Any) -> Any:
-        done = {name: rule.update(updates, memory["states"][name], params, **extras) for name, rule in rules.items()}
-        return updates, {"metrics": {name: value for name, (value, _) in done.items()}, "states": {name: kept for name, (_, kept) in done.items()}}
+        return updates, observe(updates, memory["states"], params, extras)
 
     return Rule(init, update)
 
@@ -196,10 +225,13 @@ def measure_with_ema(measure: Callable[[Any], Any], decay: Any, debias: bool = T
 
 
 def metrics(state: Any) -> dict[str, Any]:
-    """All that the links of a transform report, of the last step, by dotted path.
+    """All that the links of a transform report, of the last step, by dotted path; the second of two equal paths gets ``_1``, the inner of two.
 
     Args:
       state: from ``init`` or ``update``; or any tree that holds such states.
+
+    Raises:
+      TypeError: a transform in place of its state.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -209,22 +241,32 @@ def metrics(state: Any) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
 
+    def report(name: str, value: Any) -> None:
+        count, unique = 0, name
+        while unique in found:
+            count += 1
+            unique = f"{name}_{count}"
+        found[unique] = value
+
     def look(part: Any, at: tuple[str, ...]) -> None:
         if isinstance(part, State):
             look(part.memory, at)
+        elif isinstance(part, Call):
+            check.fail("metrics needs the state", repr(part), "Pass what init or update returned", path="state", error=TypeError)
         elif isinstance(part, dict):
+            for path, value in jax.tree_util.tree_leaves_with_path(part.get("metrics", ())):
+                report(".".join((*at, check.keystr(path))), value)
+            for name in _GUARDED if "last_skipped" in part else ():
+                report(".".join((*at, name)), part[name])
             for name, inner in part.items():
-                if name == "metrics":
-                    for path, value in jax.tree_util.tree_leaves_with_path(inner):
-                        found[".".join((*at, check.keystr(path)))] = value
-                else:
+                if name != "metrics":
                     look(inner, at if name == "inner" else (*at, str(name)))
         elif isinstance(part, (tuple, list)):
             for inner in part:
                 look(inner, at)
 
     look(state, ())
-    return found
+    return dict(sorted(found.items()))  # as jit sorts them
 
 
 def _check_measure(**values: Any) -> None:
@@ -239,12 +281,33 @@ def _parts(per: Any, leaves: Any) -> dict[str, Callable[[Any], Any]]:
         return {"": lambda x: x}
     if per == "leaf":
         paths = [check.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(leaves)]
-        return {path: _chosen([path == one for one in paths]) for path in paths}
+        return {path: _leaf(i) for i, path in enumerate(paths)}
     return {group: _chosen(jax.tree.leaves(masks.resolve(question, leaves))) for group, question in per.items()}
 
 
+def _leaf(i: int) -> Callable[[Any], Any]:
+    return lambda x: None if x is None else jax.tree.leaves(x)[i]
+
+
 def _chosen(on: list[bool]) -> Callable[[Any], Any]:
-    return lambda x: [leaf for leaf, yes in zip(jax.tree.leaves(x), on, strict=True) if yes]
+    return lambda x: None if x is None else [leaf for leaf, yes in zip(jax.tree.leaves(x), on, strict=True) if yes]
+
+
+def _number(value: Any, path: str) -> Any:
+    """A measure as it is reported."""
+    leaves = jax.tree.leaves(value)
+    if len(leaves) != 1 or leaves[0] is not value:
+        check.fail("needs a function that returns one number", type(value).__name__, path=path, error=TypeError)
+    return _numbers(value, path)
+
+
+def _numbers(values: Any, path: str) -> Any:
+    """Measures as they are reported."""
+    for value in jax.tree.leaves(values):
+        if jnp.shape(value) != ():
+            mend = "Reduce the array, such as with jnp.max"
+            check.fail("needs a function that returns one number", check.shape_dtype(value), mend, path=path, error=TypeError)
+    return strong(values)
 
 
 def _underflow(leaves: Any, updates: Any) -> Any:

@@ -11,7 +11,7 @@ A mask is a tree of bools, a predicate (``by_path``, ``by_rank``, ...), a functi
 An inner transform sees a tree in which the other leaves are None, so norms and counts are those of its own leaves.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -36,8 +36,12 @@ def masked(inner: Any, mask: Any, *, mask_compatible_extra_args: bool = False) -
       mask: which leaves: a tree of bools (a prefix will do), a predicate, a function of params, a function of (path, leaf).
       mask_compatible_extra_args: mask every extra argument that is a tree like the updates, not ``grad`` alone.
 
+    In a chain the other leaves pass to the next link. As the whole optimizer this adds their raw gradient to them, so that they ascend: write
+    ``where(predicate, inner, otherwise=set_to_zero())``, or `freeze` them.
+
     Raises:
       ValueError: a mask that means no leaf, or does not fit the tree.
+      TypeError: a mask of anything but bools.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -159,12 +163,19 @@ def where(predicate: Any, then: Any, otherwise: Any = None) -> Transform:
       then: a transform.
       otherwise: a transform; None lets the rest pass.
 
+    In a chain the rest passes to the next link. As the whole optimizer ``otherwise=None`` adds the raw gradient to the rest, so that it ascends:
+    write ``otherwise=set_to_zero()``, or `freeze` it.
+
+    Raises:
+      TypeError: ``predicate`` is neither a predicate nor a function.
+
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx = gk.where(gk.by_rank(2), gk.adamw(1e-3), gk.adam(1e-3))  # weight decay that spares biases and norms
       >>> params = {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}
       >>> assert set(tx.init(params).memory["where"]) == {"then", "otherwise"}
     """
+    masks.question(predicate=predicate)
     yes = predicate if isinstance(predicate, masks.Predicate) else masks.by(predicate)
     return partition({"then": then, "otherwise": identity() if otherwise is None else otherwise}, {"then": yes, "otherwise": ~yes})
 
@@ -192,23 +203,36 @@ def freeze(mask: Any) -> Transform:
 
 def group_masks(transforms: Mapping[Any, Any], labels: Any, tree: Any) -> dict[Any, Any]:
     """For each label of ``transforms`` the tree of bools that says which leaves are its own."""
-    if isinstance(labels, dict) and labels and all(isinstance(question, masks.Predicate) for question in labels.values()):
-        found = jax.tree_util.tree_map_with_path(lambda path, leaf: _label_of(labels, check.keystr(path), leaf), tree)
+    questions = labels if isinstance(labels, dict) else {}
+    for label, question in questions.items():
+        masks.called(question, f"param_labels[{label!r}]")
+    if questions and all(isinstance(question, masks.Predicate) for question in questions.values()):
+        found = jax.tree_util.tree_map_with_path(lambda path, leaf: _label_of(questions, check.keystr(path), leaf, tree), tree)
     else:
-        found = masks.labels(labels, tree)
+        found, questions = masks.labels(labels, tree), {}
     used = set(jax.tree.leaves(found))
-    if missing := sorted(map(repr, used - set(transforms))):
-        check.fail("needs a transform for every label", f"no transform for {', '.join(missing)}", f"There are {sorted(map(repr, transforms))}")
-    if jax.tree.leaves(tree) and (idle := sorted(map(repr, set(transforms) - used))):
-        check.fail("needs a leaf for every transform", f"none for {', '.join(idle)}", f"The labels in use are {sorted(map(repr, used))}")
+    if missing := used - set(transforms):
+        check.fail("needs a transform for every label", f"no transform for {_listed(missing)}", f"There are {_listed(transforms)}")
+    if jax.tree.leaves(tree) and (idle := set(transforms) - used):
+        mend = f"The labels in use are {_listed(used)}. {_hint(questions, tree)}".rstrip()
+        check.fail("needs a leaf for every transform", f"none for {_listed(idle)}", mend)
     return {label: jax.tree.map(lambda one, label=label: one == label, found) for label in transforms}
 
 
-def _label_of(questions: Mapping[Any, Any], path: str, leaf: Any) -> Any:
+def _label_of(questions: Mapping[Any, Any], path: str, leaf: Any, tree: Any) -> Any:
     labels = [label for label, question in questions.items() if question(path, leaf)]
     if len(labels) != 1:
-        check.fail("needs exactly one predicate that means each leaf", f"{labels}", "Make the predicates exclude one another and cover all", path=path)
+        mend = f"Make the predicates exclude one another and cover all. {'' if labels else _hint(questions, tree)}".rstrip()
+        check.fail("needs exactly one predicate that means each leaf", f"{labels}", mend, path=path)
     return labels[0]
+
+
+def _hint(questions: Mapping[Any, Any], tree: Any) -> str:
+    return next((hint for question in questions.values() if (hint := masks.hint(question, tree))), "")
+
+
+def _listed(labels: Iterable[Any]) -> str:
+    return ", ".join(sorted(map(repr, labels)))
 
 
 def _keep(on: Any, tree: Any) -> Any:

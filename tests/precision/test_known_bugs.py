@@ -1,4 +1,14 @@
-"""The bugs that others had, by their threads: ``#n`` is google-deepmind/optax."""
+"""The bugs that others had, by their threads: a bare ``#n`` is google-deepmind/optax.
+
+`BUGS` lists them all, with the tests that hold each one down, here or beside the part they are about; a test fails when one of these is gone or does not
+say which bug it is for.
+"""
+
+import ast
+import math
+import re
+from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +16,169 @@ import numpy as np
 import pytest
 
 import gradkit as gk
+
+
+class Bug(NamedTuple):
+    """One entry: what went wrong, the threads, the tests as ``file::test``, and why there is none where there is none."""
+
+    what: str
+    threads: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    reason: str = ""
+
+
+A, B = "tests/optimizers/test_catalogue_a_bugs.py::", "tests/optimizers/test_catalogue_b_oracles.py::"
+HERE, WRAP = "tests/precision/test_known_bugs.py::", "tests/transforms/test_"
+NO_MUON = "gradkit has no matrix methods: no Muon"
+BUGS = {
+    1: Bug(
+        "zero gradient in float16 gives NaN",
+        ("1755", "1768", "1769", "1784", "1789"),
+        (HERE + "test_zero_gradient_in_half_precision_gives_zero_1755", A + "test_1755_zero_gradients_in_half_precision_stay_finite_and_typed"),
+    ),
+    2: Bug("Rprop is a step late", ("1725",), (A + "test_1725_rprop_gives_this_step_its_own_update",)),
+    3: Bug("Adan has 1 − b2 for b2", ("1715",), (A + "test_1715_adan_weighs_the_difference_with_b2",)),
+    4: Bug(
+        "reduce_on_plateau below zero",
+        ("1767",),
+        (
+            WRAP + "plateau.py::test_values_of_any_sign_follow_the_rule_in_both_modes_optax_1767",
+            WRAP + "plateau.py::test_a_flat_negative_loss_is_a_plateau_optax_1767",
+        ),
+    ),
+    5: Bug("schedule_free skips schedule(0)", ("1744",), (WRAP + "schedule_free.py::test_the_weights_start_at_schedule_of_zero_optax_1744",)),
+    6: Bug(
+        "Adafactor's offset gives NaN",
+        ("1791",),
+        (HERE + "test_adafactor_s_decay_offset_is_finite_1791", B + "test_adafactor_follows_the_paper_also_with_an_offset"),
+    ),
+    7: Bug("SM3 on a scalar", ("1736",), (HERE + "test_sm3_takes_scalars_1736", B + "test_sm3_takes_scalars_and_is_adagrad_there")),
+    8: Bug(
+        "SAM on a zero gradient",
+        ("1743",),
+        (WRAP + "sam.py::test_a_zero_gradient_leads_nowhere_optax_1743", A + "test_1743_a_zero_gradient_is_normalized_to_zero"),
+    ),
+    9: Bug(
+        "injected hyperparameters a step off, and in low precision",
+        ("415", "1414"),
+        (HERE + "test_hyperparameters_are_those_of_the_next_step_415", HERE + "test_hyperparameters_keep_their_precision_beside_bfloat16_1414"),
+    ),
+    10: Bug(
+        "MultiSteps: bools, mixed dtypes, bfloat16 sums",
+        ("828", "377", "1038", "1567"),
+        tuple(
+            WRAP + "accumulate.py::" + name
+            for name in (
+                "test_inner_memory_may_hold_bools_optax_828",
+                "test_dtypes_may_be_mixed_optax_377_1038",
+                "test_bfloat16_gradients_are_summed_in_float32_optax_1567",
+            )
+        ),
+    ),
+    11: Bug("clipping every micro-batch", ("gpt_jax_2",), (WRAP + "accumulate.py::test_k_micro_batches_are_one_large_batch_clip_inside_gpt_jax_2",)),
+    12: Bug("Muon orthogonalized the gradient", reason=NO_MUON),
+    13: Bug("Muon's scale of an N-D shape", reason=NO_MUON),
+    14: Bug("Muon on complex leaves", reason=NO_MUON),
+    15: Bug(
+        "complex second moments (#1141 is about L-BFGS, which gradkit has not)",
+        ("287", "59998"),
+        (HERE + "test_second_moment_of_complex_gradients_is_the_squared_magnitude_287",),
+    ),
+    16: Bug(
+        "AMSGrad's maximum, Yogi's square, AdaBelief's ε",
+        ("1389", "288", "440"),
+        (
+            HERE + "test_amsgrad_takes_the_peak_after_debiasing_1389",
+            A + "test_288_yogi_moves_by_the_square_of_the_gradient",
+            A + "test_440_adabelief_has_both_epsilons_where_its_paper_has_them",
+        ),
+    ),
+    17: Bug("the debiased average written back", ("bug_17",), (HERE + "test_the_debiased_average_is_not_written_back_bug_17",)),
+    18: Bug(
+        "DoG's arguments, MoMo's loss",
+        ("1500",),
+        (
+            HERE + "test_momo_takes_a_python_float_and_dog_its_arguments_in_order_1500",
+            A + "test_1500_a_loss_may_be_a_python_number",
+            B + "test_distance_methods_are_called_in_optax_s_order_and_take_no_root_of_a_negative",
+        ),
+    ),
+    19: Bug(
+        "optimistic gradients: first step, schedules",
+        ("1082", "1286"),
+        (A + "test_1082_the_first_optimistic_step_is_the_plain_one", A + "test_1286_optimistic_adam_takes_schedules"),
+    ),
+    20: Bug(
+        "schedules: tracer leak, empty first piece, int32 overflow",
+        ("503", "1403", "bug_20"),
+        (
+            HERE + "test_a_schedule_made_under_jit_leaks_no_tracer_503",
+            HERE + "test_a_first_piece_of_no_length_is_skipped_1403",
+            HERE + "test_a_cosine_does_not_overflow_int32_bug_20",
+        ),
+    ),
+    21: Bug("a NumPy rate promotes", ("1405",), (HERE + "test_numpy_rate_does_not_promote_1405",)),
+    22: Bug(
+        "a wrapper that never advanced its step (OLMo-core)",
+        ("317", "bug_22"),
+        (
+            HERE + "test_the_clock_of_the_root_advances_over_nan_olmo_317",
+            WRAP + "guard.py::test_it_says_whether_the_clock_advances_olmo_bug_22",
+            WRAP + "guard.py::test_a_step_that_is_taken_advances_the_clock_olmo_bug_22",
+        ),
+    ),
+    23: Bug(
+        "weak-type recompiles; RAdam's cond",
+        ("1171", "1440", "bug_23"),
+        (
+            HERE + "test_weak_types_do_not_compile_again_1171_1440",
+            HERE + "test_radam_leaks_no_tracer_bug_23",
+            HERE + "test_equal_calls_share_their_compilation_1207",
+        ),
+    ),
+    24: Bug(
+        "decay by rank on stacked layers", ("jaxformer_28",), (WRAP + "route.py::test_stacked_layers_are_told_apart_by_path_where_rank_fails_jaxformer_28",)
+    ),
+    25: Bug(
+        "a NaN micro-gradient freezes accumulation",
+        ("bug_25",),
+        (
+            WRAP + "accumulate.py::test_a_nan_micro_gradient_spoils_its_own_step_and_no_other_bug_25",
+            WRAP + "guard.py::test_one_nan_micro_gradient_does_not_freeze_accumulation_bug_25",
+        ),
+    ),
+    26: Bug("debiasing under a scheduled decay", ("bug_26",), (HERE + "test_scheduled_decay_is_debiased_exactly_bug_26",)),
+    27: Bug("donated buffers aliased crosswise", ("bug_27",), (HERE + "test_a_donated_buffer_is_written_where_it_lies_bug_27",)),
+    28: Bug(
+        "a state that changes its types",
+        ("bug_28",),
+        (HERE + "test_ahead_of_time_step_accepts_its_own_output_bug_28", WRAP + "guard.py::test_types_stand_from_init_on_bug_28"),
+    ),
+}
+
+
+def names_and_docstrings(path):
+    """What the tests of a file say of themselves: name -> name and docstring."""
+    functions = [node for node in ast.parse((Path(__file__).parents[2] / path).read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)]
+    return {node.name: f"{node.name} {ast.get_docstring(node) or ''}" for node in functions if node.name.startswith("test_")}
+
+
+def test_every_bug_of_the_list_is_there():
+    assert sorted(BUGS) == list(range(1, 29))
+
+
+@pytest.mark.parametrize("number", BUGS)
+def test_every_bug_has_a_test_that_names_it_or_a_reason(number):
+    bug = BUGS[number]
+    assert bool(bug.tests) != bool(bug.reason)
+    said = []
+    for test in bug.tests:
+        path, _, name = test.partition("::")
+        found = names_and_docstrings(path)
+        assert name in found, f"{test} is gone"
+        said.append(found[name])
+    for thread in bug.threads:
+        assert any(re.search(rf"(?<!\d){thread}(?!\d)", text) for text in said), f"no test of bug {number} names {thread}"
 
 
 def steps(tx, params, grads, count):
@@ -30,13 +203,13 @@ def test_second_moment_of_bfloat16_gradients_does_not_stall_1552():
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 @pytest.mark.parametrize("make", [gk.adam, gk.adamw, gk.nadam, gk.amsgrad, gk.adamax, gk.rmsprop, gk.adagrad, gk.adadelta], ids=lambda make: make.__name__)
 def test_zero_gradient_in_half_precision_gives_zero_1755(make, dtype):
-    # 1e-8 is 0 in float16: 0 / (0 + ε) was NaN.
+    """Also #1768, #1769, #1784, #1789: 1e-8 is 0 in float16, and 0 / (0 + ε) was NaN."""
     tx = make(0.1, weight_decay=0.0) if make is gk.adamw else make(0.1)
     updates, _ = tx.update(jnp.zeros(2, dtype), tx.init(jnp.ones(2, dtype)), jnp.ones(2, dtype))
     assert updates.tolist() == [0.0, 0.0]
 
 
-def test_scheduled_decay_is_debiased_exactly_26():
+def test_scheduled_decay_is_debiased_exactly_bug_26():
     # 1 - decay**count takes the decay of now for that of all steps, and gave 16.6.
     tx = gk.ema(gk.piecewise_constant_schedule(0.5, {5: 1.98}))
     one, state = jnp.ones(()), tx.init(jnp.ones(()))
@@ -127,7 +300,7 @@ def test_amsgrad_takes_the_peak_after_debiasing_1389():
 
 
 def test_second_moment_of_complex_gradients_is_the_squared_magnitude_287():
-    # g² instead of |g|² turns the direction: 3+4i would be divided by itself.
+    """Also pytorch#59998: g² instead of |g|² turns the direction, 3+4i would be divided by itself."""
     tx, g = gk.scale_by_adam(eps=0.0), jnp.asarray([3.0 + 4.0j])
     with jax.numpy_dtype_promotion("standard"):  # real times complex is a promotion
         updates, state = tx.update(g, tx.init(g))
@@ -139,7 +312,7 @@ def test_second_moment_of_complex_gradients_is_the_squared_magnitude_287():
 @pytest.mark.parametrize(
     "tx", [gk.sgd(0.1, 0.9), gk.adamw(gk.linear_schedule(0.1, 0.0, 9)), gk.amsgrad(0.1), gk.adadelta(1.0), gk.zero_nans()], ids=lambda tx: tx.factory.__name__
 )
-def test_ahead_of_time_step_accepts_its_own_output_28(tx, dtype):
+def test_ahead_of_time_step_accepts_its_own_output_bug_28(tx, dtype):
     # A state whose types change after the first step is refused by a compiled one (and compiled twice by jit).
     p = {"w": jnp.ones(2, dtype), "b": jnp.ones((), dtype)}
     state = tx.init(p)
@@ -149,7 +322,7 @@ def test_ahead_of_time_step_accepts_its_own_output_28(tx, dtype):
     assert int(state.step) == 3
 
 
-def test_skipped_link_keeps_the_clock_of_the_root_322():
+def test_the_clock_of_the_root_advances_over_nan_olmo_317():
     # NaN passes through an unguarded optimizer, and the step counts on.
     tx, g = gk.sgd(gk.linear_schedule(1.0, 0.0, 2)), jnp.asarray([jnp.nan, 1.0])
     updates, state = tx.update(g, tx.init(g))
@@ -164,3 +337,165 @@ def test_variance_is_never_negative():
     g = jnp.asarray(np.random.default_rng(0).normal(size=100), jnp.float32)
     updates, _ = steps(tx, g, g, 20)
     assert np.isfinite(updates).all()
+
+
+def test_adafactor_s_decay_offset_is_finite_1791():
+    # Before the offset the decay was 1 − (a negative number)^(−0.8).
+    tx, w = gk.adafactor(0.1, decay_offset=3), jnp.ones(3)
+    state = tx.init(w)
+    for _ in range(6):
+        updates, state = tx.update(jnp.full(3, 2.0), state, w)
+        np.testing.assert_allclose(updates, -0.1, rtol=1e-6)
+
+
+def test_sm3_takes_scalars_1736():
+    tx, w = gk.sm3(0.1, momentum=0.0), jnp.float32(1.0)
+    updates, state = tx.update(jnp.float32(3.0), tx.init(w), w)
+    assert abs(float(updates) + 0.1) < 1e-6
+    assert abs(float(tx.update(jnp.float32(4.0), state, w)[0]) + 0.1 * 4 / 5) < 1e-6
+
+
+def test_hyperparameters_are_those_of_the_next_step_415():
+    # Read beside a state, the rate was that of the step before; and in a log it was one step off.
+    rate, w = gk.linear_schedule(1.0, 0.0, 4), jnp.zeros(())
+    tx = gk.sgd(rate)
+    state = tx.init(w)
+    for step in range(4):
+        read = float(gk.hyperparameters(tx, state)["learning_rate"])
+        updates, state = tx.update(jnp.ones(()), state, w)
+        assert (read, float(updates)) == (1 - step / 4, step / 4 - 1)
+    # What is put in its place is used at once.
+    assert tx.replace(learning_rate=0.25).update(jnp.ones(()), state, w)[0] == -0.25
+
+
+def test_hyperparameters_keep_their_precision_beside_bfloat16_1414():
+    # In the dtype of the parameters b2 = 0.999 is 1, and the first debiased second moment 0 / 0.
+    w = jnp.ones(2, jnp.bfloat16)
+    for b2 in (0.999, jnp.float32(0.999), gk.constant_schedule(0.999)):
+        tx = gk.adam(gk.linear_schedule(1e-3, 0.0, 1000), b2=b2)
+        state = tx.init(w)
+        read = gk.hyperparameters(tx, state)
+        assert all(abs(float(read[path]) - wanted) < 1e-7 for path, wanted in (("learning_rate", 1e-3), ("b1", 0.9), ("b2", 0.999), ("eps", 1e-8)))
+        updates, _ = jax.jit(lambda tx, state: tx.update(w, state, w))(tx, state)
+        assert updates.dtype == jnp.bfloat16
+        np.testing.assert_allclose(updates.astype(jnp.float32), -1e-3, rtol=2**-8)
+
+
+@pytest.mark.parametrize("make", [gk.ema, lambda b: gk.scale_by_adam(b, 0.0, 0.0), gk.weight_ema], ids=["ema", "adam", "weight_ema"])
+def test_the_debiased_average_is_not_written_back_bug_17(make):
+    # What is given is m / (1 − bᵗ); kept is m. Kept debiased, the first gradients would weigh twice and more.
+    tx, gradients = make(0.5), (4.0, 1.0, 2.0, 1.0)
+    w, state, m = jnp.zeros(()), tx.init(jnp.zeros(())), 0.0
+    for t, g in enumerate(gradients, 1):
+        after = w + g
+        updates, state = tx.update(jnp.float32(g), state, w)
+        if make is gk.weight_ema:
+            m, w, given = 0.5 * m + 0.5 * float(after), after, float(gk.eval_params(tx, state, after))
+        else:
+            # Adam without a decay of its metric divides by |g|.
+            m, given = 0.5 * m + 0.5 * g, float(updates) * (1.0 if make is gk.ema else g)
+        assert abs(given - m / (1 - 0.5**t)) < 1e-5
+        assert any(abs(float(leaf) - m) < 1e-5 for leaf in jax.tree.leaves(state.memory))
+
+
+def test_momo_takes_a_python_float_and_dog_its_arguments_in_order_1500():
+    w, g = jnp.array([1.0, -2.0]), jnp.array([0.5, 0.25])
+    for tx in (gk.momo(0.1), gk.momo_adam(0.1)):
+        updates, _ = tx.update(g, tx.init(w), w, value=2.5)
+        assert np.isfinite(updates).all()
+    tx = gk.dog(0.5, ("distance", 0.25), 1e-8)  # the rate, then the first step: 0.5 · 0.25 / ‖g‖
+    updates, _ = tx.update(g, tx.init(w), w)
+    np.testing.assert_allclose(updates, -0.125 * g / jnp.linalg.norm(g), rtol=1e-5)
+
+
+PIECES = {
+    "piecewise_interpolate_schedule": lambda: gk.piecewise_interpolate_schedule("linear", 1.0, {10: 2.0}),
+    "linear_onecycle_schedule": lambda: gk.linear_onecycle_schedule(100, 0.3),
+    "cosine_onecycle_schedule": lambda: gk.cosine_onecycle_schedule(100, 0.3),
+    "join_schedules": lambda: gk.join_schedules([gk.linear_schedule(0.0, 1.0, 10), gk.exponential_decay(1.0, 10, 0.5)], [10]),
+}
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_a_schedule_made_under_jit_leaks_no_tracer_503(name):
+    @jax.jit
+    def start():
+        tx = gk.scale_by_schedule(PIECES[name]())
+        return tx, tx.init(jnp.zeros(2))
+
+    with jax.checking_leaks():
+        tx, state = start()
+        jax.jit(tx.update)(jnp.ones(2), state)
+    wanted = gk.scale_by_schedule(PIECES[name]())
+    np.testing.assert_allclose(tx.update(jnp.ones(2), state)[0], wanted.update(jnp.ones(2), state)[0], rtol=1e-6)
+
+
+def test_a_first_piece_of_no_length_is_skipped_1403():
+    rest = gk.cosine_decay_schedule(1.0, 10)
+    for rate in (
+        gk.join_schedules([gk.constant_schedule(7.0), rest], [0]),
+        gk.warmup_cosine_decay_schedule(0.0, 1.0, 0, 10),
+        gk.piecewise_interpolate_schedule("linear", 1.0, {0: 0.5, 10: 1.0}),
+    ):
+        assert rate(0) in (0.5, 1.0)
+        assert np.isfinite([float(rate(t)) for t in range(12)]).all()
+    assert [float(gk.warmup_cosine_decay_schedule(0.0, 1.0, 0, 10)(t)) for t in range(11)] == [float(rest(t)) for t in range(11)]
+
+
+@pytest.mark.parametrize("length", [2**31 - 1, 2**33])
+def test_a_cosine_does_not_overflow_int32_bug_20(length):
+    # A product of two int32 counts wraps; so does a length beyond them.
+    for step in (2**16, 2**30, 2**31 - 1):
+        wanted = 0.5 * (1 + math.cos(math.pi * min(1.0, step / length)))
+        assert abs(float(gk.cosine_decay_schedule(1.0, length)(jnp.int32(step))) - wanted) < 1e-6
+
+
+@pytest.mark.parametrize("make", [gk.sgd, gk.adamw, gk.radam, lambda rate: gk.MultiSteps(gk.adam(rate), 2)], ids=["sgd", "adamw", "radam", "MultiSteps"])
+def test_weak_types_do_not_compile_again_1171_1440(make):
+    """What init makes has the types that update gives, weak ones too; a Python float, a NumPy and a JAX number are one kind of rate."""
+    traces, w = [], {"w": jnp.ones(2), "b": jnp.asarray(1.0)}  # a weak scalar, as one writes it
+
+    @jax.jit
+    def step(tx, w, state, g):
+        traces.append(1)
+        return tx.apply(w, state, g)
+
+    tx = make(0.1)
+    state, g = tx.init(w), {"w": jnp.ones(2), "b": jnp.ones(())}
+    before = jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), state)
+    w, state = step(tx, {"w": w["w"], "b": jnp.ones(())}, state, g)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), state) == before
+    for rate in (0.1, 0.2, np.float32(0.1)):
+        w, state = step(make(rate), w, state, g)
+    assert len(traces) == 1
+
+
+def test_radam_leaks_no_tracer_bug_23():
+    tx = gk.radam(0.1)
+    with jax.checking_leaks():
+        _, state = jax.jit(tx.update)(jnp.ones(2), tx.init(jnp.ones(2)))
+        jax.jit(tx.update)(jnp.ones(2), state)
+
+
+def aliases(compiled):
+    """Of every output that is written into an argument: (output, argument)."""
+    return [(int(a), int(b)) for a, b in re.findall(r"\{(\d+)\}: \((\d+), \{\}", compiled.as_text().split("entry_computation_layout")[0])]
+
+
+@pytest.mark.parametrize("make", [gk.adamw, lambda rate: gk.sgd(rate, 0.9), gk.schedule_free_adamw], ids=["adamw", "sgd", "schedule_free_adamw"])
+def test_a_donated_buffer_is_written_where_it_lies_bug_27(make):
+    # XLA gives a donated buffer to the next result of its shape. With (grads, state, params) against (params, state) everything crosses, and is copied.
+    w = {"a": jnp.ones((3, 4)), "b": jnp.ones((3, 4)), "c": jnp.ones(4)}
+    tx = make(0.1)
+    state = tx.init(w)
+    straight = [(i, i) for i in range(len(jax.tree.leaves((w, state))))]
+    assert aliases(jax.jit(tx.apply, donate_argnums=(0, 1)).lower(w, state, w).compile()) == straight
+    step = gk.make_step(lambda w, x: jnp.sum(w["a"] * w["b"]) * jnp.sum(w["c"]) * x, tx)
+    assert aliases(step._run.lower(w, state, step._data, (jnp.float32(1),), {}).compile()) == straight
+
+    def crossed(g, state, w):
+        return tx.apply(w, state, g)
+
+    inner = len(jax.tree.leaves(state))
+    home = [(i, 3 + inner + i) for i in range(3)] + [(3 + i, 3 + i) for i in range(inner)]
+    assert aliases(jax.jit(crossed, donate_argnums=(1, 2)).lower(w, state, w).compile()) != home

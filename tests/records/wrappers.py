@@ -47,6 +47,7 @@ CLOCKS = [
         lambda: gk.apply_every(2),
         bad=((lambda: gk.apply_every(0), "k: needs a whole number >= 1; got 0"), (lambda: gk.apply_every(2.5), "k: needs a whole number >= 1; got 2.5")),
         passes_nan=None,
+        counts=True,
     ),
     Case(
         "guard",

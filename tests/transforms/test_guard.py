@@ -108,8 +108,50 @@ def test_within_the_first_steps_the_moments_are_plain_mean_and_variance():
 def test_what_happens_when_the_budget_is_spent(after, expected, apply):
     out, memory = run(gk.guard(gk.sgd(1.0), 2, after=after, check_updates=False), [np.nan] * 4, apply=apply)
     np.testing.assert_array_equal(out, expected)
-    assert memory["inner"].step == {"skip": 0, "zero_nans": 1, "apply": 1}[after]
-    assert memory["skipped"] == {"skip": 4, "zero_nans": 3, "apply": 3}[after]
+    assert memory["inner"].step == {"skip": 0, "zero_nans": 2, "apply": 2}[after]
+    assert memory["skipped"] == {"skip": 4, "zero_nans": 2, "apply": 2}[after]
+    assert memory["consecutive"] == 4
+
+
+@both
+def test_a_budget_limits_the_skips_in_a_row_unless_told_otherwise(apply):
+    bad = [-9.0] * 4
+    assert run(gk.guard(gk.sgd(1.0), 2, max_norm=2.0), bad, apply=apply)[0] == [0, 0, 9.0, 18.0]
+    assert run(gk.guard(gk.sgd(1.0), 2.0, max_norm=2.0), bad, apply=apply)[0] == [0, 0, 9.0, 18.0]
+    assert run(gk.guard(gk.sgd(1.0), 2, max_norm=2.0, after="skip"), bad, apply=apply)[0] == [0, 0, 0, 0]
+    assert run(gk.guard(gk.sgd(1.0), max_norm=2.0), bad, apply=apply)[0] == [0, 0, 0, 0]
+
+
+@both
+def test_a_sound_step_gives_the_budget_back(apply):
+    out, memory = run(gk.guard(gk.sgd(1.0), 1, max_norm=2.0), [-9.0, -9.0, -9.0, -1.0, -9.0, -9.0], apply=apply)
+    assert out == [0, 9.0, 18.0, 19.0, 19.0, 28.0]
+    assert (int(memory["skipped"]), int(memory["consecutive"])) == (2, 2)
+
+
+@both
+@pytest.mark.parametrize(("after", "expected"), [("apply", [0, np.inf, np.inf]), ("zero_nans", [0, 0, 0])])
+def test_the_budget_counts_updates_that_are_not_finite(after, expected, apply):
+    inner = gk.stateless(lambda updates, params: jax.tree.map(lambda u: u / 0.0, updates))
+    assert run(gk.guard(gk.chain(inner), 1, after=after), [1.0] * 3, apply=apply)[0] == expected
+
+
+@both
+def test_forced_steps_are_steps_taken_and_the_guard_gets_used_to_a_new_level(apply):
+    tx = gk.guard(gk.scale(1.0), 3, value_sigma=3.0)
+    losses = [1.0] * 10 + [2.0] * 20
+    out, memory = run(tx, losses, extras=lambda g: {"value": jnp.float32(g)}, apply=apply)
+    assert memory["skipped"] == 3
+    assert memory["values"]["count"] == 27
+    np.testing.assert_allclose(memory["values"]["mean"], (10 * 1.0 + 17 * 2.0) / 27, 1e-5)
+    assert out[-1] == 10 * 1.0 + 17 * 2.0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_a_forced_step_leaves_nothing_in_the_mean_that_would_stay_for_ever(bad):
+    tx = gk.guard(gk.scale(1.0), 0, norm_sigma=3.0, after="zero_nans", patience=2)
+    _, memory = run(tx, [1.0, 2.0, bad, 3.0])
+    np.testing.assert_allclose([memory["norms"]["mean"], memory["norms"]["variance"]], [2.0, 2 / 3], 1e-5)
 
 
 def test_zero_nans_takes_what_is_finite():
@@ -124,6 +166,41 @@ def test_it_says_whether_the_clock_advances_olmo_bug_22(advance, expected):
     out, memory = run(tx, [-1.0, np.nan, -1.0])
     np.testing.assert_allclose(out, expected, 1e-6)
     assert memory["inner"].step == (3 if advance else 2)
+
+
+@both
+@pytest.mark.parametrize(
+    "inner", [gk.schedule_free_sgd(0.1), gk.optimistic_gradient_descent(0.1), gk.momo(0.1), gk.madgrad(0.1), gk.adopt(0.1), gk.grokfast(0.9, 2.0)], ids=repr
+)
+def test_the_inner_clock_stands_at_0_until_a_first_step_was_taken(inner, apply):
+    """Links know their first call by it."""
+    tx = gk.guard(inner, advance=True)
+
+    def path(gradients):
+        w, state, out = jnp.full(1, 5.0), tx.init(jnp.zeros(1)), []
+        for g in gradients:
+            before, loss = w, {"value": jnp.float32(1.0)}
+            if apply:
+                w, state = tx.apply(w, state, jnp.full(1, g), **loss)
+            else:
+                updates, state = tx.update(jnp.full(1, g), state, w, **loss)
+                w = gk.apply_updates(w, updates)
+            if np.isnan(g):
+                assert w == before
+            else:
+                out.append(float(w[0]))
+        return out, state.memory["guard"]["inner"].step
+
+    out, clock = path([np.nan, np.nan, 1.0, 2.0, -1.0])
+    expected, _ = path([1.0, 2.0, -1.0])
+    np.testing.assert_allclose(out, expected, 1e-6)
+    assert clock == 3
+    assert path([np.nan, 1.0, np.nan])[1] == 2
+
+
+def test_sums_of_several_calls_are_not_shifted_by_a_skipped_one():
+    out, _ = run(gk.guard(gk.apply_every(2), advance=True), [1.0, 1.0, np.nan, 1.0, 1.0])
+    assert out == [0.0, 2.0, 2.0, 2.0, 4.0]
 
 
 def test_a_step_that_is_taken_advances_the_clock_olmo_bug_22():
@@ -165,6 +242,27 @@ def test_apply_if_finite_is_optax_where_updates_are_finite():
             w = w + updates
             expected.append(float(w[0]))
     np.testing.assert_allclose(ours, expected, 1e-5)
+
+
+def budget_runs_out(tx, apply_updates):
+    """The updates of eight bad gradients, one good one and three bad ones."""
+    w, out = jnp.zeros(2), []
+    state, step = tx.init(w), jax.jit(tx.update)
+    for bad in [True] * 8 + [False] + [True] * 3:
+        updates, state = step(jnp.array([1.0, np.nan if bad else 1.0]), state, w)
+        w = apply_updates(w, updates)
+        out.append(np.asarray(updates))
+    return np.array(out)
+
+
+@pytest.mark.parametrize("budget", [0, 1, 2, 9])
+def test_apply_if_finite_is_optax_when_the_budget_is_spent(budget):
+    ours = budget_runs_out(gk.apply_if_finite(gk.chain(gk.zero_nans(), gk.sgd(1.0)), budget), gk.apply_updates)
+    with jax.numpy_dtype_promotion("standard"):
+        theirs = budget_runs_out(optax.apply_if_finite(optax.chain(optax.zero_nans(), optax.sgd(1.0)), budget), optax.apply_updates)
+    np.testing.assert_array_equal(ours, theirs)
+    if budget == 2:
+        assert ours[:, 0].tolist() == [0, 0, -1, -1, -1, -1, -1, -1, -1, 0, 0, -1]
 
 
 def test_conditions_see_the_extras_when_told():
@@ -213,6 +311,10 @@ def test_the_value_is_asked_for_where_it_is_needed():
     tx = gk.guard(gk.sgd(0.1), value_sigma=3.0)
     with pytest.raises(TypeError, match=r"guard: needs the extra argument 'value'; got none"):
         tx.update(jnp.ones(1), tx.init(jnp.ones(1)))
+    with pytest.raises(TypeError, match=r"guard: needs the loss; got value=None\. Call update\(grads, state, params, value=loss\)"):
+        tx.update(jnp.ones(1), tx.init(jnp.ones(1)), value=None)
+    with pytest.raises(ValueError, match=r"guard, value: needs one number; got float32\[2\]\. Take the mean over the batch\."):
+        tx.update(jnp.ones(1), tx.init(jnp.ones(1)), value=jnp.ones(2))
     tx = gk.conditionally_mask(gk.sgd(0.1), lambda step: jnp.ones(2, bool))
     with pytest.raises(TypeError, match=r"conditionally_mask: needs should_transform_fn to return one bool; got bool\[2\]"):
         tx.update(jnp.ones(1), tx.init(jnp.ones(1)))

@@ -57,6 +57,41 @@ def test_any_function():
     assert_metrics(seen(tx), {"watch.angle": -2.0, "watch.weight": 12.0})
 
 
+def test_functions_are_per_leaf_and_per_group_too():
+    largest = {"largest": lambda g, u, p: jnp.max(jnp.stack([jnp.max(leaf) for leaf in jax.tree.leaves(u)]))}
+    assert_metrics(seen(gk.watch(gk.scale(2.0), functions=largest, per="leaf")), {"watch.largest.w": 1.6, "watch.largest.b": 4.0})
+    groups = {"matrices": gk.by_rank(2), "all": gk.by_rank(0)}
+    assert_metrics(seen(gk.watch(gk.scale(2.0), functions=largest, per=groups)), {"watch.largest.matrices": 1.6, "watch.largest.all": 4.0})
+    assert_metrics(seen(gk.watch(gk.sgd(0.5), functions={"max": lambda g, u, p: jnp.max(g)}, per="leaf")), {"watch.max.w": 0.8, "watch.max.b": 2.0})
+
+
+def test_functions_per_leaf_do_without_parameters():
+    tx = gk.watch(gk.sgd(0.5), "grad_norm", functions={"max": lambda g, u, p: jnp.max(g)}, per="leaf")
+    _, state = tx.update(G, tx.init(W))
+    assert gk.metrics(state)["watch.max.b"] == 2.0
+
+
+def test_equal_names_are_numbered():
+    """The second of two gets _1, as links do; the inner one is the second."""
+    tx = gk.watch(gk.chain(gk.watch(gk.watch(gk.scale(2.0), "grad_norm"), "grad_norm"), gk.scale(1.0)), "grad_norm")
+    assert set(seen(tx)) == {"watch.grad_norm", "watch.watch.grad_norm", "watch.watch.grad_norm_1"}
+    tx = gk.watch(gk.watch(gk.scale(2.0), "update_norm"), "update_norm", functions={"grad_norm": lambda g, u, p: 7.0})
+    assert_metrics(seen(tx), {"watch.update_norm": 2 * np.sqrt(5.0), "watch.update_norm_1": 2 * np.sqrt(5.0), "watch.grad_norm": 7.0})
+    clipped = gk.clip_by_global_norm(1.0)
+    assert_metrics(seen(gk.watch(gk.watch(clipped, "update_norm"), "grad_norm")), {"watch.grad_norm": np.sqrt(5.0), "watch.update_norm": 1.0})
+    twice = gk.watch(gk.MultiSteps(gk.watch(gk.sgd(0.5), "grad_norm"), 1), "grad_norm")
+    assert gk.metrics(twice.init(W)).keys() == seen(twice).keys() == {"watch.grad_norm", "watch.grad_norm_1"}
+    state = gk.watch(gk.sgd(0.5), "grad_norm").init(W)
+    assert set(gk.metrics([state, state])) == {"watch.grad_norm", "watch.grad_norm_1"}
+
+
+def test_a_guard_reports_its_counts():
+    tx = gk.chain(gk.guard(gk.watch(gk.sgd(0.5), "grad_norm"), max_norm=1.0), gk.scale(1.0))
+    found = seen(tx)
+    assert_metrics(found, {"guard.skipped": 1, "guard.consecutive": 1, "guard.grad_norm": 0})
+    assert_metrics(seen(gk.apply_if_finite(gk.sgd(0.5), 2)), {"apply_if_finite.skipped": 0, "apply_if_finite.consecutive": 0})
+
+
 def test_underflow_is_the_share_of_weights_that_rounding_leaves_as_they_are():
     w = jnp.array([1.0, 1.0, 1.0, 0.001], jnp.bfloat16)
     g = jnp.array([1e-3, -1e-2, 0.0, 1e-3], jnp.bfloat16)
@@ -113,7 +148,7 @@ def test_metrics_are_found_in_any_nesting():
     inner = gk.watch(gk.sgd(0.5), "grad_norm")
     for tx in (gk.MultiSteps(inner, 1), gk.guard(gk.chain(gk.clip(9.0), inner)), gk.masked(inner, True), gk.apply_if_finite(gk.MultiSteps(inner, 1), 2)):
         found = seen(tx)
-        (name,) = found
+        (name,) = [name for name in found if not name.endswith(("skipped", "consecutive"))]
         assert name.endswith("grad_norm")
         np.testing.assert_allclose(found[name], np.sqrt(5.0), 1e-6)
     assert set(seen(gk.partition({"a": inner, "b": inner}, {"a": gk.by_path("w"), "b": gk.by_path("b")}))) == {
@@ -146,3 +181,31 @@ def test_bad_input_is_refused():
         tx.update(jnp.ones(1), tx.init(jnp.ones(1)))
     with pytest.raises(ValueError, match=r"measure_with_ema, decay: needs a decay"):
         gk.measure_with_ema(jnp.sum, 1.0)
+    with pytest.raises(ValueError, match=r"watch, functions: needs a name that no other metric has; got 'grad_norm'\. Give the function another name\."):
+        gk.watch(gk.sgd(0.1), "grad_norm", functions={"grad_norm": lambda g, u, p: 1.0})
+    with pytest.raises(TypeError, match=r"watch, functions\['a'\]: needs a function of \(gradients, updates, params\); got 3"):
+        gk.watch(gk.sgd(0.1), functions={"a": 3})
+    with pytest.raises(TypeError, match=r"state: metrics needs the state; got sgd\(0.1\)\. Pass what init or update returned\."):
+        gk.metrics(gk.sgd(0.1))
+
+
+@pytest.mark.parametrize(
+    ("tx", "words"),
+    [
+        (gk.watch(gk.sgd(0.1), functions={"all": lambda g, u, p: g["w"]}), r"watch, functions\['all'\]: .*; got float32\[1, 2\]\. Reduce the array"),
+        (gk.watch(gk.sgd(0.1), functions={"all": lambda g, u, p: g}), r"watch, functions\['all'\]: .*; got dict"),
+        (gk.watch(gk.sgd(0.1), functions={"all": lambda g, u, p: g}, per="leaf"), r"watch, functions\['all'\]: .*; got float32\[1\]"),
+        (gk.snapshot("all", lambda u: u), r"snapshot, measure: .*; got float32\[1\]"),
+        (gk.monitor({"all": lambda u: u["w"]}), r"monitor, measures\['all'\]: .*; got float32\[1, 2\]"),
+        (gk.monitor({"all": gk.measure_with_ema(lambda u: u["w"], 0.5)}), r"monitor, measures\['all'\]: .*; got float32\[1, 2\]"),
+    ],
+    ids=["watch", "tree", "leaf", "snapshot", "monitor", "ema"],
+)
+def test_a_metric_is_one_number(tx, words):
+    with pytest.raises(TypeError, match=words.replace(".*", "needs a function that returns one number")):
+        tx.init(W)
+
+
+def test_measures_may_be_trees_of_numbers_and_chains():
+    tx = gk.monitor({"sizes": lambda u: {"first": jnp.max(u), "last": 1.0}, "mean": gk.chain(gk.scale(2.0), gk.measure_with_ema(jnp.sum, 0.5))})
+    assert_metrics(seen(tx, jnp.zeros(2), jnp.ones(2)), {"monitor.sizes.first": 1.0, "monitor.sizes.last": 1.0, "monitor.mean": 4.0})

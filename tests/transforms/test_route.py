@@ -206,7 +206,7 @@ PARAMS = {"a": jnp.ones(1), "b": jnp.ones((1, 1))}
         (gk.masked(DOUBLE, gk.by_path("c")), r"masked, mask: needs a mask that means at least one leaf; got by_path\('c'\), which means none of a, b"),
         (gk.masked(DOUBLE, {"a": True}), r"masked, mask: needs mask in a tree like params"),
         (gk.masked(DOUBLE, {"a": True, "b": False, "c": True}), r"mask: needs mask in a tree like params"),
-        (gk.partition({"x": DOUBLE}, {"a": "x", "b": "y"}), r"partition: needs a transform for every label; got no transform for 'y'. There are \[\"'x'\"\]"),
+        (gk.partition({"x": DOUBLE}, {"a": "x", "b": "y"}), r"partition: needs a transform for every label; got no transform for 'y'. There are 'x'\.$"),
         (gk.partition({"x": DOUBLE, "z": DOUBLE}, {"a": "x", "b": "x"}), r"partition: needs a leaf for every transform; got none for 'z'"),
         (gk.partition({"x": DOUBLE}, {"a": "x"}), r"labels: needs labels in a tree like params"),
         (
@@ -214,9 +214,10 @@ PARAMS = {"a": jnp.ones(1), "b": jnp.ones((1, 1))}
             r"partition, b: needs exactly one predicate that means each leaf; got \['x', 'y'\]",
         ),
         (gk.partition({"x": DOUBLE}, {"x": gk.by_rank(2)}), r"partition, a: needs exactly one predicate that means each leaf; got \[\]"),
-        (gk.where(gk.by_rank(3), DOUBLE, DOUBLE), r"needs a leaf for every transform; got none for 'then'"),
+        (gk.where(gk.by_rank(3), DOUBLE, DOUBLE), r"needs a leaf for every transform; got none for 'then'. The labels in use are 'otherwise'\.$"),
+        (gk.partition({"x": DOUBLE, "y": DOUBLE}, {"a": "u", "b": "v"}), r"got no transform for 'u', 'v'\. There are 'x', 'y'\.$"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_groups_that_do_not_fit_the_tree_are_refused_with_what_does_not(tx, words):
     with pytest.raises(ValueError, match=words):
