@@ -64,6 +64,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def keystr(path: Any) -> str:
     """A leaf's dotted path; the root of the tree is ``params`` itself."""
+    if len(path) > 1 and path[-1] == jax.tree_util.GetAttrKey("value"):
+        path = path[:-1]  # a Flax nnx Variable is a node of its own, whose only leaf is its value: that is no part of the name
     return jax.tree_util.keystr(path, simple=True, separator=".") or "the tree's only leaf"
 
 
@@ -193,7 +195,7 @@ def inexact(tree: Any, what: str) -> None:
         except TypeError:
             fail(f"needs {what} whose leaves are arrays", type(leaf).__name__, "Filter the tree to its arrays first", path=keystr(path), error=TypeError)
         if not jax.numpy.issubdtype(kind, jax.numpy.inexact):
-            mend = "Take integer leaves out of the tree, or hold them apart with masked or partition"
+            mend = "Take integer leaves out of the tree, or put masked or where around the whole optimizer"
             fail(f"needs {what} of a floating dtype", shape_dtype(leaf), mend, path=keystr(path), error=TypeError)
 
 

@@ -23,7 +23,8 @@ class Rule(NamedTuple):
     with, for links that keep other ones than those they train (averaged weights, schedule-free): see ``eval_params``. ``apply(updates, memory,
     params, *, <asked>) -> (params, memory)`` is for wrappers that often do nothing: as the last link of a root's ``apply`` it changes the
     parameters in place (those in ``leaves``, not the widened ``params``) instead of handing out zeros to add. ``examples`` says that the
-    updates come with a leading axis of examples, which the link takes away (the first link of a chain only).
+    updates come with a leading axis of examples, which the link takes away (the first link of a chain only). ``takes_integers`` says that
+    integer leaves may come, for the link keeps them from whatever computes.
     """
 
     init: Callable[..., Any]
@@ -32,6 +33,7 @@ class Rule(NamedTuple):
     evaluate: Callable[[Any, Any], Any] | None = None
     apply: Callable[..., tuple[Any, Any]] | None = None
     examples: bool = False
+    takes_integers: bool = False
 
 
 class Links(tuple[tuple[str | None, Any], ...]):

@@ -46,7 +46,8 @@ class Transform(Call):
     def init(self, params: Any) -> State:
         """The state before the first step; ``params`` may be arrays or ``ShapeDtypeStruct``."""
         with check.inside(self.factory.__name__):
-            check.inexact(params, "parameters")
+            if not _take_integers(self.links):
+                check.inexact(params, "parameters")
         return State(jnp.zeros((), jnp.int32), _init(self.links, tree.widen(params), params))
 
     def update(self, updates: Any, state: State, params: Any = None, **extras: Any) -> tuple[Any, State]:
@@ -106,7 +107,8 @@ class Transform(Call):
         with check.inside(self.factory.__name__):
             if isinstance(updates, State):
                 check.fail("needs the gradients", "a State", "The order is update(updates, state, params), and apply(params, state, grads)", error=TypeError)
-            check.inexact(updates, "updates")
+            if not _take_integers(links):
+                check.inexact(updates, "updates")
             like = _one_example(updates) if links and links[0].rule.examples else updates
             if params is not None:
                 check.match(like, params)
@@ -139,10 +141,12 @@ class Transform(Call):
                 nothing if all(link.rule.init is nothing for link in links) else lambda params, *, leaves=None: _init(links, params, leaves) or (),
                 lambda updates, memory, params, **extras: _nested(links, updates, memory, params, extras),
                 evaluate=evaluation(links),
+                takes_integers=_take_integers(links),
             )
         (link,) = links
         init = nothing if link.rule.init is nothing else link.init
-        return Rule(init, lambda updates, memory, params, **extras: link.update(updates, memory, params, extras), evaluate=link.rule.evaluate)
+        update = lambda updates, memory, params, **extras: link.update(updates, memory, params, extras)
+        return Rule(init, update, evaluate=link.rule.evaluate, takes_integers=link.rule.takes_integers)
 
     def children(self) -> dict[str, Call]:
         """A chain's parts by their link names, other parts by the argument that holds them."""
@@ -493,6 +497,10 @@ def evaluation_inside(rule: Rule, field: str = "inner") -> Callable[[Any, Any], 
     return evaluate
 
 
+def _take_integers(links: Iterable[Link]) -> bool:
+    return all(link.rule.takes_integers for link in links)
+
+
 def _numbered(names: list[tuple[str, bool]]) -> list[str]:
     """Names made unique: the second ``trace`` is ``trace_1``. A name that the user gave (True) stays, and cannot stand twice."""
     taken = {name for name, given in names if given}
@@ -568,4 +576,3 @@ def _remembers(link: Link, like: Any) -> bool:
         return False
     kept = jax.eval_shape(link.init, like)
     return not (type(kept) is tuple and not kept)
-

@@ -105,8 +105,7 @@ def by_path(*patterns: str, regex: bool = False) -> Callable[[str, Any], bool]:
             check.fail("needs patterns that are strings", repr(pattern), mend, path=f"patterns[{i}]", error=TypeError)
     expressions = [re.compile(pattern if regex else rf"(?:.*\.)?(?:{fnmatch.translate(pattern)})") for pattern in patterns]
     fits = [expression.search if regex else expression.match for expression in expressions]
-    # A Flax nnx Variable is a node of its own, whose only leaf is its value: that is not a part of the name.
-    return lambda path, leaf: any(fit(path.removesuffix(".value")) for fit in fits)
+    return lambda path, leaf: any(fit(path) for fit in fits)
 
 
 @predicate

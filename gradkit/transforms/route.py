@@ -57,6 +57,7 @@ def masked(inner: Any, mask: Any, *, mask_compatible_extra_args: bool = False) -
 
     def init(params: Any, *, leaves: Any) -> Any:
         on = masks.resolve(mask, leaves)
+        _check_kind(rule, _keep(on, leaves), "parameters")
         return rule.init(_keep(on, params), leaves=_keep(on, leaves))
 
     def update(updates: Any, memory: Any, params: Any, *, leaves: Any, **extras: Any) -> Any:
@@ -66,6 +67,7 @@ def masked(inner: Any, mask: Any, *, mask_compatible_extra_args: bool = False) -
             if name == "grad" or (mask_compatible_extra_args and jax.tree.structure(value) == shape):
                 extras[name] = _keep(on, value)
         within = None if params is None else _keep(on, params)
+        _check_kind(rule, _keep(on, updates), "updates")
         new, memory = rule.update(_keep(on, updates), memory, within, leaves=_keep(on, leaves), **extras)
         return _merge(on, new, updates), memory
 
@@ -74,7 +76,7 @@ def masked(inner: Any, mask: Any, *, mask_compatible_extra_args: bool = False) -
         assert rule.evaluate is not None
         return _merge(on, rule.evaluate(memory, _keep(on, params)), params)
 
-    return Rule(only_checks(init) if rule.init is nothing else init, update, evaluate=evaluate if rule.evaluate else None)
+    return Rule(only_checks(init) if rule.init is nothing else init, update, evaluate=evaluate if rule.evaluate else None, takes_integers=True)
 
 
 @transform
@@ -110,8 +112,12 @@ def partition(transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatib
         return group_masks(transforms, param_labels, tree)
 
     def init(params: Any, *, leaves: Any) -> Any:
-        kept = {label: groups[label][1].init(_keep(on, params), leaves=_keep(on, leaves)) for label, on in parts(leaves).items()}
-        return {label: memory for label, memory in kept.items() if not (type(memory) is tuple and not memory)}
+        kept = {}
+        for label, on in parts(leaves).items():
+            rule = groups[label][1]
+            _check_kind(rule, _keep(on, leaves), "parameters")
+            kept[label] = rule.init(_keep(on, params), leaves=_keep(on, leaves))
+        return {label: memory for label, memory in kept.items() if not (type(memory) is tuple and not memory)} or ()
 
     def update(updates: Any, memory: Any, params: Any, *, leaves: Any, **extras: Any) -> Any:
         kept, result = {}, updates
@@ -131,7 +137,8 @@ def partition(transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatib
         return params
 
     stateless = all(rule.init is nothing for _, rule in groups.values())
-    return Rule(only_checks(init) if stateless else init, update, evaluate=evaluate if any(rule.evaluate for _, rule in groups.values()) else None)
+    evaluates = any(rule.evaluate for _, rule in groups.values())
+    return Rule(only_checks(init) if stateless else init, update, evaluate=evaluate if evaluates else None, takes_integers=True)
 
 
 @transform
@@ -199,6 +206,12 @@ def freeze(mask: Any) -> Transform:
       >>> assert updates["embedding"][0] == 0.0 and updates["w"][0] == -1.0
     """
     return masked(set_to_zero(), mask)
+
+
+def _check_kind(rule: Rule, kept: Any, what: str) -> None:
+    """The root lets integer leaves through to what keeps them apart; here is where they are apart."""
+    if not rule.takes_integers:
+        check.inexact(kept, what)
 
 
 def group_masks(transforms: Mapping[Any, Any], labels: Any, tree: Any) -> dict[Any, Any]:

@@ -25,7 +25,7 @@ def set_to_zero() -> Rule:
       >>> tx = gk.set_to_zero()
       >>> assert tx.update(jnp.array([jnp.nan]), tx.init(jnp.zeros(1)))[0][0] == 0
     """
-    return stateless(lambda updates, params: jax.tree.map(jnp.zeros_like, updates))
+    return stateless(lambda updates, params: jax.tree.map(jnp.zeros_like, updates))._replace(takes_integers=True)
 
 
 @transform

@@ -222,3 +222,51 @@ PARAMS = {"a": jnp.ones(1), "b": jnp.ones((1, 1))}
 def test_groups_that_do_not_fit_the_tree_are_refused_with_what_does_not(tx, words):
     with pytest.raises(ValueError, match=words):
         tx.update(PARAMS, tx.init(PARAMS), PARAMS)
+
+
+MIXED = {"w": jnp.ones((2, 2)), "n": jnp.arange(3)}
+INTEGERS = {"w": jnp.ones((2, 2)), "n": jnp.zeros(3, jnp.int32)}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: gk.masked(gk.adam(0.1), {"w": True, "n": False}),
+        lambda: gk.where(gk.by_dtype("float32"), gk.adam(0.1)),
+        lambda: gk.partition({"a": gk.adam(0.1), "b": gk.set_to_zero()}, {"w": "a", "n": "b"}),
+        lambda: gk.chain(gk.masked(gk.clip(5.0), gk.by_dtype("float32")), gk.masked(gk.adam(0.1), gk.by_dtype("float32")), gk.freeze(gk.by_dtype("int32"))),
+        lambda: gk.selective_transform(gk.adam(0.1), freeze_mask={"w": False, "n": True}),
+    ],
+)
+def test_integer_leaves_that_are_held_apart_stay(make):
+    tx = make()
+    params, state = jax.jit(tx.apply)(MIXED, tx.init(MIXED), INTEGERS)
+    np.testing.assert_array_equal(params["n"], MIXED["n"])
+    np.testing.assert_allclose(params["w"], 0.9, 1e-6)
+    assert tx.update(INTEGERS, state, params)[0]["n"].dtype == jnp.int32
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: gk.adam(0.1), lambda: gk.masked(gk.adam(0.1), {"w": True, "n": True}), lambda: gk.where(gk.by_dtype("float32"), gk.adam(0.1), gk.sgd(0.1))]
+)
+def test_integer_leaves_that_would_be_trained_are_refused(make):
+    with pytest.raises(
+        TypeError, match=r", n: needs parameters of a floating dtype; got int32\[3\]\. Take integer leaves out of the tree, or put masked or where"
+    ):
+        make().init(MIXED)
+
+
+@pytest.mark.parametrize("wrap", [lambda tx: tx, lambda tx: gk.MultiSteps(tx, 2), gk.guard, lambda tx: gk.sam(tx, gk.sgd(0.1))])
+def test_groups_without_memory_keep_their_state_as_it_is(wrap):
+    tx, params = wrap(gk.where(gk.by_rank(2), gk.sgd(0.1), gk.sgd(0.2))), {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}
+    state = tx.init(params)
+    _, after = jax.jit(tx.apply)(params, state, params)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+
+
+def test_a_leaf_named_value_is_found_by_its_name_and_a_variable_by_its_own():
+    attention = {"query": jnp.ones(2), "value": jnp.ones(2)}
+    assert gk.by_path("value")(attention) == {"query": False, "value": True}
+    assert not any(jax.tree.leaves(gk.by_path("attention")({"attention": attention})))
+    state = nnx.state(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), nnx.Param)
+    assert jax.tree.leaves(gk.by_path("kernel")(state)) == [False, True]
