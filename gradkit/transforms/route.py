@@ -66,6 +66,8 @@ def masked(inner: Any, mask: Any, *, mask_compatible_extra_args: bool = False) -
         for name, value in extras.items():
             if name == "grad" or (mask_compatible_extra_args and jax.tree.structure(value) == shape):
                 extras[name] = _keep(on, value)
+            elif name in ("value_fn", "loss_fn", "obj_fn") and callable(value):
+                extras[name] = _of_part(value, on, leaves)
         within = None if params is None else _keep(on, params)
         _check_kind(rule, _keep(on, updates), "updates")
         new, memory = rule.update(_keep(on, updates), memory, within, leaves=_keep(on, leaves), **extras)
@@ -206,6 +208,11 @@ def freeze(mask: Any) -> Transform:
       >>> assert updates["embedding"][0] == 0.0 and updates["w"][0] == -1.0
     """
     return masked(set_to_zero(), mask)
+
+
+def _of_part(function: Any, on: Any, leaves: Any) -> Any:
+    """A function of all parameters as one of the mask's leaves, the others as they are."""
+    return lambda kept, *args, **kwargs: function(_merge(on, kept, leaves), *args, **kwargs)
 
 
 def _check_kind(rule: Rule, kept: Any, what: str) -> None:

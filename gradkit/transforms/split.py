@@ -77,7 +77,7 @@ def split_real_and_imaginary(inner: Any) -> Rule:
         assert rule.evaluate is not None
         return _join(rule.evaluate(memory, _split(params)))
 
-    init = nothing if rule.init is nothing else lambda params: rule.init(_split(params))
+    init = nothing if rule.init is nothing else lambda params, *, leaves: rule.init(_split(params), leaves=_split(leaves))
     return Rule(init, update, evaluate=evaluate if rule.evaluate else None)
 
 

@@ -270,3 +270,23 @@ def test_a_leaf_named_value_is_found_by_its_name_and_a_variable_by_its_own():
     assert not any(jax.tree.leaves(gk.by_path("attention")({"attention": attention})))
     state = nnx.state(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), nnx.Param)
     assert jax.tree.leaves(gk.by_path("kernel")(state)) == [False, True]
+
+
+@pytest.mark.parametrize("masked", [lambda tx: gk.masked(tx, gk.by_rank(2)), lambda tx: gk.where(gk.by_rank(2), tx, gk.set_to_zero())])
+def test_a_function_of_all_parameters_reaches_a_group_as_one_of_its_own(masked):
+    params, x = {"w": jnp.full((2, 2), 0.5), "b": jnp.ones(2)}, jnp.array([[1.0, 2.0]])
+    loss = lambda params, x: jnp.sum((x @ params["w"] + params["b"][None]) ** 2)
+    sharp = gk.sam(gk.sgd(0.1), gk.sgd(0.01), opaque_mode=True)
+    step = gk.make_step(loss, masked(sharp), donate=False)
+    alone = gk.make_step(lambda w, x: loss({"w": w, "b": params["b"]}, x), sharp, donate=False)
+    got, *_ = step(params, step.tx.init(params), x)
+    wanted, *_ = alone(params["w"], sharp.init(params["w"]), x)
+    np.testing.assert_allclose(got["w"], wanted, 1e-6)
+
+
+@pytest.mark.parametrize("around", [gk.mechanize, gk.split_real_and_imaginary])
+def test_groups_by_dtype_see_the_users_dtypes_inside_wrappers(around):
+    params = {"w": jnp.ones(2, jnp.bfloat16), "b": jnp.ones(2)}
+    tx = around(gk.where(gk.by_dtype("bfloat16"), gk.trace(0.5), gk.sgd(0.1)))
+    params, _ = tx.apply(params, tx.init(params), params)
+    assert params["w"].dtype == jnp.bfloat16
