@@ -6,8 +6,8 @@ The shift s is the mean as far as the dtype can say it; o is what rounding left 
 subtraction in σ² cancels nothing, and d − o is the deviation from the true mean also where the mean is 10⁶ deviations away. Of several devices the
 three sums and the count are added first, so unequal counts weigh as they should.
 
-On a CPU large inputs are looked at first: where no mean is further than two deviations from zero, σ² = Σ |x|² / n − |s|² loses at most two bits, o is nothing,
-and a pass over memory is saved.
+On a CPU large inputs are looked at first: where no mean is further than two deviations from zero, and the squares neither overflow nor vanish,
+σ² = Σ |x|² / n − |s|² loses at most two bits, o is nothing, and a pass over memory is saved.
 """
 
 import math
@@ -86,8 +86,13 @@ def total(values: Any, axes: tuple[int, ...], group: int = 1) -> Any:
     sums = jnp.sum(values, axis=axes, keepdims=True)
     if group == 1:
         return sums
-    parts = jnp.reshape(sums, (*sums.shape[:-1], -1, group))
+    parts = jnp.reshape(sums, (*sums.shape[:-1], sums.shape[-1] // group, group))
     return jnp.reshape(jnp.broadcast_to(jnp.sum(parts, axis=-1, keepdims=True), parts.shape), sums.shape)
+
+
+def shown(x: Any, mask: Any) -> Any:
+    """``x`` with zero in place of what the mask hides. Only so is NaN gone from derivatives too: it is hidden before anything multiplies by it."""
+    return x if mask is None else jnp.where(mask, x, jnp.zeros_like(x))
 
 
 def count_of(mask: Any, shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any, group: int = 1) -> Any:
@@ -106,8 +111,8 @@ def shifted(
     """The algorithm at the top of this file, in ``dtype``; without ``use_mean`` the moments about zero."""
     real = numerics.real(dtype)
 
-    def seen(values: Any) -> Any:  # what the mask hides is nothing, also NaN
-        return total(values if mask is None else jnp.where(mask, values, jnp.zeros_like(values)), axes, group)
+    def seen(values: Any) -> Any:
+        return total(shown(values, mask), axes, group)
 
     def about(x: Any, shift: Any) -> tuple[Any, Any]:
         deviation = numerics.cast(x, dtype) - shift
@@ -115,6 +120,7 @@ def shifted(
         offset = values / at_least_one.astype(dtype)
         return offset, jnp.maximum(squares / at_least_one.astype(real) - numerics.abs_sq(offset), 0)
 
+    x = shown(x, mask)
     wide, count = numerics.cast(x, dtype), count_of(mask, x.shape, axes, real, group)
     if not use_mean:
         count, squares = summed((count, seen(numerics.abs_sq(wide))), axis_name, groups)
@@ -126,7 +132,9 @@ def shifted(
     if axis_name is not None or x.size < _LARGE or jax.default_backend() != "cpu":
         return Shifted(count, shift, *about(x, shift))
     plain = seen(numerics.abs_sq(wide)) / at_least_one.astype(real) - numerics.abs_sq(shift)
-    clear = jnp.all(4 * plain >= numerics.abs_sq(shift))
+    vanishing = 2 * jnp.finfo(real).tiny / jnp.finfo(real).eps  # below it, squares that vanished would show in the last bit
+    close = (4 * plain >= numerics.abs_sq(shift)) & (plain >= vanishing)
+    clear = jnp.all(jnp.isfinite(plain) & (close | (shift == 0)))  # about a shift of zero both roads compute the same
     if not isinstance(clear, jax.core.Tracer):
         return Shifted(count, shift, *((jnp.zeros_like(shift), plain) if clear else about(x, shift)))
     return Shifted(count, shift, *lax.cond(clear, lambda x, shift: (jnp.zeros_like(shift), plain), about, x, shift))
@@ -193,7 +201,7 @@ def merge(parts: Moments, axis: int = 0) -> Moments:
         counts = jnp.broadcast_to(counts, [var.shape[axis] if at == axis % var.ndim else 1 for at in range(var.ndim)])
     count = jnp.sum(counts, axis=axis, keepdims=True)
     weight = counts / jnp.maximum(count, 1)
-    shift = lax.slice_in_dim(mean, 0, 1, axis=axis)  # means about one of them: what they have in common does not round
+    shift = jnp.sum(weight.astype(mean.dtype) * mean, axis=axis, keepdims=True)  # what the means have in common does not round
     offset = jnp.sum(weight.astype(mean.dtype) * (mean - shift), axis=axis, keepdims=True)
     spread = jnp.sum(weight * (var + numerics.abs_sq((mean - shift) - offset)), axis=axis)
     return Moments(jnp.squeeze(count) if count.size == 1 else jnp.squeeze(count, axis), jnp.squeeze(shift + offset, axis), spread)
@@ -219,10 +227,18 @@ def running(mean: Any, var: Any, batch: Moments, momentum: Any, *, unbiased: boo
       >>> assert abs(float(mean[0]) - 0.2) < 1e-6 and abs(float(var[0]) - 1.1) < 1e-6
     """
     kept = jnp.asarray(momentum, numerics.real(jax.dtypes.result_type(var)))
+    kept = jnp.where(jnp.asarray(batch.count) > 0, kept, jnp.ones_like(kept))  # what the batch lacks (all masked) leaves the past alone
 
     def step(old: Any, new: Any) -> Any:
-        # what the batch lacks (all masked) leaves the past alone
-        moved = kept.astype(old.dtype) * old + (1 - kept).astype(old.dtype) * new.astype(old.dtype)
-        return jnp.where(jnp.broadcast_to(jnp.asarray(batch.count) > 0, old.shape), moved, old)
+        dtype = numerics.wider(old.dtype, new.dtype) if jnp.iscomplexobj(new) else old.dtype  # the mean of complex values is complex
+        moved = kept.astype(dtype) * old.astype(dtype) + (1 - kept).astype(dtype) * new.astype(dtype)
+        return _placed_as(old, moved)
 
     return step(mean, batch.mean), step(var, batch.unbiased_var if unbiased else batch.var)
+
+
+def _placed_as(old: Any, new: Any) -> Any:
+    """The past's sharding, where shardings are part of the type (explicit axes of a mesh): statistics keep their type from step to step."""
+    sharding = jax.typeof(old).sharding
+    explicit = any(kind == jax.sharding.AxisType.Explicit for kind in sharding.mesh.axis_types)
+    return jax.sharding.reshard(new, sharding) if explicit and jax.typeof(new).sharding != sharding else new
