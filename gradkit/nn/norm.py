@@ -15,6 +15,7 @@ from flax.nnx.nn import dtypes
 from gradkit import _checks as check
 from gradkit.nn import functional as F  # noqa: N812
 from gradkit.nn.functional.normalize import groups_of, result_dtype
+from gradkit.nn.functional.variants import bounds
 
 
 def show_signature(cls: Any) -> Any:
@@ -47,7 +48,7 @@ class _Shell:
             self._check(*args, **kwargs)
         super().__init__(*args, rngs=rngs, **kwargs)  # type: ignore[call-arg]
 
-    def _check(self, num_features: int, *args: Any, **kwargs: Any) -> None:
+    def _check(self, num_features: Any = None, *args: Any, **kwargs: Any) -> None:
         check.integer(1, num_features=num_features)
         check.non_negative(epsilon=kwargs.get("epsilon", 0.0))
 
@@ -113,7 +114,7 @@ class BatchNorm(_Shell, nnx.BatchNorm):
         super().__init__(num_features, rngs=rngs, **flax)
         self.unbiased_running_var = unbiased_running_var
 
-    def _check(self, num_features: int, *args: Any, **kwargs: Any) -> None:
+    def _check(self, num_features: Any = None, *args: Any, **kwargs: Any) -> None:
         super()._check(num_features, *args, **kwargs)
         check.probability(momentum=kwargs.get("momentum", 0.0))
 
@@ -129,7 +130,8 @@ class BatchNorm(_Shell, nnx.BatchNorm):
                 return F.apply_statistics(x, mean, var, scale, bias, axis=self.axis, epsilon=self.epsilon, dtype=dtype)
             y, batch = self._train(x, scale, bias, **_options(self, dtype=dtype, mask=mask, axis=self.axis))
         new = F.running(self.mean[...], self.var[...], jax.lax.stop_gradient(batch), self.momentum, unbiased=self.unbiased_running_var)
-        self.mean[...], self.var[...] = new
+        for variable, value in zip((self.mean, self.var), new, strict=True):
+            variable.set_value(value)  # not at [...]: the mean of complex values is complex
         return y
 
 
@@ -155,6 +157,8 @@ class BatchRenorm(BatchNorm):
     """
 
     def __init__(self, num_features: int, *, r_max: Any = 3.0, d_max: Any = 5.0, rngs: Any = None, **flax: Any) -> None:
+        with check.inside(type(self).__name__):
+            bounds(r_max, d_max)
         super().__init__(num_features, rngs=rngs, **flax)
         self.r_max, self.d_max = r_max, d_max
 
@@ -186,7 +190,7 @@ class GhostBatchNorm(BatchNorm):
         super().__init__(num_features, rngs=rngs, **flax)
         self.ghost_batch_size = ghost_batch_size
 
-    def _check(self, num_features: int, *args: Any, **kwargs: Any) -> None:
+    def _check(self, num_features: Any = None, *args: Any, **kwargs: Any) -> None:
         super()._check(num_features, *args, **kwargs)
         if kwargs.get("axis_name") is not None:
             check.fail("needs no axis_name, for its batches are meant to be small", repr(kwargs["axis_name"]), "Use BatchNorm", path="axis_name")
@@ -321,7 +325,7 @@ class GroupNorm(_Shell, nnx.GroupNorm):
     Reference: Wu and He 2018, https://arxiv.org/abs/1803.08494.
     """
 
-    def _check(self, num_features: int, num_groups: int | None = 32, group_size: int | None = None, **kwargs: Any) -> None:
+    def _check(self, num_features: Any = None, num_groups: int | None = 32, group_size: int | None = None, **kwargs: Any) -> None:
         super()._check(num_features, **kwargs)
         groups_of(num_features, num_groups, group_size)
 

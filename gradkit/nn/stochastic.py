@@ -7,12 +7,22 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 from flax import nnx
 
 from gradkit import _checks as check
 from gradkit.nn import functional as F  # noqa: N812
+from gradkit.nn.functional.dropout import check_flag, check_rate, one_key
 from gradkit.nn.norm import _chosen, show_signature
+
+
+def _stream(rngs: Any, name: str) -> Any:
+    """The stream of that name, or the default one."""
+    if name not in rngs and "default" not in rngs:
+        got = f"only {', '.join(stream for stream, _ in rngs.items())}" if list(rngs.items()) else "none"
+        check.fail(f"needs rngs with a stream {name!r} or a default one", got, f"Pass rngs=nnx.Rngs({name}=0)", path="rngs", error=TypeError)
+    return rngs[name]
 
 
 class Noise(nnx.Dropout):
@@ -21,8 +31,11 @@ class Noise(nnx.Dropout):
     def __init__(self, rate: Any, *, deterministic: bool | None = False, rng_collection: str = "dropout", rngs: Any = None) -> None:
         with check.inside(type(self).__name__):
             self._check(rate)
+            check_flag(deterministic)
             if rngs is not None and not isinstance(rngs, (nnx.Rngs, nnx.RngStream)):
                 check.fail("needs rngs of type nnx.Rngs or nnx.RngStream", type(rngs).__name__, "Pass rngs=nnx.Rngs(0)", path="rngs", error=TypeError)
+            if isinstance(rngs, nnx.Rngs):
+                _stream(rngs, rng_collection)
         super().__init__(rate, deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -30,7 +43,7 @@ class Noise(nnx.Dropout):
         show_signature(cls)
 
     def _check(self, rate: Any) -> None:
-        check.probability(rate=rate)
+        check_rate(rate)
 
     def _key(self, rngs: Any, rate: Any) -> Any:
         """The key of this call; None where a rate of 0 or 1 needs none."""
@@ -38,7 +51,7 @@ class Noise(nnx.Dropout):
             return None
         rngs = self.rngs if rngs is None else rngs
         if isinstance(rngs, nnx.Rngs):
-            return rngs[self.rng_collection]()
+            return _stream(rngs, self.rng_collection)()
         if isinstance(rngs, nnx.RngStream):
             return rngs()
         if rngs is None:
@@ -59,7 +72,9 @@ class Noise(nnx.Dropout):
         with check.inside(type(self).__name__):
             rate = self.rate if rate is None else rate
             inputs = jnp.asarray(inputs)
-            if _chosen(self, "deterministic", deterministic):
+            deterministic = _chosen(self, "deterministic", deterministic)
+            check_flag(deterministic)
+            if deterministic:
                 return self._silent(inputs, rate)
             return self._noisy(inputs, rate, self._key(rngs, rate))
 
@@ -86,7 +101,7 @@ class Dropout(Noise):
       >>> assert set(layer(jnp.ones(100)).tolist()) == {0.0, 4.0}
       >>> assert layer(jnp.ones(3), deterministic=True).tolist() == [1.0, 1.0, 1.0]
 
-    **Differs** from Flax: other masks from the same key (half the random bits); a rate may be traced; bfloat16 is divided in float32.
+    **Differs** from Flax: other masks from the same key (half the bits where the last axis is even); a rate may be traced; bfloat16 is divided in float32.
 
     Reference: Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html.
     """
@@ -227,10 +242,10 @@ class GaussianNoise(Noise):
     """
 
     def _check(self, rate: Any) -> None:
-        check.non_negative(stddev=rate)
+        check_rate(rate, "stddev", check.non_negative)
 
     def _noisy(self, x: Any, rate: Any, key: Any) -> Any:
-        return F.gaussian_noise(x, rate, key, deterministic=key is None and rate == 0)
+        return F.gaussian_noise(x, rate, key)
 
     def _key(self, rngs: Any, rate: Any) -> Any:
         return super()._key(rngs, 0 if isinstance(rate, (int, float)) and rate == 0 else None)
@@ -288,13 +303,16 @@ def mc_predict(model: Any, x: Any, samples: int, key: Any) -> Prediction:
     Args:
       model: an ``nnx.Module``: it is viewed with its noise on (``deterministic=False``) and its batch statistics fixed, with
         every key replaced, and stays as it is. Or a function of (x, key), for Linen
-        ``lambda x, key: model.apply(variables, x, deterministic=False, rngs={"dropout": key})``.
+        ``lambda x, key: model.apply(variables, x, deterministic=False, rngs={"dropout": key})``. A function is taken at its word: one that
+        draws no noise from its key gives variance 0.
       x: the input, taken as it is by all samples.
       samples: S >= 1, all in one vmap.
-      key: a random key.
+      key: a random key or a seed.
 
     Raises:
-      ValueError: an ``nnx.Module`` in which nothing has a key.
+      ValueError: an ``nnx.Module`` in which nothing has a key, or whose output does not depend on its keys: it has no noise, or passes
+        ``deterministic`` to its layers itself. With a layer whose rate is the number 0 or 1 that is taken as meant.
+      TypeError: no key.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -308,11 +326,35 @@ def mc_predict(model: Any, x: Any, samples: int, key: Any) -> Prediction:
     """
     with check.inside("mc_predict"):
         check.integer(1, samples=samples)
+        key = one_key(key, "samples")
         predict = _sampler(model) if isinstance(model, nnx.Module) else model
+        if isinstance(model, nnx.Module) and not _silent_by_rate(model) and not _depends(lambda key: predict(x, key), key):
+            mend = "Let it have a noise layer, and pass no deterministic to its layers itself, for that has the last word"
+            check.fail("needs a model whose output depends on its keys", "one that draws no noise", mend, path="model")
     outputs = jax.vmap(lambda sample: predict(x, sample))(jax.random.split(key, int(samples)))
     leaves, tree = jax.tree.flatten(outputs)
     of = [F.moments(leaf, 0) for leaf in leaves]
     return Prediction(jax.tree.unflatten(tree, [m.mean for m in of]), jax.tree.unflatten(tree, [m.var for m in of]))
+
+
+def _silent_by_rate(model: Any) -> bool:
+    """Whether a layer has a rate at which there is nothing to draw."""
+    rates = [part.rate for _, part in nnx.iter_modules(model) if isinstance(part, nnx.Dropout)]
+    return any(isinstance(rate, (int, float)) and rate in {0, 1} for rate in rates)
+
+
+def _depends(function: Any, argument: Any) -> bool:
+    """Whether a path leads from the argument to an output. What happens within one call counts as connected."""
+    program = jax.make_jaxpr(function)(argument).jaxpr
+    reached = set(program.invars)
+
+    def meets(atoms: Any) -> bool:
+        return any(not isinstance(atom, jax.extend.core.Literal) and atom in reached for atom in atoms)
+
+    for equation in program.eqns:
+        if meets(equation.invars):
+            reached.update(equation.outvars)
+    return meets(program.outvars)
 
 
 def _sampler(model: Any) -> Any:

@@ -13,7 +13,7 @@ from flax.nnx.nn import dtypes, initializers
 from gradkit import _checks as check
 from gradkit.nn import functional as F  # noqa: N812
 from gradkit.nn.functional.moments import axes_of
-from gradkit.nn.norm import _chosen, need_rngs, show_signature
+from gradkit.nn.norm import FrozenBatchNorm, _chosen, need_rngs, show_signature
 from gradkit.nn.stochastic import Noise
 
 KERNELS = nnx.PathContains("kernel")
@@ -222,13 +222,15 @@ def fold_batch_norm(layer: Any, batch_norm: Any) -> Any:
     **Rule** a = γ / √(σ_R² + ε); W' = W a, b' = (b − μ_R) a + β.
 
     Args:
-      layer: ``nnx.Linear``, ``nnx.LinearGeneral`` of one output axis, ``nnx.Conv``, ... : a ``kernel`` with outputs last, and a ``bias`` or none.
+      layer: ``nnx.Linear``, ``nnx.Conv``, ``nnx.ConvTranspose`` without ``transpose_kernel``, or ``nnx.LinearGeneral`` of one output axis and no batch axis.
+        For a layer of your own there is ``functional.fold_batch_norm``.
       batch_norm: a `BatchNorm` or `FrozenBatchNorm` (ours or Flax's) over the last axis.
 
     Returns:
       A new layer with a bias; both arguments stay as they are.
 
     Raises:
+      TypeError: a layer that computes something else with its kernel, or a normalization of another kind.
       ValueError: widths that do not match, or another axis than the last.
 
     Example:
@@ -241,14 +243,31 @@ def fold_batch_norm(layer: Any, batch_norm: Any) -> Any:
       >>> assert jnp.allclose(gnn.fold_batch_norm(dense, norm)(x), norm(dense(x), use_running_average=True), atol=1e-5)
     """
     with check.inside("fold_batch_norm"):
-        if getattr(layer, "transpose_kernel", False) or batch_norm.axis not in {-1}:
-            got = "transpose_kernel=True" if batch_norm.axis == -1 else f"axis={batch_norm.axis}"
-            check.fail("needs outputs on the last axis, of the kernel and of the normalization", got, path="layer")
+        _foldable(layer, batch_norm)
         value = lambda owner, name: None if getattr(owner, name) is None else getattr(owner, name)[...]
         statistics = [value(batch_norm, name) for name in ("mean", "var", "scale", "bias")]
         kernel, bias = F.fold_batch_norm(value(layer, "kernel"), value(layer, "bias"), *statistics, epsilon=batch_norm.epsilon)
     folded = nnx.clone(layer)
-    folded.kernel = nnx.Param(kernel)
-    folded.bias = nnx.Param(bias)
+    folded.kernel = layer.kernel.replace(kernel)
+    folded.bias = nnx.Param(bias) if layer.bias is None else layer.bias.replace(bias)
     folded.use_bias = True
     return folded
+
+
+_FOLDABLE = (nnx.Linear, nnx.LinearGeneral, nnx.Conv, nnx.ConvTranspose)
+
+
+def _foldable(layer: Any, batch_norm: Any) -> None:
+    """Refuse what two arrays cannot say."""
+    if type(layer).__call__ not in [taken.__call__ for taken in _FOLDABLE]:  # a subclass with a call of its own does something else with its kernel
+        known = ", ".join(f"nnx.{taken.__name__}" for taken in _FOLDABLE)
+        mend = "The normalization comes second; the arrays of other layers go through functional.fold_batch_norm"
+        check.fail(f"needs one of {known}", type(layer).__name__, mend, path="layer", error=TypeError)
+    if not isinstance(batch_norm, (nnx.BatchNorm, FrozenBatchNorm)):
+        check.fail("needs a BatchNorm or FrozenBatchNorm", type(batch_norm).__name__, path="batch_norm", error=TypeError)
+    outputs, batch = getattr(layer, "out_features", None), getattr(layer, "batch_axis", {})
+    if isinstance(layer, nnx.LinearGeneral) and (len(layer.out_features) != 1 or batch):
+        check.fail("needs one output axis and no batch axis", f"out_features={outputs}, batch_axis={dict(batch)}", path="layer")
+    if getattr(layer, "transpose_kernel", False) or batch_norm.axis != -1:
+        got = "transpose_kernel=True" if batch_norm.axis == -1 else f"axis={batch_norm.axis}"
+        check.fail("needs outputs on the last axis, of the kernel and of the normalization", got, path="layer")

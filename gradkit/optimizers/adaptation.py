@@ -223,7 +223,12 @@ def mechanize(base_optimizer: Any, weight_decay: Any = 1e-2, eps: Any = 1e-8, s_
     def init(params: Any, *, leaves: Any) -> Any:
         dtype = numerics.scalar_dtype(params)
         kept = {name: jnp.zeros(num_betas, dtype) for name in ("reward", "peak", "variance")}
-        return {"base": base.init(params, leaves=leaves), "origin": sums.origin(params), **kept, "scale": jnp.zeros(num_betas, dtype) + sums.scalar(s_init, params)}
+        return {
+            "base": base.init(params, leaves=leaves),
+            "origin": sums.origin(params),
+            **kept,
+            "scale": jnp.zeros(num_betas, dtype) + sums.scalar(s_init, params),
+        }
 
     def update(updates: Any, memory: Any, params: Any, *, step: Any, **extras: Any) -> Any:
         sums.real(updates)

@@ -6,8 +6,10 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+import gradkit.nn as gnn
 from gradkit.nn import functional as F  # noqa: N812
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -43,6 +45,47 @@ def step(x, scale, mask, weight, **collective):
     return out, gradients
 
 
+def explicit():
+    """Layers where shardings are part of the types: output, moments or running statistics, and gradient, of examples and channels over devices."""
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Explicit,) * 2)
+    ones, mask = jnp.ones((4, 1), bool), MASK[:, None]
+    layers = {
+        "ghost": lambda x: F.ghost_batch_norm(x, ghost_batch_size=4)[:2],
+        "ghost masked": lambda x: F.ghost_batch_norm(x, ghost_batch_size=4, mask=jnp.tile(ones, (8, 1)))[:2],
+        "group": lambda x: F.group_norm(x, num_groups=2),
+        "running": lambda x: F.running(jnp.zeros(6), jnp.ones(6), F.moments(x, 0), 0.9),
+        "nnx": trained,
+        "layer masked": lambda x: F.layer_norm(x[:, None], mask=mask),
+    }
+    for name, layer in layers.items():
+        both = lambda x, layer=layer: (layer(x), jax.grad(lambda x: sum(jnp.sum(jnp.sin(y)) for y in jax.tree.leaves(layer(x))[:1]))(x))
+        alone, apart, typed = both(X), 0.0, True
+        with jax.set_mesh(mesh):
+            for spec in (P("data", None), P(None, "model"), P("data", "model")):
+                x = jax.device_put(X, NamedSharding(mesh, spec))
+                for how in (lambda f: f, jax.jit):
+                    got = how(both)(x)
+                    apart = max(apart, distance(alone, got))
+                    typed = typed and (name not in {"nnx", "running"} or all(jax.typeof(of).sharding.spec == P(None) for of in got[0][-2:]))
+        say(f"explicit {name}", distance=apart, typed=typed)
+
+
+def trained(x):
+    """A layer's output and its running statistics after two steps."""
+    layer = gnn.BatchNorm(6, rngs=nnx.Rngs(0))
+    y = layer(x)
+    layer(x)
+    return y, layer.mean[...], layer.var[...]
+
+
+def refused(f, *args):
+    try:
+        f(*args)
+    except ValueError as error:
+        return "needs more than one value per channel in training" in str(error)
+    return False
+
+
 def main():
     say("devices", count=len(jax.devices()))
     mapped = functools.partial(step, axis_name="batch")
@@ -70,6 +113,13 @@ def main():
     say("layer norm over devices", distance=distance(features(X.T), F.layer_norm(X.T)))
     one = jax.shard_map(lambda x: F.batch_norm(x, axis_name="batch")[0], mesh=MESH, in_specs=split, out_specs=split)
     say("one value per device is enough together", distance=distance(one(X[:8]), F.batch_norm(X[:8])[0]))
+
+    alone = [[device] for device in range(8)]
+    lonely = jax.shard_map(
+        lambda x: F.batch_norm(x, axis_name="batch", axis_index_groups=alone)[0], mesh=MESH, in_specs=split, out_specs=split, check_vma=False
+    )
+    say("groups of one device", one=refused(lonely, X[:8]), two=refused(lonely, X[:16]))
+    explicit()
 
     key = jax.random.key(0)
     drops = {

@@ -137,3 +137,22 @@ def test_complex_input_is_normalized_by_its_magnitude(case):
     assert y.dtype == jnp.complex64
     assert abs(float(jnp.mean(jnp.abs(y) ** 2)) - 1) < 1e-5
     assert bool(jnp.all(jnp.isfinite(jnp.abs(gradient))))
+
+
+@pytest.mark.parametrize("name", ["BatchNorm", "LayerNorm", "RMSNorm", "GroupNorm", "InstanceNorm"])
+def test_a_layer_without_its_width_says_so(name):
+    with pytest.raises(TypeError, match=f"{name}") as error:
+        getattr(gnn, name)(rngs=nnx.Rngs(0))
+    assert "num_features" in str(error.value)
+    assert "_check" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [({"r_max": 0.5}, "r_max: needs a number >= 1; got 0.5."), ({"d_max": -1}, "d_max: needs a finite number >= 0")]
+)
+def test_batch_renorm_checks_its_bounds_when_it_is_made(arguments, message):
+    with pytest.raises(ValueError, match=f"^BatchRenorm, {message}"):
+        gnn.BatchRenorm(4, **arguments, rngs=nnx.Rngs(0))
+    layer = gln.BatchRenorm(**arguments)
+    with pytest.raises(ValueError, match=message):
+        layer.init(jax.random.key(0), jnp.ones((2, 4)), use_running_average=False)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
+from flax import linen, nnx
 
 import gradkit.nn as gnn
 from gradkit.nn import functional as F  # noqa: N812
@@ -207,3 +207,114 @@ def test_nnx_batch_norm_wants_to_know_its_mode():
         gnn.BatchNorm(6, rngs=nnx.Rngs(0))(jnp.ones((1, 6)))
     with pytest.raises(ValueError, match=r"BatchNorm\.batch_norm, scale: needs a parameter of shape"):
         gnn.BatchNorm(5, rngs=nnx.Rngs(0))(X)
+
+
+def trained_norm(width):
+    norm = gnn.BatchNorm(width, momentum=0.3, rngs=nnx.Rngs(1))
+    norm.scale[...], norm.bias[...] = 1 + 0.2 * normal(width, seed=1), normal(width, seed=2)
+    norm(normal(32, width, seed=3, mean=1.0))
+    return norm
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **k: nnx.ConvTranspose(6, 4, (3, 3), **k),
+        lambda **k: nnx.Conv(6, 4, (3, 3), feature_group_count=2, **k),
+        lambda **k: nnx.LinearGeneral((5, 6), 4, axis=(-2, -1), **k),
+        lambda **k: type("Mine", (nnx.Linear,), {})(6, 4, **k),
+    ],
+    ids=["transposed", "grouped", "general", "subclass"],
+)
+def test_every_layer_that_is_taken_is_folded_exactly(make, bias):
+    layer, norm = make(use_bias=bias, rngs=nnx.Rngs(0)), trained_norm(4)
+    with jax.numpy_rank_promotion("allow"):  # Flax's layers
+        close(gnn.fold_batch_norm(layer, norm)(X), norm(layer(X), use_running_average=True), 1e-5)
+
+
+def test_a_folded_layer_keeps_the_metadata_of_its_parameters():
+    layer = nnx.Linear(6, 4, kernel_init=nnx.with_metadata(nnx.initializers.ones, note="mine"), rngs=nnx.Rngs(0))
+    assert gnn.fold_batch_norm(layer, trained_norm(4)).kernel.get_metadata()["note"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda r: nnx.Einsum("ab,bc->ac", (6, 4), (4,), rngs=r),
+            "layer: needs one of nnx.Linear, nnx.LinearGeneral, nnx.Conv, nnx.ConvTranspose; got Einsum.",
+        ),
+        (lambda r: nnx.LoRALinear(6, 4, lora_rank=2, rngs=r), "got LoRALinear."),
+        (lambda r: gnn.WeightNorm(nnx.Linear(6, 4, rngs=r), rngs=r), "got WeightNorm."),
+        (lambda r: nnx.Sequential(nnx.Linear(6, 4, rngs=r)), "got Sequential."),
+        (
+            lambda r: gnn.BatchNorm(4, rngs=r),
+            "got BatchNorm. The normalization comes second; the arrays of other layers go through functional.fold_batch_norm.",
+        ),
+        (lambda r: nnx.LinearGeneral(6, (3, 4), rngs=r), "layer: needs one output axis and no batch axis; got out_features=(3, 4), batch_axis={}."),
+        (lambda r: nnx.LinearGeneral(6, 4, batch_axis={0: 3}, use_bias=False, rngs=r), "got out_features=(4,), batch_axis={0: 3}."),
+        (
+            lambda r: nnx.ConvTranspose(6, 4, (3, 3), transpose_kernel=True, rngs=r),
+            "needs outputs on the last axis, of the kernel and of the normalization; got",
+        ),
+    ],
+)
+def test_folding_refuses_layers_that_two_arrays_do_not_describe(make, message):
+    with pytest.raises((TypeError, ValueError), match=r"^fold_batch_norm, layer: ") as error:
+        gnn.fold_batch_norm(make(nnx.Rngs(0)), trained_norm(4))
+    assert message in str(error.value)
+
+
+def test_folding_refuses_other_normalizations():
+    with pytest.raises(TypeError, match=r"^fold_batch_norm, batch_norm: needs a BatchNorm or FrozenBatchNorm; got LayerNorm."):
+        gnn.fold_batch_norm(nnx.Linear(6, 4, rngs=nnx.Rngs(0)), gnn.LayerNorm(4, rngs=nnx.Rngs(0)))
+
+
+def test_linen_folds_a_transposed_kernel_when_told():
+    layer, norm = linen.ConvTranspose(6, (3, 3), transpose_kernel=True), trained_norm(6)
+    params = layer.init(jax.random.key(0), X)["params"]
+    stats = {"mean": norm.mean[...], "var": norm.var[...]}
+    folded = gln.fold_batch_norm(params, {"scale": norm.scale[...], "bias": norm.bias[...]}, stats, transpose_kernel=True)
+    close(layer.apply({"params": folded}, X), norm(layer.apply({"params": params}, X), use_running_average=True), 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (({}, {}, {}), "layer: needs kernel, at most bias; got nothing. Pass params and batch_stats of single layers, in the order layer, norm, statistics."),
+        (({"kernel": 0, "lora_b": 0}, {}, {}), "layer: needs kernel, at most bias; got kernel, lora_b."),
+        (({"Dense_0": {}}, {}, {}), "layer: needs kernel, at most bias; got Dense_0."),
+        (({"kernel": 0}, {"mean": 0, "var": 0}, {"scale": 0}), "norm: needs at most scale and bias; got mean, var."),
+        (({"kernel": 0}, {"scale": 0}, {}), "statistics: needs mean and var; got nothing."),
+        (({"kernel": 0}, gln.BatchNorm(), {}), "norm: needs the variables of one layer, by name; got BatchNorm."),
+    ],
+)
+def test_linen_folding_says_which_names_it_takes(given, message):
+    with pytest.raises((TypeError, ValueError)) as error:
+        gln.fold_batch_norm(*given)
+    assert str(error.value).startswith(f"fold_batch_norm, {message}")
+
+
+def test_linen_batch_norm_normalizes_while_it_initializes_and_learns_nothing():
+    for layer in (gln.BatchNorm(), gln.GhostBatchNorm(ghost_batch_size=4), gln.BatchRenorm()):
+        y, variables = layer.init_with_output(jax.random.key(0), X, use_running_average=False)
+        close(y, F.batch_norm(X)[0] if not isinstance(layer, gln.BatchRenorm) else X, 1e-4)
+        assert variables["batch_stats"]["mean"].tolist() == [0.0] * 6
+        assert variables["batch_stats"]["var"].tolist() == [1.0] * 6
+    for size in (3, 1):  # one example of zeros will do
+        gln.GhostBatchNorm(ghost_batch_size=size).init(jax.random.key(0), jnp.zeros((1, 6)), use_running_average=False)
+
+
+def test_the_running_mean_of_complex_values_is_complex():
+    x = jax.lax.complex(X, 1 + X**2)
+    wanted = 0.5 * np.asarray(x).mean((0, 1, 2))
+    layer = gnn.BatchNorm(6, momentum=0.5, rngs=nnx.Rngs(0))
+    layer(x)
+    linen_layer = gln.BatchNorm(momentum=0.5)
+    variables = linen_layer.init(jax.random.key(0), x, use_running_average=False)
+    stats = linen_layer.apply(variables, x, use_running_average=False, mutable=["batch_stats"])[1]["batch_stats"]
+    for mean, var in ((layer.mean[...], layer.var[...]), (stats["mean"], stats["var"])):
+        assert mean.dtype == jnp.complex64
+        assert var.dtype == jnp.float32
+        close(mean, wanted, 1e-5)

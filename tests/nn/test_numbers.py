@@ -232,3 +232,148 @@ def test_integers_are_counted_as_numbers():
 def test_epsilon_stays_wide_in_half_precision():
     y = functools.partial(F.layer_norm, epsilon=1e-8)(jnp.zeros((2, 4), jnp.float16))
     assert not bool(jnp.any(jnp.isnan(y)))
+
+
+def test_huge_values_are_normalized_whatever_their_squares():
+    x = np.float32(1e19) * (1 + 0.01 * np.asarray(normal((512, 256))))  # the sum of 256 squares overflows, that of the deviations' does not
+    np.testing.assert_allclose(np.asarray(F.layer_norm(jnp.asarray(x))), oracle(x, (1,), 1e-6), rtol=2e-5, atol=2e-5)
+    _, mean, var = jax.jit(lambda x: F.moments(x, 1))(jnp.asarray(x))
+    np.testing.assert_allclose(mean, x.astype(np.float64).mean(1), rtol=2e-7)
+    np.testing.assert_allclose(var, x.astype(np.float64).var(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("how", [jax.jit, lambda f: f], ids=["jit", "eager"])
+def test_tiny_values_keep_their_mean_though_their_squares_vanish(how):
+    x = np.float32(1e-25) * (1 + np.float32(1e-5) * np.asarray(normal((512, 256))))
+    y = np.asarray(how(functools.partial(F.layer_norm, epsilon=1e-30))(jnp.asarray(x)), np.float64)
+    wanted = oracle(x, (1,), 1e-30)
+    assert np.abs(y - wanted).max() < 1e-5 * np.abs(wanted).max()
+
+
+def test_dead_channels_are_no_reason_for_the_long_road():
+    x = normal((512, 256)).at[:, 3].set(0)  # nothing to lose: about a shift of zero both roads are one
+    _, mean, var = F.moments(x, 0)
+    assert mean[3] == var[3] == 0
+    assert np.array_equal(mean, jnp.sum(x, 0) / 512)
+
+
+HIDING = {
+    "batch": lambda x, s, b, m: F.batch_norm(x, s, b, mask=m)[0],
+    "renorm": lambda x, s, b, m: F.batch_renorm(x, jnp.zeros(6), jnp.ones(6), s, b, mask=m)[0],
+    "ghost": lambda x, s, b, m: F.ghost_batch_norm(x, s, b, ghost_batch_size=2, mask=m)[0],
+    "layer": lambda x, s, b, m: F.layer_norm(x, s, b, mask=m),
+    "rms": lambda x, s, b, m: F.rms_norm(x, s, mask=m) + b[None, None],
+    "group": lambda x, s, b, m: F.group_norm(x, s, b, num_groups=3, mask=m),
+    "instance": lambda x, s, b, m: F.instance_norm(x, s, b, mask=m),
+    "filter response": lambda x, s, b, m: F.filter_response_norm(x, s, b, b - 1, mask=m),
+    "global response": lambda x, s, b, m: F.global_response_norm(x, s, b, mask=m),
+}
+
+
+@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf], ids=str)
+@pytest.mark.parametrize("name", HIDING)
+def test_what_a_mask_hides_is_in_no_derivative_of_any_order(name, bad):
+    mask = jnp.asarray(np.random.default_rng(1).random((4, 5, 1)) < 0.6).at[:, 0].set(True)
+    x, weight, scale, bias = normal(SHAPE, 2), normal(SHAPE, seed=1), 1 + normal(6, 0, 0.1), normal(6, seed=2)
+
+    def loss(x, scale, bias):
+        return jnp.sum(jnp.where(mask, HIDING[name](x, scale, bias, mask), 0) ** 2 * weight)
+
+    first = jax.grad(loss, (0, 1, 2))
+    second = jax.grad(lambda *a: sum(jnp.sum(jnp.sin(g)) for g in first(*a)), (0, 1, 2))
+    forward = lambda *a: jax.jvp(first, a, (jnp.where(mask, weight, 0), scale, bias))[1]
+    everything = jax.jit(lambda *a: (first(*a), second(*a), forward(*a)))
+    got, wanted = (jax.tree.leaves(everything(jnp.where(mask, x, hidden), scale, bias)) for hidden in (bad, 0))
+    for ours, clean in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(ours, clean, rtol=1e-4, atol=1e-5)
+
+
+def test_moments_of_what_a_mask_shows_have_finite_derivatives():
+    x, mask = jnp.array([[1.0, 2.0], [3.0, 5.0], [jnp.nan, jnp.nan]]), jnp.array([[True], [True], [False]])
+    gradient = jax.grad(lambda x: F.moments(x, 0, mask=mask).var.sum())(x)
+    np.testing.assert_allclose(gradient, [[-1, -1.5], [1, 1.5], [0, 0]], rtol=1e-6)
+    large = jnp.concatenate([normal((512, 256)), jnp.full((1, 256), jnp.nan)])
+    of = lambda x: F.moments(x, 0, mask=jnp.arange(513)[:, None] < 512).var.sum()
+    assert bool(jnp.isfinite(jax.jit(jax.grad(of))(large)).all())
+
+
+@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf], ids=str)
+def test_where_a_mask_hides_no_number_the_output_is_that_of_zero(bad):
+    x, mask = jnp.array([[1.0, 3.0, bad]]), jnp.array([[True, True, False]])
+    np.testing.assert_allclose(F.layer_norm(x, mask=mask, epsilon=0.0), [[-1, 1, -2]], rtol=1e-6)
+    assert jax.grad(lambda x: F.layer_norm(x, mask=mask)[0, 2])(x)[0, 2] == 0
+
+
+EPSILONS = LAYERS | {
+    "renorm": (lambda x, **k: F.batch_renorm(x, jnp.zeros(6), jnp.ones(6), **k)[0], None, None),
+    "ghost": (lambda x, **k: F.ghost_batch_norm(x, ghost_batch_size=2, **k)[0], None, None),
+    "filter response": (F.filter_response_norm, None, None),
+    "global response": (F.global_response_norm, None, None),
+    "statistics": (lambda x, **k: F.apply_statistics(x, jnp.zeros(6), jnp.ones(6), **k), None, None),
+}
+BARE = {"batch": lambda x, **k: F.batch_norm(x, **k)[0], "layer": F.layer_norm, "rms": F.rms_norm, "instance": F.instance_norm,
+        "group": lambda x, **k: F.group_norm(x, num_groups=1, **k), "weight": F.standardize_weight}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EPSILONS)
+def test_epsilon_may_be_traced_and_has_its_derivative(name):
+    layer, x = BARE.get(name, EPSILONS[name][0]), normal(SHAPE, 1)
+    f = jax.jit(lambda e: jnp.sum(layer(x, epsilon=e) ** 3))
+    np.testing.assert_allclose(f(0.1), jnp.sum(layer(x, epsilon=0.1) ** 3), rtol=1e-5)
+    with jax.enable_x64(True):
+        x = jnp.asarray(np.asarray(x, np.float64))
+        if name in {"renorm", "statistics"}:
+            return  # r is a constant to the gradient, and the statistics above are float32
+        got = jax.grad(lambda e: jnp.sum(layer(x, epsilon=e) ** 3))(0.1)
+        difference = (jnp.sum(layer(x, epsilon=0.1 + 1e-6) ** 3) - jnp.sum(layer(x, epsilon=0.1 - 1e-6) ** 3)) / 2e-6
+        np.testing.assert_allclose(got, difference, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(BARE.keys() - {"weight"}))
+def test_without_epsilon_what_does_not_vary_becomes_zero(name):
+    for mask in (None, jnp.zeros((4, 5, 1), bool)):
+        if name == "rms" and mask is None:
+            continue
+        value, gradient = jax.value_and_grad(lambda x, mask=mask: jnp.sum(BARE[name](x, epsilon=0.0, mask=mask)))(jnp.ones(SHAPE))
+        assert value == 0
+        assert not gradient.any()
+
+
+@pytest.mark.parametrize("name", EPSILONS)
+def test_an_empty_batch_stays_empty(name):
+    layer = BARE.get(name, EPSILONS[name][0])
+    x = jnp.ones((0, 5, 6))
+    assert layer(x).shape == x.shape
+    assert jax.grad(lambda x: jnp.sum(layer(x)))(x).shape == x.shape
+
+
+def test_an_empty_batch_has_groups_and_ghosts():
+    assert F.group_norm(jnp.ones((0, 4, 16)), num_groups=4).shape == (0, 4, 16)
+    y, whole = F.ghost_batch_norm(jnp.ones((0, 4)), ghost_batch_size=2, mask=jnp.ones((0, 1), bool))
+    assert y.shape == (0, 4)
+    assert whole.count == 0
+    assert whole.mean.tolist() == whole.var.tolist() == [0.0] * 4
+
+
+def test_a_first_part_of_nothing_does_not_round_the_merged_moments():
+    whole = F.merge(F.Moments(jnp.array([0.0, 2.0, 2.0]), jnp.array([[1e9], [1.0], [3.0]]), jnp.array([[0.0], [1.0], [1.0]])))
+    assert (float(whole.count), float(whole.mean[0]), float(whole.var[0])) == (4, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda x: F.layer_norm(x, use_mean=False),
+            "layer_norm, use_mean: needs arguments that it has; got use_mean=False. Known: axis_index_groups, axis_name.",
+        ),
+        (lambda x: F.batch_norm(x, axis_nam="batch"), "batch_norm, axis_nam: needs arguments that it has; got axis_nam='batch'. Did you mean 'axis_name'?"),
+        (lambda x: F.layer_norm(x, epsilon=jnp.ones(6)), "layer_norm, epsilon: needs one number; got float32[6]."),
+        (lambda x: F.group_norm(x[0, 0], num_groups=2), "group_norm, x: needs an input of two axes or more, batch first and channels last; got float32[6]."),
+        (lambda x: F.batch_renorm(x, x[0, 0], x[0, 0], r_max=0.5), "batch_renorm, r_max: needs a number >= 1; got 0.5. 1, with d_max=0, is batch norm"),
+    ],
+)
+def test_bad_options_are_refused_in_words(call, message):
+    with pytest.raises((ValueError, TypeError)) as error:
+        call(jnp.ones(SHAPE))
+    assert str(error.value).startswith(message)

@@ -48,3 +48,14 @@ def test_named_axes_reduce_over_the_devices_named(facts, name):
 def test_the_mask_is_the_same_whatever_the_sharding(facts, name):
     assert facts[f"mask {name}"]["distance"] == 0
     assert facts[f"mask {name}"]["eager"] < 1e-6
+
+
+@pytest.mark.parametrize("name", ["ghost", "ghost masked", "group", "running", "nnx", "layer masked"])
+def test_shardings_that_are_part_of_the_types_change_nothing(facts, name):
+    assert facts[f"explicit {name}"]["distance"] < 2e-4
+    assert facts[f"explicit {name}"]["typed"] == 1
+
+
+def test_one_value_per_channel_in_a_group_of_devices_is_refused(facts):
+    assert facts["groups of one device"]["one"] == 1
+    assert facts["groups of one device"]["two"] == 0

@@ -45,11 +45,11 @@ def check_rate(rate: Any, name: str = "rate", within: Callable[..., None] = chec
 
 
 def check_flag(deterministic: Any) -> None:
-    """A bool that Python can read: what else is truthy would switch the noise off in silence."""
+    """A bool that Python can read, or None for none: what else is true would switch the noise off in silence."""
     if isinstance(deterministic, jax.core.Tracer):
         mend = "Make it a static argument, or pass rate=jnp.where(deterministic, 0.0, rate)"
         check.fail("needs True or False", "a traced value", mend, path="deterministic", error=TypeError)
-    if not isinstance(deterministic, bool) and (np.shape(deterministic) or getattr(deterministic, "dtype", None) != np.bool_):
+    if deterministic is not None and not isinstance(deterministic, bool) and (np.shape(deterministic) or getattr(deterministic, "dtype", None) != np.bool_):
         check.fail("needs True or False", repr(deterministic), path="deterministic", error=TypeError)
 
 
@@ -64,8 +64,9 @@ def one_key(key: Any, noise: str = "mask") -> Any:
     mend = "Pass key=jax.random.key(seed), another one each step"
     if key is None:
         check.fail(f"needs a key for its {noise}", "key=None", mend, path="key", error=TypeError)
-    if not numerics.is_number(key) or not jnp.issubdtype(jax.dtypes.result_type(key), (jnp.integer, jax.dtypes.prng_key)):
-        got = check.shape_dtype(key) if isinstance(key, (jax.Array, np.ndarray)) else f"{type(key).__name__} {key!r}"
+    kind = jax.dtypes.result_type(key) if numerics.is_number(key) else jnp.bool_
+    if not (jnp.issubdtype(kind, jnp.integer) or jnp.issubdtype(kind, jax.dtypes.prng_key)):
+        got = check.shape_dtype(key) if isinstance(key, (jax.Array, np.ndarray)) else type(key).__name__
         check.fail(f"needs a key for its {noise}", got, mend, path="key", error=TypeError)
     key = numerics.as_key(key)
     if key.ndim:
@@ -104,7 +105,10 @@ def _sharding(x: Any, shape: tuple[int, ...]) -> Any:
 def drawn(draw: Callable[..., Any], x: Any, shape: tuple[int, ...], *args: Any) -> Any:
     """``draw(*args)``, which is of ``shape``, beside ``x``. XLA shards what happens within, so the numbers are those of one device."""
     sharding = _sharding(x, shape)
-    return draw(*args) if sharding is None else jax.sharding.auto_axes(draw, out_sharding=sharding)(*args)
+    if sharding is None:
+        return draw(*args)
+    explicit = tuple(name for name, kind in zip(sharding.mesh.axis_names, sharding.mesh.axis_types, strict=True) if kind == AxisType.Explicit)
+    return jax.sharding.auto_axes(draw, axes=explicit, out_sharding=sharding)(*args)
 
 
 def uniform(key: Any, shape: tuple[int, ...]) -> Any:
@@ -139,7 +143,7 @@ def _apply(x: Any, keep: Any, rate: Any, *, rescale: bool = True) -> Any:
         kept = (wide / share.astype(wide.dtype)).astype(x.dtype)
     else:
         kept = x
-    return jnp.where(jnp.broadcast_to(keep, x.shape), kept, jnp.zeros_like(x))
+    return jnp.where(keep, kept, jnp.zeros_like(x))
 
 
 def dropout(x: Any, rate: Any, key: Any = None, *, broadcast_dims: Sequence[int] = (), deterministic: bool = False, classic: bool = False) -> Any:

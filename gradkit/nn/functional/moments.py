@@ -95,6 +95,11 @@ def shown(x: Any, mask: Any) -> Any:
     return x if mask is None else jnp.where(mask, x, jnp.zeros_like(x))
 
 
+def numbers(x: Any, mask: Any) -> Any:
+    """``x`` with zero in place of what is not finite under the mask; the rest of what it hides stays."""
+    return x if mask is None else jnp.where(mask | jnp.isfinite(x), x, jnp.zeros_like(x))
+
+
 def count_of(mask: Any, shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any, group: int = 1) -> Any:
     """How many values each mean is of: a number where nothing is masked."""
     if mask is None:
@@ -111,27 +116,23 @@ def shifted(
     """The algorithm at the top of this file, in ``dtype``; without ``use_mean`` the moments about zero."""
     real = numerics.real(dtype)
 
-    def seen(values: Any) -> Any:
-        return total(shown(values, mask), axes, group)
-
     def about(x: Any, shift: Any) -> tuple[Any, Any]:
-        deviation = numerics.cast(x, dtype) - shift
-        values, squares = summed((seen(deviation), seen(numerics.abs_sq(deviation))), axis_name, groups)
+        deviation = shown(numerics.cast(shown(x, mask), dtype) - shift, mask)
+        values, squares = summed((total(deviation, axes, group), total(numerics.abs_sq(deviation), axes, group)), axis_name, groups)
         offset = values / at_least_one.astype(dtype)
         return offset, jnp.maximum(squares / at_least_one.astype(real) - numerics.abs_sq(offset), 0)
 
-    x = shown(x, mask)
-    wide, count = numerics.cast(x, dtype), count_of(mask, x.shape, axes, real, group)
+    wide, count = numerics.cast(shown(x, mask), dtype), count_of(mask, x.shape, axes, real, group)
     if not use_mean:
-        count, squares = summed((count, seen(numerics.abs_sq(wide))), axis_name, groups)
+        count, squares = summed((count, total(numerics.abs_sq(wide), axes, group)), axis_name, groups)
         nothing = jnp.zeros_like(squares, dtype=dtype)
         return Shifted(count, nothing, nothing, squares / jnp.maximum(count, 1).astype(real))
-    count, values = summed((count, seen(wide)), axis_name, groups)
+    count, values = summed((count, total(wide, axes, group)), axis_name, groups)
     at_least_one = jnp.maximum(count, 1)
     shift = values / at_least_one.astype(dtype)
     if axis_name is not None or x.size < _LARGE or jax.default_backend() != "cpu":
         return Shifted(count, shift, *about(x, shift))
-    plain = seen(numerics.abs_sq(wide)) / at_least_one.astype(real) - numerics.abs_sq(shift)
+    plain = total(numerics.abs_sq(wide), axes, group) / at_least_one.astype(real) - numerics.abs_sq(shift)
     vanishing = 2 * jnp.finfo(real).tiny / jnp.finfo(real).eps  # below it, squares that vanished would show in the last bit
     close = (4 * plain >= numerics.abs_sq(shift)) & (plain >= vanishing)
     clear = jnp.all(jnp.isfinite(plain) & (close | (shift == 0)))  # about a shift of zero both roads compute the same

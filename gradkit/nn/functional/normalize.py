@@ -15,24 +15,28 @@ from x, so the backward pass keeps x in its own dtype and three numbers per mean
 """
 
 import functools
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
-from gradkit.nn.functional.moments import Moments, Shifted, as_mask, axes_of, compute_dtype, shifted, squeezed, summed, total
+from gradkit.nn.functional.moments import Moments, Shifted, as_mask, axes_of, compute_dtype, numbers, shifted, shown, squeezed, summed, total
 
 Axes = Any  # an int or several
+_COLLECTIVE = ("axis_name", "axis_index_groups")
 
 
 class How(NamedTuple):
     """What does not change from call to call, and so is no array."""
 
     axes: tuple[int, ...]
-    epsilon: float
     dtype: Any  # of the result
     work: Any  # of the arithmetic
     axis_name: Any = None
@@ -55,44 +59,56 @@ def _x_hat(how: How, x: Any, shift: Any, offset: Any, inverse: Any) -> Any:
     return (x - shift) * inverse - offset * inverse if how.use_mean else x * inverse
 
 
+def _inverse(var: Any, epsilon: Any) -> Any:
+    """1 / √(σ² + ε), zero where nothing varies and ε is zero: x̂ is then zero too."""
+    square = var + epsilon
+    none = square == 0
+    return jnp.where(none, jnp.zeros_like(square), lax.rsqrt(jnp.where(none, jnp.ones_like(square), square)))
+
+
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _standardize(how: How, x: Any, scale: Any, bias: Any, mask: Any) -> tuple[Any, Any, Any, Any]:
-    return _forward(how, x, scale, bias, _statistics(how, x, mask))
+def _standardize(how: How, x: Any, scale: Any, bias: Any, mask: Any, epsilon: Any) -> tuple[Any, Any, Any, Any]:
+    of = _statistics(how, x, mask)
+    return _forward(how, x, scale, bias, mask, of, _inverse(of.var, epsilon))
 
 
-def _forward(how: How, x: Any, scale: Any, bias: Any, of: Shifted) -> tuple[Any, Any, Any, Any]:
-    x_hat = _x_hat(how, x, of.shift, of.offset, lax.rsqrt(of.var + how.epsilon))
+def _forward(how: How, x: Any, scale: Any, bias: Any, mask: Any, of: Shifted, inverse: Any) -> tuple[Any, Any, Any, Any]:
+    x_hat = _x_hat(how, numbers(x, mask), of.shift, of.offset, inverse)
     return _affine(how, x_hat, scale, bias).astype(how.dtype), jnp.asarray(of.count, of.var.dtype), of.shift + of.offset, of.var
 
 
 @_standardize.defjvp
 def _standardize_jvp(how: How, primals: Any, tangents: Any) -> Any:
-    x, scale, bias, mask = primals
+    x, scale, bias, mask, epsilon = primals
+    dx, dscale, dbias, _, depsilon = tangents
     of = _statistics(how, x, mask)
-    inverse = lax.rsqrt(of.var + how.epsilon)
-    out = _forward(how, x, scale, bias, of)
+    inverse = _inverse(of.var, epsilon)
+    out = _forward(how, x, scale, bias, mask, of, inverse)
     # checkpoint: what the tangent needs of x is built again in the backward pass; its inputs are all that is kept
     tangent = jax.checkpoint(functools.partial(_tangent, how), prevent_cse=False)
-    dy, dmean, dvar = tangent(x, scale, mask, of.count, of.shift, of.offset, inverse, *tangents[:3])
+    dy, dmean, dvar = tangent(x, scale, mask, of.count, of.shift, of.offset, inverse, dx, dscale, dbias, depsilon)
     return out, (dy, jnp.zeros_like(out[1]), dmean, dvar)
 
 
-def _tangent(how: How, x: Any, scale: Any, mask: Any, count: Any, shift: Any, offset: Any, inverse: Any, dx: Any, dscale: Any, dbias: Any) -> Any:
+def _tangent(
+    how: How, x: Any, scale: Any, mask: Any, count: Any, shift: Any, offset: Any, inverse: Any, dx: Any, dscale: Any, dbias: Any, depsilon: Any
+) -> Any:
     """The derivative at the top of this file, in the order whose transpose multiplies x̂ by the cotangent once."""
-    x_hat, dx = _x_hat(how, x, shift, offset, inverse), dx.astype(how.work)
-    if mask is not None:  # NaN and inf that the mask hides have no part in anybody's derivative
-        x_hat = jnp.where(mask | jnp.isfinite(x_hat), x_hat, jnp.zeros_like(x_hat))
-    seen = dx if mask is None else jnp.where(mask, dx, jnp.zeros_like(dx))
+    x_hat, dx = _x_hat(how, numbers(x, mask), shift, offset, inverse), dx.astype(how.work)
+    if mask is not None:  # what the mask hides may overflow; then it has no part in anybody's derivative
+        kept = mask | (jnp.isfinite(x) & jnp.isfinite(x_hat))
+        x_hat, dx = jnp.where(kept, x_hat, jnp.zeros_like(x_hat)), jnp.where(kept, dx, jnp.zeros_like(dx))
+    seen = shown(dx, mask)
     along = jnp.real(jnp.conj(x_hat) * seen) if jnp.iscomplexobj(x_hat) else x_hat * seen
     sums = (total(along, how.axes, how.group), total(seen, how.axes, how.group)) if how.use_mean else (total(along, how.axes, how.group),)
     stretch, *drift = (each / jnp.maximum(count, 1).astype(each.dtype) for each in summed(sums, how.axis_name, how.groups))
     factor = inverse.astype(how.work)
-    slope = -_affine(how, factor * stretch.astype(how.work), scale, None)
+    slope = -_affine(how, factor * (stretch + inverse * depsilon / 2).astype(how.work), scale, None)
     dy = _affine(how, factor, scale, None) * dx + x_hat * (slope if dscale is None else slope + dscale.astype(how.work))
     if drift:
         dy = dy - _affine(how, factor * drift[0], scale, None)
     dy = dy if dbias is None else dy + dbias.astype(how.work)
-    return dy.astype(how.dtype), drift[0] if drift else jnp.zeros_like(shift), 2 * stretch / inverse
+    return dy.astype(how.dtype), drift[0] if drift else jnp.zeros_like(shift), numerics.divide(2 * stretch, inverse)
 
 
 def result_dtype(*arrays: Any, dtype: Any = None) -> Any:
@@ -105,13 +121,35 @@ def result_dtype(*arrays: Any, dtype: Any = None) -> Any:
     return jnp.dtype(dtype)
 
 
-def standardize(x: Any, scale: Any, bias: Any, axes: tuple[int, ...], epsilon: Any, *, mask: Any = None, dtype: Any = None, **how: Any) -> tuple[Any, Moments]:
-    """The engine: ``x`` to mean 0 and variance 1 over ``axes``, then γ and β. Arrays have the rank of ``x`` here."""
+def as_epsilon(epsilon: Any, work: Any) -> Any:
+    """ε as data, in the dtype of a variance: one number, traced or not."""
     check.non_negative(epsilon=epsilon)
-    groups = how.pop("axis_index_groups", None)
+    if jnp.ndim(epsilon):
+        check.fail("needs one number", check.shape_dtype(epsilon), path="epsilon")
+    return epsilon.astype(numerics.real(work)) if isinstance(epsilon, jax.Array) else np.asarray(epsilon, numerics.real(work))
+
+
+def standardize(
+    x: Any,
+    scale: Any,
+    bias: Any,
+    axes: tuple[int, ...],
+    epsilon: Any,
+    *,
+    mask: Any = None,
+    dtype: Any = None,
+    use_mean: bool = True,
+    group: int = 1,
+    collective: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[Any, Moments]:
+    """The engine: ``x`` to mean 0 and variance 1 over ``axes``, then γ and β. Arrays have the rank of ``x`` here."""
+    for name in collective:
+        if name not in _COLLECTIVE:
+            check.fail("needs arguments that it has", f"{name}={collective[name]!r}", check.nearest(name, _COLLECTIVE), path=name, error=TypeError)
+    work, groups = compute_dtype(x, scale, bias), collective.get("axis_index_groups")
     groups = None if groups is None else tuple(map(tuple, groups))
-    of = How(axes, float(epsilon), result_dtype(x, scale, bias, dtype=dtype), compute_dtype(x, scale, bias), groups=groups, **how)
-    y, *of_batch = _standardize(of, x, scale, bias, mask)
+    of = How(axes, result_dtype(x, scale, bias, dtype=dtype), work, collective.get("axis_name"), groups, use_mean, group)
+    y, *of_batch = _standardize(of, x, scale, bias, mask, as_epsilon(epsilon, work))
     return y, Moments(*of_batch)
 
 
@@ -133,7 +171,7 @@ def _enter(x: Any, scale: Any, bias: Any, features: Axes, mask: Any, name: str =
 
 
 def batch_norm(
-    x: Any, scale: Any = None, bias: Any = None, *, axis: Axes = -1, epsilon: float = 1e-5, dtype: Any = None, mask: Any = None, **collective: Any
+    x: Any, scale: Any = None, bias: Any = None, *, axis: Axes = -1, epsilon: Any = 1e-5, dtype: Any = None, mask: Any = None, **collective: Any
 ) -> tuple[Any, Moments]:
     """Normalize every channel over the batch, and return the moments for `running`.
 
@@ -163,22 +201,22 @@ def batch_norm(
     with check.inside("batch_norm"):
         x, scale, bias, features, mask = _enter(x, scale, bias, axis, mask, "axis")
         axes = tuple(a for a in range(x.ndim) if a not in features)
-        enough_values(x.shape, axes, collective.get("axis_name"))
-        y, batch = standardize(x, scale, bias, axes, epsilon, mask=mask, dtype=dtype, **collective)
+        enough_values(x.shape, axes, collective)
+        y, batch = standardize(x, scale, bias, axes, epsilon, mask=mask, dtype=dtype, collective=collective)
     return y, squeezed(batch, axes)
 
 
-def enough_values(shape: tuple[int, ...], axes: tuple[int, ...], axis_name: Any = None) -> None:
+def enough_values(shape: tuple[int, ...], axes: tuple[int, ...], collective: Mapping[str, Any] = MappingProxyType({})) -> None:
     """More than one value per channel, where the shapes can tell."""
-    values = 1 if axis_name is None else lax.axis_size(axis_name)
-    for axis in axes:
-        values *= shape[axis]
-    if values == 1:
+    axis_name, groups = collective.get("axis_name"), collective.get("axis_index_groups")
+    devices = 1 if axis_name is None else lax.axis_size(axis_name) if groups is None else min(map(len, groups))
+    if devices * math.prod(shape[axis] for axis in axes) == 1:
+        alone = "" if groups is None else " on a device that is a group of its own"
         mend = "Give a larger batch, or call with use_running_average=True"
-        check.fail("needs more than one value per channel in training", f"an input of shape {list(shape)}", mend)
+        check.fail("needs more than one value per channel in training", f"an input of shape {list(shape)}{alone}", mend)
 
 
-def apply_statistics(x: Any, mean: Any, var: Any, scale: Any = None, bias: Any = None, *, axis: Axes = -1, epsilon: float = 1e-5, dtype: Any = None) -> Any:
+def apply_statistics(x: Any, mean: Any, var: Any, scale: Any = None, bias: Any = None, *, axis: Axes = -1, epsilon: Any = 1e-5, dtype: Any = None) -> Any:
     """Normalize with statistics that are given: batch normalization at inference.
 
     **Rule** y = (x − μ) · γ / √(σ² + ε) + β.
@@ -200,10 +238,10 @@ def apply_statistics(x: Any, mean: Any, var: Any, scale: Any = None, bias: Any =
       >>> assert y[0, 0] == 2
     """
     with check.inside("apply_statistics"):
-        check.non_negative(epsilon=epsilon)
         x, scale, bias, features, _ = _enter(x, scale, bias, axis, None, "axis")
         mean, var = per_feature(mean, x, features, "mean"), per_feature(var, x, features, "var")
-    work = compute_dtype(x, scale, bias, mean, var)
+        work = compute_dtype(x, scale, bias, mean, var)
+        epsilon = as_epsilon(epsilon, work)
     factor = lax.rsqrt(numerics.cast(var, numerics.real(work)) + epsilon).astype(work)
     factor = factor if scale is None else factor * numerics.cast(scale, work)
     y = (numerics.cast(x, work) - numerics.cast(mean, work)) * factor
@@ -218,7 +256,7 @@ def layer_norm(
     *,
     reduction_axes: Axes = -1,
     feature_axes: Axes = -1,
-    epsilon: float = 1e-6,
+    epsilon: Any = 1e-6,
     dtype: Any = None,
     mask: Any = None,
     **collective: Any,
@@ -252,7 +290,7 @@ def layer_norm(
     with check.inside("layer_norm"):
         x, scale, bias, _, mask = _enter(x, scale, bias, feature_axes, mask)
         axes = axes_of(x.ndim, reduction_axes, "reduction_axes")
-        return standardize(x, scale, bias, axes, epsilon, mask=mask, dtype=dtype, **collective)[0]
+        return standardize(x, scale, bias, axes, epsilon, mask=mask, dtype=dtype, collective=collective)[0]
 
 
 def rms_norm(
@@ -261,7 +299,7 @@ def rms_norm(
     *,
     reduction_axes: Axes = -1,
     feature_axes: Axes = -1,
-    epsilon: float = 1e-6,
+    epsilon: Any = 1e-6,
     dtype: Any = None,
     mask: Any = None,
     **collective: Any,
@@ -293,7 +331,7 @@ def rms_norm(
     with check.inside("rms_norm"):
         x, scale, _, _, mask = _enter(x, scale, None, feature_axes, mask)
         axes = axes_of(x.ndim, reduction_axes, "reduction_axes")
-        return standardize(x, scale, None, axes, epsilon, mask=mask, dtype=dtype, use_mean=False, **collective)[0]
+        return standardize(x, scale, None, axes, epsilon, mask=mask, dtype=dtype, use_mean=False, collective=collective)[0]
 
 
 def group_norm(
@@ -304,7 +342,7 @@ def group_norm(
     num_groups: int | None = 32,
     group_size: int | None = None,
     reduction_axes: Axes | None = None,
-    epsilon: float = 1e-6,
+    epsilon: Any = 1e-6,
     dtype: Any = None,
     mask: Any = None,
     **collective: Any,
@@ -338,12 +376,14 @@ def group_norm(
     """
     with check.inside("group_norm"):
         x, scale, bias, _, mask = _enter(x, scale, bias, -1, mask)
+        if reduction_axes is None and x.ndim == 1:
+            check.fail("needs an input of two axes or more, batch first and channels last", check.shape_dtype(x), "Add a batch axis, x[None]", path="x")
         _, group = groups_of(x.shape[-1], num_groups, group_size)
         axes = axes_of(x.ndim, range(1, x.ndim) if reduction_axes is None else reduction_axes, "reduction_axes")
         if x.ndim - 1 not in axes:
             check.fail("needs the last axis, the channels, among its axes", f"{reduction_axes}", "Add -1", path="reduction_axes")
         # the sums of single channels first, then those of a group: the input is never cut into groups, which would break up the memory it is read in
-        return standardize(x, scale, bias, axes[:-1], epsilon, mask=mask, dtype=dtype, group=group, **collective)[0]
+        return standardize(x, scale, bias, axes[:-1], epsilon, mask=mask, dtype=dtype, group=group, collective=collective)[0]
 
 
 def groups_of(channels: int, num_groups: int | None, group_size: int | None) -> tuple[int, int]:
@@ -361,7 +401,7 @@ def groups_of(channels: int, num_groups: int | None, group_size: int | None) -> 
 
 
 def instance_norm(
-    x: Any, scale: Any = None, bias: Any = None, *, feature_axes: Axes = -1, epsilon: float = 1e-6, dtype: Any = None, mask: Any = None, **collective: Any
+    x: Any, scale: Any = None, bias: Any = None, *, feature_axes: Axes = -1, epsilon: Any = 1e-6, dtype: Any = None, mask: Any = None, **collective: Any
 ) -> Any:
     """Normalize every channel of every example over its positions.
 
@@ -393,4 +433,4 @@ def instance_norm(
         if 0 in features:
             check.fail("needs feature axes other than the first, which is the batch", f"{feature_axes}", "Move the batch to the front", path="feature_axes")
         axes = tuple(a for a in range(1, x.ndim) if a not in features)
-        return standardize(x, scale, bias, axes, epsilon, mask=mask, dtype=dtype, **collective)[0]
+        return standardize(x, scale, bias, axes, epsilon, mask=mask, dtype=dtype, collective=collective)[0]

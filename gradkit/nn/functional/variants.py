@@ -10,13 +10,15 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
-from gradkit.nn.functional.moments import Moments, axes_of, compute_dtype, merge, squeezed
-from gradkit.nn.functional.normalize import _enter, enough_values, per_feature, result_dtype, standardize
+from gradkit.nn.functional.moments import Moments, axes_of, compute_dtype, merge, numbers, shown, squeezed
+from gradkit.nn.functional.normalize import _enter, as_epsilon, enough_values, per_feature, result_dtype, standardize
 
 
 def batch_renorm(
@@ -29,7 +31,7 @@ def batch_renorm(
     r_max: Any = 3.0,
     d_max: Any = 5.0,
     axis: Any = -1,
-    epsilon: float = 1e-5,
+    epsilon: Any = 1e-5,
     dtype: Any = None,
     mask: Any = None,
     **collective: Any,
@@ -63,14 +65,14 @@ def batch_renorm(
     Reference: Ioffe 2017, https://arxiv.org/abs/1702.03275.
     """
     with check.inside("batch_renorm"):
-        check.non_negative(d_max=d_max)
-        check.positive(r_max=r_max)
+        bounds(r_max, d_max)
         x, scale, bias, features, mask = _enter(x, scale, bias, axis, mask, "axis")
         axes = tuple(a for a in range(x.ndim) if a not in features)
-        enough_values(x.shape, axes, collective.get("axis_name"))
+        enough_values(x.shape, axes, collective)
         mean, var = per_feature(mean, x, features, "mean"), per_feature(var, x, features, "var")
         work = compute_dtype(x, scale, bias)
-        x_hat, batch = standardize(x, None, None, axes, epsilon, mask=mask, dtype=work, **collective)
+        x_hat, batch = standardize(x, None, None, axes, epsilon, mask=mask, dtype=work, collective=collective)
+        epsilon = as_epsilon(epsilon, work)
     real = numerics.real(work)
     inverse = lax.rsqrt(var.astype(real) + epsilon)
     r_max, d_max = jnp.asarray(r_max, real), jnp.asarray(d_max, real)
@@ -82,8 +84,16 @@ def batch_renorm(
     return y.astype(result_dtype(x, scale, bias, dtype=dtype)), squeezed(batch, axes)
 
 
+def bounds(r_max: Any, d_max: Any) -> None:
+    """The bounds of batch renormalization, where they are known."""
+    check.positive(r_max=r_max)
+    check.non_negative(d_max=d_max)
+    if not isinstance(r_max, jax.core.Tracer) and not np.all(np.asarray(r_max) >= 1):
+        check.fail("needs a number >= 1", repr(r_max), "1, with d_max=0, is batch normalization", path="r_max")
+
+
 def ghost_batch_norm(
-    x: Any, scale: Any = None, bias: Any = None, *, ghost_batch_size: int, axis: int = -1, epsilon: float = 1e-5, dtype: Any = None, mask: Any = None
+    x: Any, scale: Any = None, bias: Any = None, *, ghost_batch_size: int, axis: int = -1, epsilon: Any = 1e-5, dtype: Any = None, mask: Any = None
 ) -> tuple[Any, Moments]:
     """Batch normalization of every sub-batch by its own moments; returns the moments of the whole batch for `running`.
 
@@ -120,7 +130,7 @@ def ghost_batch_norm(
             check.fail(f"needs a divisor of the batch of {x.shape[0]}", f"{size}", "Pad the batch under a mask, or change the size", path="ghost_batch_size")
 
         def split(a: Any) -> Any:  # [parts, size, ...]
-            return None if a is None else jnp.reshape(a, ((-1, size) if a.shape[0] == x.shape[0] else (1, 1)) + a.shape[1:])
+            return None if a is None else jnp.reshape(a, ((x.shape[0] // size, size) if a.shape[0] == x.shape[0] else (1, 1)) + a.shape[1:])
 
         inner = tuple(a for a in range(1, x.ndim + 1) if a - 1 not in features)
         enough_values((1, size, *x.shape[1:]), inner)
@@ -165,7 +175,7 @@ def filter_response_norm(
     return y if threshold is None else jnp.maximum(y, threshold.astype(y.dtype))
 
 
-def global_response_norm(x: Any, scale: Any = None, bias: Any = None, *, axis: int = -1, epsilon: float = 1e-6, dtype: Any = None, mask: Any = None) -> Any:
+def global_response_norm(x: Any, scale: Any = None, bias: Any = None, *, axis: int = -1, epsilon: Any = 1e-6, dtype: Any = None, mask: Any = None) -> Any:
     """Let the channels of every example compete by their norms over positions, and add that to the input.
 
     **Rule** y = x + γ x N + β, N_c = G_c / (mean_c G + ε), G_c = ‖x_c‖₂ over positions.
@@ -188,13 +198,12 @@ def global_response_norm(x: Any, scale: Any = None, bias: Any = None, *, axis: i
     Reference: Woo et al. 2023, https://arxiv.org/abs/2301.00808.
     """
     with check.inside("global_response_norm"):
-        check.non_negative(epsilon=epsilon)
         x, scale, bias, features, mask = _enter(x, scale, bias, axis, mask, "axis")
         axes = _positions(x, features, axis)
-    work = compute_dtype(x, scale, bias)
-    wide = numerics.cast(x, work)
-    squares = numerics.abs_sq(wide if mask is None else jnp.where(mask, wide, jnp.zeros_like(wide)))
-    norm = numerics.sqrt(jnp.sum(squares, axis=axes, keepdims=True))
+        work = compute_dtype(x, scale, bias)
+        epsilon = as_epsilon(epsilon, work)
+    wide = numerics.cast(numbers(x, mask), work)
+    norm = numerics.sqrt(jnp.sum(numerics.abs_sq(shown(wide, mask)), axis=axes, keepdims=True))
     share = numerics.divide(norm, jnp.mean(norm, axis=features, keepdims=True) + epsilon).astype(work)
     y = wide * share if scale is None else wide * (share * scale.astype(work))
     y = wide + y if bias is None else wide + y + bias.astype(work)

@@ -4,6 +4,7 @@ Where Flax has the layer, ours is a subclass of it with the same fields, so name
 ``use_fast_variance`` and ``force_float32_reductions`` are taken; the arithmetic is exact and wide either way.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,6 +70,10 @@ class BatchNorm(linen.BatchNorm):
     def _train(self, x: Any, mean: Any, var: Any, scale: Any, bias: Any, options: Any) -> tuple[Any, F.Moments]:
         return F.batch_norm(x, scale, bias, **options)
 
+    def _enough(self, shape: tuple[int, ...], channels: int) -> bool:
+        """Whether moments can be taken; what initialization is given may be one example of zeros."""
+        return math.prod(shape) > channels
+
     @linen.compact
     def __call__(self, x: Any, use_running_average: bool | None = None, *, mask: Any = None) -> Any:
         with check.inside(self.name or type(self).__name__):
@@ -82,10 +87,11 @@ class BatchNorm(linen.BatchNorm):
             mean = self.variable("batch_stats", "mean", lambda: jnp.zeros(shape, dtype))
             var = self.variable("batch_stats", "var", lambda: jnp.ones(shape, dtype))
             scale, bias = _affine(self, x, self.axis)
-            if use_running_average or self.is_initializing():  # what initialization is given may be one example of zeros
+            if use_running_average or (self.is_initializing() and not self._enough(x.shape, math.prod(shape))):
                 return F.apply_statistics(x, mean.value, var.value, scale, bias, axis=self.axis, epsilon=self.epsilon, dtype=self.dtype)
             y, batch = self._train(x, mean.value, var.value, scale, bias, _options(self, axis=self.axis, mask=mask))
-        mean.value, var.value = F.running(mean.value, var.value, batch, self.momentum, unbiased=self.unbiased_running_var)
+        if not self.is_initializing():
+            mean.value, var.value = F.running(mean.value, var.value, batch, self.momentum, unbiased=self.unbiased_running_var)
         return y
 
 
@@ -147,6 +153,9 @@ class GhostBatchNorm(BatchNorm):
     """
 
     ghost_batch_size: int = 32
+
+    def _enough(self, shape: tuple[int, ...], channels: int) -> bool:
+        return shape[0] % self.ghost_batch_size == 0 and math.prod(shape) * self.ghost_batch_size > channels * shape[0]
 
     def _train(self, x: Any, mean: Any, var: Any, scale: Any, bias: Any, options: Any) -> tuple[Any, F.Moments]:
         if self.axis_name is not None:
@@ -375,19 +384,26 @@ class GlobalResponseNorm(linen.Module):
             return F.global_response_norm(x, *_affine(self, x, self.axis), axis=self.axis, epsilon=self.epsilon, dtype=self.dtype, mask=mask)
 
 
-def fold_batch_norm(layer: Mapping[str, Any], norm: Mapping[str, Any], statistics: Mapping[str, Any], *, epsilon: float = 1e-5) -> dict[str, Any]:
+def fold_batch_norm(
+    layer: Mapping[str, Any], norm: Mapping[str, Any], statistics: Mapping[str, Any], *, epsilon: Any = 1e-5, transpose_kernel: bool = False
+) -> dict[str, Any]:
     """The params of one layer that does what a layer and the inference batch normalization after it do.
 
     **Rule** a = γ / √(σ_R² + ε); W' = W a, b' = (b − μ_R) a + β.
 
     Args:
-      layer: params of the dense or convolution layer: ``kernel``, and ``bias`` if it has one.
+      layer: params of a ``Dense``, ``Conv``, ``ConvTranspose``, or ``DenseGeneral`` of one output axis: ``kernel``, and ``bias`` if it has one. Arrays do not
+        tell of which layer they are: others (``Einsum``, several output axes) are not meant even where their shapes would do.
       norm: params of the normalization: ``scale``, ``bias``, or fewer.
       statistics: its batch_stats: ``mean``, ``var``.
       epsilon: its ε.
+      transpose_kernel: as the ``ConvTranspose`` has it: True says that outputs are the kernel's last axis but one.
 
     Returns:
       ``kernel`` and ``bias`` for the layer with ``use_bias=True``.
+
+    Raises:
+      ValueError: other names among the params, widths that do not match.
 
     Example:
       >>> import jax.numpy as jnp
@@ -395,6 +411,21 @@ def fold_batch_norm(layer: Mapping[str, Any], norm: Mapping[str, Any], statistic
       >>> folded = gnn.fold_batch_norm({"kernel": jnp.eye(1)}, {}, {"mean": jnp.array([1.0]), "var": jnp.array([4.0])}, epsilon=0.0)
       >>> assert 5 * folded["kernel"][0, 0] + folded["bias"][0] == 2  # (5 − 1) / 2
     """
+    with check.inside("fold_batch_norm"):
+        _named("layer", layer, ("kernel",), ("bias",))
+        _named("norm", norm, (), ("scale", "bias"))
+        _named("statistics", statistics, ("mean", "var"), ())
+    turn = (lambda kernel: jnp.swapaxes(kernel, -1, -2)) if transpose_kernel else (lambda kernel: kernel)
     of_norm = (statistics["mean"], statistics["var"], norm.get("scale"), norm.get("bias"))
-    kernel, bias = F.fold_batch_norm(layer["kernel"], layer.get("bias"), *of_norm, epsilon=epsilon)
-    return {"kernel": kernel, "bias": bias}
+    kernel, bias = F.fold_batch_norm(turn(layer["kernel"]), layer.get("bias"), *of_norm, epsilon=epsilon)
+    return {"kernel": turn(kernel), "bias": bias}
+
+
+def _named(what: str, given: Any, needed: tuple[str, ...], more: tuple[str, ...]) -> None:
+    """A collection of one layer has the names that it should, and no others."""
+    if not isinstance(given, Mapping):
+        check.fail("needs the variables of one layer, by name", type(given).__name__, path=what, error=TypeError)
+    if not set(needed) <= set(given) <= {*needed, *more}:
+        names = ", ".join(part for part in (" and ".join(needed), "at most " + " and ".join(more) if more else "") if part)
+        mend = "Pass params and batch_stats of single layers, in the order layer, norm, statistics"
+        check.fail(f"needs {names}", ", ".join(map(str, given)) or "nothing", mend, path=what)

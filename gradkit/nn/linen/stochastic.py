@@ -1,5 +1,6 @@
 """The dropout family for Flax Linen: keys from the ``dropout`` collection, noise from `gradkit.nn.functional`."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from flax import linen
 
 from gradkit import _checks as check
 from gradkit.nn import functional as F  # noqa: N812
+from gradkit.nn.functional.dropout import check_flag
 from gradkit.nn.linen.norm import chosen
 from gradkit.nn.linen.weights import spelled, with_weights
 
@@ -23,12 +25,19 @@ def key_of(layer: Any, rng: Any, rate: Any) -> Any:
     return layer.make_rng(layer.rng_collection)
 
 
+def silent(layer: Any, given: Any) -> bool:
+    """The flag of the call or of the layer, which is a bool."""
+    flag = chosen(layer, "deterministic", given)
+    check_flag(flag)
+    return bool(flag)
+
+
 class _Noise(linen.Module):
-    """When a layer is silent, and where its key comes from."""
+    """When a layer is silent, and where its key comes from. Second in place is what a layer has of its own, as in Flax's Dropout."""
 
     rate: Any
-    deterministic: bool | None = None
-    rng_collection: str = "dropout"
+    deterministic: bool | None = dataclasses.field(default=None, kw_only=True)
+    rng_collection: str = dataclasses.field(default="dropout", kw_only=True)
 
     def _noisy(self, x: Any, rate: Any, key: Any) -> Any:
         raise NotImplementedError
@@ -41,7 +50,7 @@ class _Noise(linen.Module):
         with check.inside(self.name or type(self).__name__):
             rate = self.rate if rate is None else rate
             inputs = jnp.asarray(inputs)
-            if chosen(self, "deterministic", deterministic):
+            if silent(self, deterministic):
                 return self._silent(inputs, rate)
             return self._noisy(inputs, rate, key_of(self, rng, rate))
 
@@ -75,9 +84,9 @@ class Dropout(linen.Dropout):
     def __call__(self, inputs: Any, deterministic: bool | None = None, rng: Any = None, *, rate: Any = None) -> Any:
         with check.inside(self.name or type(self).__name__):
             rate = self.rate if rate is None else rate
-            silent = chosen(self, "deterministic", deterministic)
-            key = None if silent else key_of(self, rng, rate)
-            return F.dropout(inputs, rate, key, broadcast_dims=self.broadcast_dims, deterministic=silent, classic=self.classic)
+            quiet = silent(self, deterministic)
+            key = None if quiet else key_of(self, rng, rate)
+            return F.dropout(inputs, rate, key, broadcast_dims=self.broadcast_dims, deterministic=quiet, classic=self.classic)
 
 
 class DropPath(_Noise):
@@ -198,7 +207,8 @@ class GaussianNoise(_Noise):
     """
 
     def _noisy(self, x: Any, rate: Any, key: Any) -> Any:
-        return F.gaussian_noise(x, rate, key_of(self, key, None), deterministic=False)
+        needless = isinstance(rate, (int, float)) and rate == 0
+        return F.gaussian_noise(x, rate, key if needless else key_of(self, key, None))
 
 
 class StochasticPool(linen.Module):
@@ -233,9 +243,9 @@ class StochasticPool(linen.Module):
     @linen.compact
     def __call__(self, inputs: Any, deterministic: bool | None = None, rng: Any = None) -> Any:
         with check.inside(self.name or type(self).__name__):
-            silent = chosen(self, "deterministic", deterministic)
-            key = None if silent else key_of(self, rng, None)
-            return F.stochastic_pool(inputs, self.window_shape, self.strides, self.padding, key=key, deterministic=silent)
+            quiet = silent(self, deterministic)
+            key = None if quiet else key_of(self, rng, None)
+            return F.stochastic_pool(inputs, self.window_shape, self.strides, self.padding, key=key, deterministic=quiet)
 
 
 class DropConnect(linen.Module):
@@ -274,10 +284,10 @@ class DropConnect(linen.Module):
     def __call__(self, *args: Any, deterministic: bool | None = None, rng: Any = None, rate: Any = None, **kwargs: Any) -> Any:
         with check.inside(self.name or type(self).__name__):
             rate = self.rate if rate is None else rate
-            silent = chosen(self, "deterministic", deterministic)
+            quiet = silent(self, deterministic)
 
             def change(path: Any, value: Any) -> Any:
-                if silent or not any(part in spelled(path) for part in self.variable_filter):
+                if quiet or not any(part in spelled(path) for part in self.variable_filter):
                     return value
                 return F.dropout(value, rate, key_of(self, rng, rate))
 
