@@ -62,8 +62,7 @@ def _x_hat(how: How, x: Any, shift: Any, offset: Any, inverse: Any) -> Any:
 def _inverse(var: Any, epsilon: Any) -> Any:
     """1 / √(σ² + ε), zero where nothing varies and ε is zero: x̂ is then zero too."""
     square = var + epsilon
-    none = square == 0
-    return jnp.where(none, jnp.zeros_like(square), lax.rsqrt(jnp.where(none, jnp.ones_like(square), square)))
+    return lax.rsqrt(jnp.where(square == 0, jnp.ones_like(square) / 0, square))  # the root last: XLA computes what follows it anew for every value
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
