@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from gradkit.parity.row import Row, matrices
+from gradkit.parity.row import WIDE, Row, matrices
 
 _FLOAT64 = ("float64",)
 _ROUNDED = "optax.adafactor link by link, for it rounds the decay to float32 also in float64"
@@ -158,12 +158,12 @@ CATALOGUE = (
     Row("lars", "", lambda k: k.lars(0.05)),
     Row("lars", "other", lambda k: k.lars(0.05, 0.1, matrices, 0.5, 1e-3, matrices, 0.5, True)),
     Row("lamb", "", lambda k: k.lamb(0.05)),
-    Row("lamb", "other", lambda k: k.lamb(0.05, 0.8, 0.95, 1e-4, 1e-5, 0.1, matrices)),
+    Row("lamb", "other", lambda k: k.lamb(0.05, 0.8, 0.95, 1e-4, 1e-5, 0.1, matrices), dtypes=WIDE),
     Row("fromage", "", lambda k: k.fromage(0.05)),
     Row("fromage", "scheduled", lambda k: k.fromage(lambda step: 0.1 / (1.0 + wide(step)), 0.5), atol=1e-13),
     Row("retract", "", lambda k: k.chain(k.scale_by_trust_ratio(1e-6), k.retract(0.05)), lambda o: o.fromage(0.05), note="fromage's last link"),
-    Row("scale_by_trust_ratio", "", lambda k: k.chain(k.scale_by_trust_ratio(0.1, 0.5, 1e-2), k.scale(-0.1))),
-    Row("scale_by_param_block_norm", "", lambda k: k.chain(k.scale_by_param_block_norm(0.5), k.scale(-0.01))),
+    Row("scale_by_trust_ratio", "", lambda k: k.chain(k.scale_by_trust_ratio(0.1, 0.5, 1e-2), k.scale(-0.1)), dtypes=WIDE),
+    Row("scale_by_param_block_norm", "", lambda k: k.chain(k.scale_by_param_block_norm(0.5), k.scale(-0.01)), dtypes=WIDE),
     Row("scale_by_param_block_rms", "", lambda k: k.chain(k.scale_by_param_block_rms(0.5), k.scale(-0.01))),
     Row("scale_by_optimistic_gradient", "", lambda k: k.scale_by_optimistic_gradient(0.5, 2.0)),
     Row("optimistic_gradient_descent", "", lambda k: k.optimistic_gradient_descent(0.05)),
