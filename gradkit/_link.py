@@ -1,11 +1,12 @@
-"""A link as a pure pair, its name, and what it asks for."""
+"""A link as a pure pair, its name and what it asks for, and how links run one after the other."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
+from jax import lax
 
 from gradkit import _checks as check
 
@@ -129,3 +130,76 @@ def signature_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
         return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # a builtin without a signature asks for nothing
         return []
+
+
+# ---- several links, one after the other ---------------------------------------------------------------------------------
+
+
+def init_links(links: Iterable[Link], params: Any, leaves: Any = None) -> dict[str, Any]:
+    memory = {link.name: jax.tree.map(_strong, link.init(params, leaves)) for link in links}
+    return {name: kept for name, kept in memory.items() if not (type(kept) is tuple and not kept)}
+
+
+def _strong(x: Any) -> Any:
+    """Without the weak type that a literal leaves behind: it would be lost in the first step, and cost a second trace."""
+    return lax.convert_element_type(x, x.dtype) if getattr(x, "weak_type", False) else x
+
+
+def run_links(links: Iterable[Link], updates: Any, memory: dict[str, Any], params: Any, extras: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    kept = {}
+    for link in links:
+        updates, new = link.update(updates, memory.get(link.name, ()), params, extras)
+        if link.name in memory:
+            kept[link.name] = new
+    return updates, kept
+
+
+def run_nested(links: Iterable[Link], updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
+    """A chain run as one link: without memory it keeps ``()``, as any link does."""
+    updates, kept = run_links(links, updates, memory or {}, params, extras)
+    return updates, kept or ()
+
+
+def evaluation(links: Iterable[Link]) -> Callable[[Any, Any], Any] | None:
+    """The evaluation weights of a chain: those of the link that keeps some."""
+    keeping = [link for link in links if link.rule.evaluate is not None]
+    if not keeping:
+        return None
+    if len(keeping) > 1:
+        check.fail("needs one link that keeps evaluation weights", ", ".join(link.name for link in keeping), "Keep one average of the weights")
+    link = keeping[0]
+    return lambda memory, params: cast(Any, link.rule.evaluate)(memory[link.name], params)
+
+
+def evaluation_inside(rule: Rule, field: str = "inner") -> Callable[[Any, Any], Any] | None:
+    """The evaluation weights of a part whose memory, or ``State``, a wrapper keeps in a field of its own."""
+    inner = rule.evaluate
+    if inner is None:
+        return None
+
+    def evaluate(memory: Any, params: Any) -> Any:
+        kept = memory[field]
+        return inner(kept.memory if isinstance(kept, State) else kept, params)
+
+    return evaluate
+
+
+def take_integers(links: Iterable[Link]) -> bool:
+    return all(link.rule.takes_integers for link in links)
+
+
+def numbered(names: list[tuple[str, bool]]) -> list[str]:
+    """Names made unique: the second ``trace`` is ``trace_1``. A name that the user gave (True) stays, and cannot stand twice."""
+    taken = {name for name, given in names if given}
+    if len(taken) < sum(given for _, given in names):
+        twice = next(name for name, given in names if given and names.count((name, True)) > 1)
+        check.fail("needs unique names", f"{twice!r} twice", "Give one of the two parts another name")
+    result = []
+    for name, given in names:
+        count, unique = 0, name
+        while not given and unique in taken:
+            count += 1
+            unique = f"{name}_{count}"
+        taken.add(unique)
+        result.append(unique)
+    return result

@@ -12,9 +12,9 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._call import Call
-from gradkit._link import Links, State, signature_of
+from gradkit._link import Links, State, evaluation, signature_of
 from gradkit._schedule import Schedule
-from gradkit._transform import Transform, asked_by, evaluation
+from gradkit._transform import Transform, asked_by
 
 
 class Step:

@@ -12,13 +12,12 @@ from typing import Any, ParamSpec, Self, cast, overload
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._call import Call, factory
-from gradkit._link import Link, Links, Rule, State, nothing, signature_of
+from gradkit._link import Link, Links, Rule, State, evaluation, init_links, nothing, numbered, run_links, run_nested, signature_of, take_integers
 from gradkit._schedule import Schedule
 
 P = ParamSpec("P")
@@ -46,9 +45,9 @@ class Transform(Call):
     def init(self, params: Any) -> State:
         """The state before the first step; ``params`` may be arrays or ``ShapeDtypeStruct``."""
         with check.inside(self.factory.__name__):
-            if not _take_integers(self.links):
+            if not take_integers(self.links):
                 check.inexact(params, "parameters")
-        return State(jnp.zeros((), jnp.int32), _init(self.links, tree.widen(params), params))
+        return State(jnp.zeros((), jnp.int32), init_links(self.links, tree.widen(params), params))
 
     def update(self, updates: Any, state: State, params: Any = None, **extras: Any) -> tuple[Any, State]:
         """Transform gradients into updates to add to the parameters.
@@ -63,7 +62,7 @@ class Transform(Call):
           updates, in the wider of the gradient's and the parameter's dtype, and the next state.
         """
         links, wide, within, extras = self._enter(updates, state, params, extras)
-        wide, memory = _run(links, wide, state.memory, within, extras)
+        wide, memory = run_links(links, wide, state.memory, within, extras)
 
         def narrow(w: Any, u: Any, p: Any) -> Any:
             return numerics.cast(w, numerics.wider(jax.dtypes.result_type(u), jax.dtypes.result_type(p)))
@@ -80,10 +79,10 @@ class Transform(Call):
         links, updates, within, extras = self._enter(grads, state, params, extras)
         *before, last = links or (None,)
         if last is None or last.rule.apply is None:
-            updates, memory = _run(links, updates, state.memory, within, extras)
+            updates, memory = run_links(links, updates, state.memory, within, extras)
             params = apply_updates(params, updates)
         else:
-            updates, memory = _run(before, updates, state.memory, within, extras)
+            updates, memory = run_links(before, updates, state.memory, within, extras)
             params, memory[last.name] = last.apply(updates, state.memory[last.name], within, extras)
         return params, State(numerics.increment(state.step), memory)
 
@@ -107,7 +106,7 @@ class Transform(Call):
         with check.inside(self.factory.__name__):
             if isinstance(updates, State):
                 check.fail("needs the gradients", "a State", "The order is update(updates, state, params), and apply(params, state, grads)", error=TypeError)
-            if not _take_integers(links):
+            if not take_integers(links):
                 check.inexact(updates, "updates")
             like = _one_example(updates) if links and links[0].rule.examples else updates
             if params is not None:
@@ -125,7 +124,7 @@ class Transform(Call):
         """The flat chain this transform stands for, each link under its unique name."""
         if self._links is None:
             links, _ = _splice(self)
-            names = _numbered([(link.name, link.given) for link in links])
+            names = numbered([(link.name, link.given) for link in links])
             unique = tuple(link._replace(name=name) for link, name in zip(links, names, strict=True))
             if self._body is None:  # unflattened by JAX: see Call.body
                 return unique
@@ -138,10 +137,10 @@ class Transform(Call):
         links, is_chain = self.links, _splice(self)[1]
         if is_chain:
             return Rule(
-                nothing if all(link.rule.init is nothing for link in links) else lambda params, *, leaves=None: _init(links, params, leaves) or (),
-                lambda updates, memory, params, **extras: _nested(links, updates, memory, params, extras),
+                nothing if all(link.rule.init is nothing for link in links) else lambda params, *, leaves=None: init_links(links, params, leaves) or (),
+                lambda updates, memory, params, **extras: run_nested(links, updates, memory, params, extras),
                 evaluate=evaluation(links),
-                takes_integers=_take_integers(links),
+                takes_integers=take_integers(links),
             )
         (link,) = links
         init = nothing if link.rule.init is nothing else link.init
@@ -153,7 +152,7 @@ class Transform(Call):
         body = self.body
         if not isinstance(body, Links):
             return super().children()
-        return dict(zip(_numbered([(name or part.factory.__name__, name is not None) for name, part in body]), [part for _, part in body], strict=True))
+        return dict(zip(numbered([(name or part.factory.__name__, name is not None) for name, part in body]), [part for _, part in body], strict=True))
 
     @classmethod
     def bind(cls, factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -377,7 +376,7 @@ def apply_updates(params: Any, updates: Any, *, rounding: str = "nearest", key: 
     return jax.tree.map(lambda u, p: p if u is None else leaf(u, p), updates, params, is_leaf=lambda x: x is None)
 
 
-# ---- splicing and running -------------------------------------------------------------------------------------------
+# ---- splicing -------------------------------------------------------------------------------------------
 
 
 def _splice(part: Transform) -> tuple[list[Link], bool]:
@@ -440,82 +439,12 @@ def _promotes(value: Any) -> bool:
     return isinstance(value, np.ndarray) or not value.weak_type
 
 
-def _init(links: Iterable[Link], params: Any, leaves: Any = None) -> dict[str, Any]:
-    memory = {link.name: jax.tree.map(_strong, link.init(params, leaves)) for link in links}
-    return {name: kept for name, kept in memory.items() if not (type(kept) is tuple and not kept)}
-
-
 def _one_example(updates: Any) -> Any:
     """What the updates look like without their leading axis of examples."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(updates):
         if not jnp.ndim(leaf):
             check.fail("needs a leading axis of examples", check.shape_dtype(leaf), "Take gradients with jax.vmap(jax.grad(...))", path=check.keystr(path))
     return jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), updates)
-
-
-def _strong(x: Any) -> Any:
-    """Without the weak type that a literal leaves behind: it would be lost in the first step, and cost a second trace."""
-    return lax.convert_element_type(x, x.dtype) if getattr(x, "weak_type", False) else x
-
-
-def _run(links: Iterable[Link], updates: Any, memory: dict[str, Any], params: Any, extras: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    kept = {}
-    for link in links:
-        updates, new = link.update(updates, memory.get(link.name, ()), params, extras)
-        if link.name in memory:
-            kept[link.name] = new
-    return updates, kept
-
-
-def _nested(links: Iterable[Link], updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
-    """A chain run as one link: without memory it keeps ``()``, as any link does."""
-    updates, kept = _run(links, updates, memory or {}, params, extras)
-    return updates, kept or ()
-
-
-def evaluation(links: Iterable[Link]) -> Callable[[Any, Any], Any] | None:
-    """The evaluation weights of a chain: those of the link that keeps some."""
-    keeping = [link for link in links if link.rule.evaluate is not None]
-    if not keeping:
-        return None
-    if len(keeping) > 1:
-        check.fail("needs one link that keeps evaluation weights", ", ".join(link.name for link in keeping), "Keep one average of the weights")
-    link = keeping[0]
-    return lambda memory, params: cast(Any, link.rule.evaluate)(memory[link.name], params)
-
-
-def evaluation_inside(rule: Rule, field: str = "inner") -> Callable[[Any, Any], Any] | None:
-    """The evaluation weights of a part whose memory, or ``State``, a wrapper keeps in a field of its own."""
-    inner = rule.evaluate
-    if inner is None:
-        return None
-
-    def evaluate(memory: Any, params: Any) -> Any:
-        kept = memory[field]
-        return inner(kept.memory if isinstance(kept, State) else kept, params)
-
-    return evaluate
-
-
-def _take_integers(links: Iterable[Link]) -> bool:
-    return all(link.rule.takes_integers for link in links)
-
-
-def _numbered(names: list[tuple[str, bool]]) -> list[str]:
-    """Names made unique: the second ``trace`` is ``trace_1``. A name that the user gave (True) stays, and cannot stand twice."""
-    taken = {name for name, given in names if given}
-    if len(taken) < sum(given for _, given in names):
-        twice = next(name for name, given in names if given and names.count((name, True)) > 1)
-        check.fail("needs unique names", f"{twice!r} twice", "Give one of the two parts another name")
-    result = []
-    for name, given in names:
-        count, unique = 0, name
-        while not given and unique in taken:
-            count += 1
-            unique = f"{name}_{count}"
-        taken.add(unique)
-        result.append(unique)
-    return result
 
 
 # ---- what may stand in a chain, and what may be passed to it ---------------------------------------------------------

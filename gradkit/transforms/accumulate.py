@@ -17,9 +17,9 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._link import Rule, State
+from gradkit._link import Rule, State, evaluation_inside
 from gradkit._schedule import rate_at
-from gradkit._transform import asked_by, evaluation_inside, transform
+from gradkit._transform import asked_by, transform
 from gradkit.transforms.inner import loss_like, start, strong, take_turn
 
 

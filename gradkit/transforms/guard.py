@@ -18,8 +18,8 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._link import Rule, State
-from gradkit._transform import Transform, evaluation_inside, transform
+from gradkit._link import Rule, State, evaluation_inside
+from gradkit._transform import Transform, transform
 from gradkit.transforms.inner import loss_like, rehearse, start, take_turn
 
 _AFTER = ("apply", "skip", "zero_nans")

@@ -22,8 +22,8 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._call import Call
-from gradkit._link import Rule, State
-from gradkit._transform import Transform, apply_updates, evaluation_inside, transform
+from gradkit._link import Rule, State, evaluation_inside
+from gradkit._transform import Transform, apply_updates, transform
 from gradkit.averages.averages import ema
 from gradkit.transforms import masks
 from gradkit.transforms.inner import strong
