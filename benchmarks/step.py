@@ -139,6 +139,12 @@ OPTIMIZERS = {
         lambda: gk.schedule_free_adamw(1e-3),
         lambda: optax.contrib.schedule_free_adamw(1e-3),
     ),
+    "schedule-free sgd": Entry(20, lambda: gk.schedule_free_sgd(1e-3), lambda: optax.contrib.schedule_free_sgd(1e-3)),
+    "adadelta": Entry(28, lambda: gk.adadelta(1e-3), lambda: optax.adadelta(1e-3)),
+    "madgrad": Entry(32, lambda: gk.madgrad(1e-3), lambda: optax.contrib.madgrad(1e-3)),
+    "dadapt_adamw": Entry(44, lambda: gk.dadapt_adamw(), lambda: optax.contrib.dadapt_adamw()),
+    "dog": Entry(24, lambda: gk.dog(), lambda: optax.contrib.dog()),
+    "apply_every 4": Entry(20, lambda: gk.chain(gk.apply_every(4), gk.sgd(1e-3)), lambda: optax.chain(optax.apply_every(4), optax.sgd(1e-3)), period=4),
 }
 CORE = ("adamw", "clip+adamw", "sgd momentum")
 
@@ -176,7 +182,7 @@ def prepare(function: Callable[..., Any], arguments: tuple[Any, ...], repeats: i
 
 def jax_contender(name: str, function: Callable[..., Any], init: Callable[..., Any], params: Any, grads: Any, rest: tuple[Any, ...], repeats: int) -> Contender:
     params = jax.tree.map(jnp.array, params)
-    carried = [params, init(params)]
+    carried = [params, jax.tree.map(jnp.array, init(params))]  # copies: some of optax's states hold the parameters themselves, which are donated
     compiled, preparation = prepare(function, (*carried, grads, *rest), repeats)
 
     def run(steps: int) -> None:

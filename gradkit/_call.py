@@ -26,7 +26,8 @@ _LEAF = "leaf"  # marks, in a spec, a place filled by a pytree leaf
 class Call:
     """A factory and its bound arguments."""
 
-    __slots__ = ("_body", "factory", "leaves", "spec")
+    # Without __weakref__ jax.jit(schedule) fails, and jaxlib's caches crash the process at the second call.
+    __slots__ = ("__weakref__", "_body", "factory", "leaves", "spec")
 
     factory: Any
     spec: tuple[tuple[str, Any, tuple[Any, ...]], ...]

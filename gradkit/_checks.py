@@ -36,6 +36,29 @@ def fail(needed: str, got: str, mend: str = "", *, path: str = "", error: type[E
     raise born(error(f"{where}: {message}" if where else message))
 
 
+def refuse(
+    problem: str,
+    *,
+    expected: str = "",
+    fix: str = "",
+    path: str = "",
+    error: type[Exception] = ValueError,
+) -> NoReturn:
+    """Raise ``error`` with the message ``<where>: <problem>. Expected <expected>. <fix>.``
+
+    Args:
+      problem: the offending value and what is wrong with it, such as ``b1=1.5 is out of range``.
+      expected: what would be accepted, such as ``0 <= b1 < 1``.
+      fix: what to write instead.
+      path: the path of a leaf, an argument's position, or whatever narrows the place down.
+      error: ValueError for a wrong value, TypeError for a value of the wrong kind.
+    """
+    where = ", ".join(part for part in (".".join(_inside.get()), path) if part)
+    sentences = [problem, expected and f"Expected {expected}", fix]
+    message = " ".join(text + ("" if text[-1] in ".?!" else ".") for text in sentences if text)
+    raise born(error(f"{where}: {message}" if where else message))
+
+
 def born(error: Exception) -> Exception:
     """Mark an error as one of ours: complete in its message."""
     error.gradkit = True  # type: ignore[attr-defined]

@@ -1,0 +1,67 @@
+"""The types of gradkit's public signatures.
+
+| | |
+|---|---|
+| ``PyTree``, ``Params``, ``Updates``, ``OptState`` | any pytree of arrays |
+| ``Rate`` | a hyperparameter that may be scheduled: a number, a scalar array, a ``Schedule``, or a plain function of the step |
+| ``Mask`` | which leaves: a tree of bools (a prefix will do), a ``Predicate``, a function of the parameters that returns such a tree |
+| ``StoreLike`` | how state is kept: a dtype, a ``Store``, or None for the dtype of the leaf, at least float32 |
+| ``Key`` | a seed, a typed random key, or the data of one |
+| ``InitFn``, ``UpdateFn`` | the two functions of a ``Rule`` |
+
+An argument annotated ``Rate`` is converted once, when the factory is called: integers become floats and functions become schedules.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import jax
+import numpy as np
+from jax.typing import ArrayLike, DTypeLike
+from typing_extensions import TypeAliasType
+
+if TYPE_CHECKING:
+    from gradkit._schedule import Schedule
+    from gradkit.masks import Predicate
+    from gradkit.stores import Store
+
+PyTree: TypeAlias = Any
+"""Any pytree of arrays."""
+
+Params = TypeAliasType("Params", PyTree)
+"""The parameters: any pytree of floating arrays."""
+
+Updates = TypeAliasType("Updates", PyTree)
+"""Gradients, or updates made from them: a pytree like the parameters."""
+
+OptState = TypeAliasType("OptState", PyTree)
+"""The state of a transform: any pytree of arrays."""
+
+Scalar = TypeAliasType("Scalar", float | jax.Array | np.ndarray | np.generic)
+"""A number or an array of rank zero."""
+
+Rate = TypeAliasType("Rate", "Scalar | Schedule | Callable[[jax.Array], ArrayLike]")
+"""A hyperparameter that may depend on the step."""
+
+Mask = TypeAliasType("Mask", "PyTree | Predicate | Callable[[Params], PyTree]")
+"""Which leaves a transform sees."""
+
+StoreLike = TypeAliasType("StoreLike", "DTypeLike | Store | None")
+"""How an average keeps its state."""
+
+Key = TypeAliasType("Key", int | jax.Array | np.ndarray)
+"""A seed, a typed random key, or the data of one."""
+
+
+class InitFn(Protocol):
+    """The state of a rule before the first step; ``()`` when it keeps none."""
+
+    def __call__(self, params: Params, /) -> OptState: ...
+
+
+class UpdateFn(Protocol):
+    """New updates and the next state. Keyword-only parameters receive extra arguments by name."""
+
+    def __call__(
+        self, updates: Updates, state: OptState, params: Params | None, /, **extras: Any
+    ) -> tuple[Updates, OptState]: ...
