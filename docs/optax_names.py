@@ -24,11 +24,11 @@ INSTEAD = {
     "with_extra_args_support": "not needed: extras are passed to those who ask",
     "stateless_with_tree_map": "`stateless(lambda updates, params: jax.tree.map(f, updates, params))`",
     "init_empty_state": "not needed: a `stateless` link stores nothing",
-    "tree_map_params": "memory is keyed by name; the trees in it are shaped like the parameters",
+    "tree_map_params": "inner is keyed by name; the trees in it are shaped like the parameters",
     "bias_correction": "`ema(..., debias=True)`",
     "update_moment": "`ema`",
     "update_moment_per_elem_norm": "`ema` as the metric of `precondition`",
-    "update_infinity_moment": "`fading_peak`",
+    "update_infinity_moment": "`decayed_max`",
     "safe_increment": "the root's clock",
     "safe_int32_increment": "the root's clock",
     "safe_norm": "inside: norms have a zero derivative at zero",
@@ -101,7 +101,7 @@ SUBMODULES = {
     "optax.assignment": "matching of rows and columns, no optimizer: use optax's",
     "optax.experimental": "aggregation over examples, not settled in optax: `dpsgd` and `per_example_global_norm_clip` are here",
     "optax.losses": "losses, no optimizers: use optax's, they work with any optimizer",
-    "optax.microbatching": "memory of a model's pass over a batch, no optimizer: `MultiSteps`, or `jax.lax.scan` over micro-batches",
+    "optax.microbatching": "inner of a model's pass over a batch, no optimizer: `MultiSteps`, or `jax.lax.scan` over micro-batches",
     "optax.perturbations": "smoothed functions, no optimizers: use optax's",
     "optax.projections": "projections of parameters after a step, no optimizers: use optax's on what `apply` returns; `keep_params_nonnegative` is here",
     "optax.second_order": "Hessians and products with them: matrix methods are not in this version; use optax's",
@@ -115,8 +115,15 @@ def names() -> dict[str, object]:
     found: dict[str, object] = {}
     for module in map(importlib.import_module, MODULES):
         # What a module's __getattr__ makes, such as the old spellings that warn, is in __all__ alone.
-        values = {name: vars(module).get(name) for name in {*vars(module), *getattr(module, "__all__", ())} if not name.startswith("_")}
-        found = {f"{module.__name__}.{name}" if inspect.ismodule(value) else name: value for name, value in values.items()} | found
+        values = {
+            name: vars(module).get(name)
+            for name in {*vars(module), *getattr(module, "__all__", ())}
+            if not name.startswith("_")
+        }
+        found = {
+            f"{module.__name__}.{name}" if inspect.ismodule(value) else name: value
+            for name, value in values.items()
+        } | found
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
@@ -126,14 +133,20 @@ def answer(name: str) -> tuple[str, str]:
         return "Sub-modules", SUBMODULES[name]
     ours = getattr(gk, name, None)
     if ours is not None and not inspect.ismodule(ours):
-        differs = re.search(r"\*\*Differs\*\*\s+(.*?)(?:\n\s*\n|\Z)", inspect.getdoc(ours) or "", re.DOTALL)
+        differs = re.search(
+            r"\*\*Differs\*\*\s+(.*?)(?:\n\s*\n|\Z)", inspect.getdoc(ours) or "", re.DOTALL
+        )
         if differs is None:
             return "The same", ""
         text = " ".join(differs.group(1).split()).replace("``", "`").replace("|", r"\|")
-        return "The same name, but better or otherwise", text.removeprefix("from optax: ").removeprefix("from optax ")
+        return "The same name, but better or otherwise", text.removeprefix(
+            "from optax: "
+        ).removeprefix("from optax ")
     if name in ANSWERS:
         return ANSWERS[name]
-    raise KeyError(f"{name} of optax is neither in gradkit nor in the lists of {Path(__file__).name}")
+    raise KeyError(
+        f"{name} of optax is neither in gradkit nor in the lists of {Path(__file__).name}"
+    )
 
 
 def unanswered() -> list[str]:
@@ -149,7 +162,11 @@ def unanswered() -> list[str]:
 
 def stale() -> list[str]:
     """The names in the lists here that gradkit has, or optax has no longer."""
-    return sorted(name for name in [*ANSWERS, *SUBMODULES] if name not in names() or (name in ANSWERS and answer(name) != ANSWERS[name]))
+    return sorted(
+        name
+        for name in [*ANSWERS, *SUBMODULES]
+        if name not in names() or (name in ANSWERS and answer(name) != ANSWERS[name])
+    )
 
 
 def page() -> str:
@@ -164,14 +181,25 @@ def page() -> str:
         "Written by `python docs/optax_names.py` from the installed optax and gradkit's docstrings; a test keeps it complete.",
         "",
     ]
-    order = ("The same", "The same name, but better or otherwise", "Another way", "Not in this version", "Not an optimizer", "Sub-modules")
+    order = (
+        "The same",
+        "The same name, but better or otherwise",
+        "Another way",
+        "Not in this version",
+        "Not an optimizer",
+        "Sub-modules",
+    )
     for heading in order:
         found = headings.get(heading, {})
         lines += [f"## {heading}", "", f"{len(found)} names.", ""]
         if heading == "The same":
             lines += [", ".join(f"`{name}`" for name in found) + "."]
         else:
-            lines += ["| optax | gradkit |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in found.items())]
+            lines += [
+                "| optax | gradkit |",
+                "|---|---|",
+                *(f"| `{name}` | {text} |" for name, text in found.items()),
+            ]
         lines += [""]
     return "\n".join(lines)
 

@@ -20,13 +20,20 @@ def script():
 
 def test_every_name_of_optax_is_accounted_for():
     module = script()
-    assert not module.unanswered(), "put it in gradkit, or in a list of docs/optax_names.py with a reason"
+    assert not module.unanswered(), (
+        "put it in gradkit, or in a list of docs/optax_names.py with a reason"
+    )
     assert not module.stale(), "take it out of its list in docs/optax_names.py"
 
 
 @pytest.mark.parametrize(
     ("where", "value"),
-    [("optax", lambda: None), ("optax.contrib", lambda learning_rate: None), ("optax.schedules", lambda: None), ("optax", type("BrandNewState", (), {}))],
+    [
+        ("optax", lambda: None),
+        ("optax.contrib", lambda learning_rate: None),
+        ("optax.schedules", lambda: None),
+        ("optax", type("BrandNewState", (), {})),
+    ],
     ids=["optax", "contrib", "schedules", "type"],
 )
 def test_a_new_name_of_optax_is_not_accounted_for(monkeypatch, where, value):
@@ -37,7 +44,12 @@ def test_a_new_name_of_optax_is_not_accounted_for(monkeypatch, where, value):
 
 
 def test_a_new_sub_module_of_optax_is_not_accounted_for(monkeypatch):
-    monkeypatch.setattr(importlib.import_module("optax"), "brand_new", types.ModuleType("optax.brand_new"), raising=False)
+    monkeypatch.setattr(
+        importlib.import_module("optax"),
+        "brand_new",
+        types.ModuleType("optax.brand_new"),
+        raising=False,
+    )
     assert script().unanswered() == ["optax.brand_new"]
 
 
@@ -68,5 +80,13 @@ def test_no_answer_names_what_gradkit_lacks():
 
     module = script()
     outside = {"None", "jax", "State", "MultiSteps", "Any", "optax", "apply"}
-    said = {name for text in [*module.INSTEAD.values(), *module.SUBMODULES.values()] for name in re.findall(r"`(\w+)", text)} - outside
-    assert not {name for name in said if not hasattr(gk, name) and name not in ("tx", "update", *module.INSTEAD)}
+    said = {
+        name
+        for text in [*module.INSTEAD.values(), *module.SUBMODULES.values()]
+        for name in re.findall(r"`(\w+)", text)
+    } - outside
+    assert not {
+        name
+        for name in said
+        if not hasattr(gk, name) and name not in ("tx", "update", *module.INSTEAD)
+    }
