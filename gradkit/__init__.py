@@ -1,7 +1,7 @@
 """Composable gradient transforms for JAX: optimizers as data, one clock, right numerics."""
 
-from gradkit._link import Rule as Rule
-from gradkit._link import State as State
+from gradkit._rule import Rule as Rule
+from gradkit._rule import State as State
 from gradkit._schedule import Schedule as Schedule
 from gradkit._schedule import function_schedule as function_schedule
 from gradkit._schedule import product_schedule as product_schedule

@@ -11,8 +11,11 @@ anything in its leaves (tracers, ``None``, ``vmap`` axes), so nothing is judged 
 
 import functools
 import inspect
+import sys
+import types
+import typing
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any, Self, Union
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +28,8 @@ _LEAF = "leaf"  # marks, in a spec, a place filled by a pytree leaf
 
 class Call:
     """A factory and its bound arguments."""
+
+    kind = "call"  # which kind of call this is, for the checks below this module
 
     # Without __weakref__ jax.jit(schedule) fails, and jaxlib's caches crash the process at the second call.
     __slots__ = ("__weakref__", "_body", "factory", "leaves", "spec")
@@ -53,16 +58,11 @@ class Call:
                 if unknown is None
                 else check.nearest(unknown, parameters)
             )
-            raise check.born(TypeError(f"{factory.__name__}: {what}. {hint}")) from None
+            raise check.ours(TypeError(f"{factory.__name__}: {what}. {hint}")) from None
         bound.apply_defaults()
-        # 0 where the default is 0.0 is a number too, and data like it.
-        self = cls._of(
-            factory,
-            {
-                name: float(v) if _counts(v) and type(parameters[name].default) is float else v
-                for name, v in bound.arguments.items()
-            },
-        )
+        with check.inside(factory.__name__, bound.arguments):
+            arguments = {n: factory.convert(n, v) for n, v in bound.arguments.items()}
+        self = cls._of(factory, arguments)
         self._body = self._build()
         return self
 
@@ -92,9 +92,9 @@ class Call:
         """Run the factory's own function on the arguments."""
         return self._run(self.arguments)
 
-    def _run(self, arguments: dict[str, Any]) -> Any:
+    def _run(self, arguments: dict[str, Any], *, named: bool = True) -> Any:
         bound = inspect.BoundArguments(self.factory.__signature__, dict(arguments))
-        with check.inside(self.factory.__name__):
+        with check.inside(self.factory.__name__ if named else "", arguments):
             return self.factory.__wrapped__(*bound.args, **bound.kwargs)
 
     @property
@@ -149,7 +149,7 @@ class Call:
                 positional = False
             else:
                 positional = False
-        return f"{self.factory.__name__}({', '.join(parts)})"
+        return f"{_qualified(self.factory)}({', '.join(parts)})"
 
     def __eq__(self, other: object) -> bool:
         if (
@@ -192,18 +192,13 @@ class Call:
         for path, value in {**(changes or {}), **more}.items():
             places = result._places(path)
             if len(places) != 1:
-                every = sorted({".".join((*at, last)) for at, last in result._all_places()})
-                hint = (
-                    f"One of: {', '.join('.'.join((*at, last)) for at, last in places)}"
-                    if places
-                    else check.nearest(path, every)
-                )
+                names = sorted({".".join((*at, last)) for at, last in result._all_places()})
+                fix = check.nearest(path, names)
+                if places:
+                    fix = f"Use one of: {', '.join('.'.join((*at, last)) for at, last in places)}"
+                matches = f"is ambiguous: {len(places)} arguments match" if places else "matches no argument"
                 with check.inside(self.factory.__name__):
-                    check.fail(
-                        "replace needs the name or the dotted path of one argument",
-                        f"{path!r}, which fits {len(places)}",
-                        hint,
-                    )
+                    check.refuse(f"replace: {path!r} {matches}", fix=fix)
             result = result._set(*places[0], value)
         return result
 
@@ -238,12 +233,8 @@ class Call:
             changed = self._unflatten((self.factory, self.spec), leaves).arguments
         else:
             old = self.arguments[name]
-            changed = {
-                **self.arguments,
-                name: float(value)
-                if _counts(value) and (_is_leaf(old) and not isinstance(old, Call))
-                else value,
-            }
+            is_number = type(value) is int and _is_leaf(old) and not isinstance(old, Call)
+            changed = {**self.arguments, name: float(value) if is_number else value}
         return _rebuild(type(self), self.factory, changed)
 
     # ---- the pytree ----------------------------------------------------------------------------------------------
@@ -279,21 +270,149 @@ class Call:
 
 def factory(function: Callable[..., Any], kind: type[Call]) -> Any:
     """Turn a function into a factory of calls of one kind."""
+    signature = inspect.signature(function)
+    for name in signature.parameters:
+        if hasattr(kind, name) and not getattr(function, "__module__", "").startswith("gradkit._"):
+            problem = f"{function.__name__}: the parameter {name!r} would hide {kind.__name__}.{name}"
+            check.refuse(problem, fix="Choose another name", error=TypeError)
 
     @functools.wraps(function)
     def make(*args: Any, **kwargs: Any) -> Call:
         try:
             return kind.bind(make, args, kwargs)
         except (TypeError, ValueError) as error:
-            if check.is_born(
-                error
-            ):  # the message says where; the way through this house does not help
+            if check.is_ours(error):  # the message says where; the frames in between do not help
                 raise error.with_traceback(None)  # noqa: B904  it is the same error
             raise
 
-    make.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    # What the body returns, a Rule or a chain, is not what the factory returns.
+    make.__signature__ = signature.replace(return_annotation=kind)  # type: ignore[attr-defined]
+    make.__annotations__ = {**function.__annotations__, "return": kind}
     make.makes = kind  # type: ignore[attr-defined]
+    make.convert = _converter(function, signature)  # type: ignore[attr-defined]
+    make.movable = frozenset(  # type: ignore[attr-defined]
+        n for n, p in signature.parameters.items() if _is_movable(p.annotation)
+    )
     return make
+
+
+# How an argument is read, by its annotation: ``convert(name, value) -> value``, which refuses what cannot be read. Each module
+# registers its own types.
+CONVERTERS: dict[Any, Callable[[str, Any], Any]] = {}
+
+
+def _is_movable(annotation: Any) -> bool:
+    """Whether a schedule given for the argument is evaluated at each step: a ``Rate``, or an argument without a type."""
+    if annotation in (inspect.Parameter.empty, Any) or getattr(annotation, "__name__", "") == "Rate":
+        return True
+    if isinstance(annotation, str):
+        return "Rate" in annotation or annotation == "Any"
+    return any(_is_movable(a) for a in typing.get_args(annotation) if _is_union(annotation))
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (Union, types.UnionType)
+
+
+def _converter(function: Callable[..., Any], signature: inspect.Signature) -> Callable[..., Any]:
+    """``convert(name, value)`` for the arguments of a function."""
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    by_name: dict[str, Any] = {}
+
+    def convert(name: str, value: Any) -> Any:
+        parameter = signature.parameters[name]
+        if parameter.kind in variadic:
+            return value
+        if name not in by_name:
+            by_name[name] = _reader(_resolved(parameter.annotation, function))
+        read = by_name[name]
+        if read is not None:
+            return read(name, _plain(value))
+        # 0 where the default is 0.0 is a float too, and data like it.
+        return float(value) if type(value) is int and type(parameter.default) is float else value
+
+    return convert
+
+
+def _resolved(annotation: Any, function: Callable[..., Any]) -> Any:
+    """The annotation itself, where ``from __future__ import annotations`` left a string."""
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, getattr(function, "__globals__", {}))
+    except Exception:  # a name that exists for type checkers only
+        return Any
+
+
+def _reader(annotation: Any) -> Callable[[str, Any], Any] | None:
+    """How a value is read by an annotation; None where anything may be passed."""
+    if _is_union(annotation):
+        return _union_reader(typing.get_args(annotation))
+    origin = typing.get_origin(annotation)
+    if annotation is Callable or origin in (Callable, typing.get_origin(Callable[[], None])):
+        return _as_function
+    try:
+        return CONVERTERS.get(annotation)
+    except TypeError:  # not hashable
+        return None
+
+
+def _union_reader(annotations: tuple[Any, ...]) -> Callable[[str, Any], Any] | None:
+    optional = type(None) in annotations
+    readers = [_reader(a) for a in annotations if a is not type(None)]
+    if any(reader is None for reader in readers):
+        return None
+
+    def read(name: str, value: Any) -> Any:
+        if optional and value is None:
+            return None
+        *others, last = typing.cast(list[Callable[[str, Any], Any]], readers)
+        for reader in others:
+            try:
+                return reader(name, value)
+            except (TypeError, ValueError):
+                continue
+        return last(name, value)
+
+    return read
+
+
+def _as_function(name: str, value: Any) -> Any:
+    check.function(**{name: value})
+    return value
+
+
+def _as_bool(name: str, value: Any) -> Any:
+    check.boolean(**{name: value})
+    return value
+
+
+def _as_string(name: str, value: Any) -> Any:
+    check.string(**{name: value})
+    return value
+
+
+def _as_integer(name: str, value: Any) -> Any:
+    if isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)) or np.ndim(value):
+        return value
+    check.integer(-sys.maxsize, **{name: value})
+    return int(value)
+
+
+CONVERTERS[float] = check.as_number
+CONVERTERS[bool] = _as_bool
+CONVERTERS[str] = _as_string
+CONVERTERS[int] = _as_integer
+
+
+def _qualified(factory: Any) -> str:
+    """The name under which ``gradkit`` has the factory: ``adam``, ``masks.by_dtype``."""
+    name, module = factory.__name__, factory.__module__.split(".")
+    package = sys.modules.get("gradkit")
+    if module[0] != "gradkit" or package is None or getattr(package, name, None) is factory:
+        return str(name)
+    room = getattr(package, module[1], None) if len(module) > 1 else None
+    return f"{module[1]}.{name}" if getattr(room, name, None) is factory else str(name)
 
 
 def _rebuild(kind: type[Call], factory: Any, arguments: dict[str, Any]) -> Any:
@@ -319,11 +438,6 @@ def _plain(value: Any) -> Any:
     ):
         return bool(value)
     return value
-
-
-def _counts(value: Any) -> bool:
-    """A Python whole number, which is structure unless it stands for a float."""
-    return type(value) is int
 
 
 def _is_leaf(value: Any) -> bool:

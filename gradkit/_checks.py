@@ -1,14 +1,14 @@
-"""Every error message is born here, in one style.
+"""The error messages, in one style.
 
-``<link>, <path in the tree>: <what was needed>; got <what came>. <how to mend it>.``
+``<where>: <problem>. Expected <expected>. <fix>.``
 
-The link is the part that speaks: the stack of calls being built or run, outermost first (``adamw.scale_by_adam``).
-Only concrete values are judged; a traced one passes, for there is nothing to compare it with.
+``<where>`` is the path of the calls being built or run, outermost first (``adamw.scale_by_adam``), and of the leaf. Only concrete values are judged:
+a traced one passes, and so does a concrete one where jit would trace it, so that eager and jit never differ.
 """
 
 import contextlib
 import difflib
-import math
+import inspect
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, NoReturn
@@ -16,30 +16,51 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
-_inside: ContextVar[tuple[str, ...]] = ContextVar("gradkit_link", default=())
+_inside: ContextVar[tuple[tuple[str, Any], ...]] = ContextVar("gradkit_where", default=())
+_judging: ContextVar[bool] = ContextVar("gradkit_judging", default=True)
 
 
 @contextlib.contextmanager
-def inside(name: str) -> Iterator[None]:
-    """Let messages raised within name this link."""
-    token = _inside.set((*_inside.get(), name))
+def inside(name: str, arguments: Any = None) -> Iterator[None]:
+    """Let the messages raised within name this call; ``arguments`` are those it was made with."""
+    token = _inside.set((*_inside.get(), (name, arguments)))
     try:
         yield
     finally:
         _inside.reset(token)
 
 
+@contextlib.contextmanager
+def unjudged() -> Iterator[None]:
+    """Let the values of arrays pass: under jit they would be traced, and eager and jit may not differ."""
+    token = _judging.set(False)
+    try:
+        yield
+    finally:
+        _judging.reset(token)
+
+
+def _where(argument: str = "", value: Any = None) -> str:
+    """The path of the calls; up to the outermost one that was given the argument with this value."""
+    calls = _inside.get()
+    for i, (_, arguments) in enumerate(calls):
+        if argument and arguments is not None and arguments.get(argument, calls) is value:
+            calls = calls[: i + 1]
+            break
+    return ".".join(name for name, _ in calls if name)
+
+
 def fail(
     needed: str, got: str, mend: str = "", *, path: str = "", error: type[Exception] = ValueError
 ) -> NoReturn:
     """Raise ``error`` in the style of the house."""
-    where = ", ".join(part for part in (".".join(_inside.get()), path) if part)
+    where = ", ".join(part for part in (_where(), path) if part)
     message = (
         f"{needed}; got {got}."
         + (f" {mend}" if mend else "")
         + ("." if mend and mend[-1] not in ".?" else "")
     )
-    raise born(error(f"{where}: {message}" if where else message))
+    raise ours(error(f"{where}: {message}" if where else message))
 
 
 def refuse(
@@ -48,6 +69,7 @@ def refuse(
     expected: str = "",
     fix: str = "",
     path: str = "",
+    argument: tuple[str, Any] | None = None,
     error: type[Exception] = ValueError,
 ) -> NoReturn:
     """Raise ``error`` with the message ``<where>: <problem>. Expected <expected>. <fix>.``
@@ -57,21 +79,22 @@ def refuse(
       expected: what would be accepted, such as ``0 <= b1 < 1``.
       fix: what to write instead.
       path: the path of a leaf, an argument's position, or whatever narrows the place down.
+      argument: the name and value of an argument, to name the outermost call that was given it.
       error: ValueError for a wrong value, TypeError for a value of the wrong kind.
     """
-    where = ", ".join(part for part in (".".join(_inside.get()), path) if part)
+    where = ", ".join(part for part in (_where(*(argument or ())), path) if part)
     sentences = [problem, expected and f"Expected {expected}", fix]
     message = " ".join(text + ("" if text[-1] in ".?!" else ".") for text in sentences if text)
-    raise born(error(f"{where}: {message}" if where else message))
+    raise ours(error(f"{where}: {message}" if where else message))
 
 
-def born(error: Exception) -> Exception:
+def ours(error: Exception) -> Exception:
     """Mark an error as one of ours: complete in its message."""
     error.gradkit = True  # type: ignore[attr-defined]
     return error
 
 
-def is_born(error: Exception) -> bool:
+def is_ours(error: Exception) -> bool:
     return hasattr(error, "gradkit")
 
 
@@ -113,91 +136,159 @@ def shape_dtype(leaf: Any) -> str:
 
 
 def _concrete(value: Any) -> np.ndarray | None:
-    """The value as a NumPy array, or None when it cannot be known yet (a tracer, a schedule, None, no number at all)."""
-    if isinstance(value, jax.core.Tracer) or not isinstance(
-        value, (bool, int, float, complex, np.ndarray, np.generic, jax.Array)
-    ):
+    """The value as a NumPy array, or None when it cannot be known yet (a tracer, a schedule)."""
+    if isinstance(value, jax.core.Tracer) or not isinstance(value, _NUMBERS):
+        return None
+    if isinstance(value, (np.ndarray, jax.Array)) and not _judging.get():
         return None
     return np.asarray(value)
 
 
-def _number(needed: str, mend: str, is_right: Any, **values: Any) -> None:
+_NUMBERS = (bool, int, float, complex, np.ndarray, np.generic, jax.Array)
+
+
+def shown(value: Any) -> str:
+    """A value as it is named in a message, on one line."""
+    if isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, jax.core.Tracer):
+        return repr(value.item()) if value.ndim == 0 and value.dtype.kind in "biufc" else shape_dtype(value)
+    text = getattr(value, "__name__", None) if callable(value) else None
+    text = " ".join((text or repr(value)).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _number(expected: str, is_right: Any, values: dict[str, Any]) -> None:
+    """Numbers in a range, which is written with ``x`` for the number."""
     for name, value in values.items():
         known = _concrete(value)
         if known is None:
-            if not isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)) and not (
-                hasattr(value, "leaves") and not hasattr(value, "rule")
-            ):  # a schedule
-                kind = "None" if value is None else f"{type(value).__name__} {value!r}"
-                fail(f"needs {needed}, or a schedule", kind, mend, path=name, error=TypeError)
+            pending = isinstance(value, (*_NUMBERS, jax.core.Tracer, jax.ShapeDtypeStruct))
+            if not pending and getattr(value, "kind", None) != "schedule":
+                as_number(name, value, schedule=True)
             continue
-        if known.dtype.kind not in "iuf" and known.dtype.kind != "V":
-            fail(f"needs {needed}", repr(value), mend, path=name, error=TypeError)
-        if not np.all(is_right(known.astype(np.float64))):
-            fail(f"needs {needed}", repr(value), mend, path=name)
+        as_number(name, value, schedule=True)
+        if known.dtype.kind in "iuf" or known.dtype.name in ("bfloat16", "float16"):
+            if np.all(is_right(known.astype(np.float64))):
+                continue
+        elif known.dtype.kind == "V":
+            continue
+        problem = f"{name}={shown(value)} is out of range"
+        refuse(problem, expected=expected.replace("x", name, 1), argument=(name, value))
+
+
+def as_number(name: str, value: Any, *, schedule: bool = False) -> Any:
+    """A real number as it is, an integer as a float; anything else is refused."""
+    if isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)):
+        return value
+    kind = getattr(value, "dtype", None)
+    is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is not None:
+        is_real = bool(jax.numpy.issubdtype(kind, jax.numpy.floating)) or kind.kind in "iu"
+    elif type(value) is object:  # what vmap and jit put into a tree to look at its structure
+        return value
+    if not is_real:
+        expected = "a number, a scalar array or a schedule" if schedule else "a real number"
+        problem = f"{name}={shown(value)} is not a number"
+        refuse(problem, expected=expected, fix=uncalled(value), argument=(name, value), error=TypeError)
+    return float(value) if isinstance(value, int) else value
 
 
 def positive(**values: Any) -> None:
     """Numbers > 0 (infinity allowed: a bound that never binds)."""
-    _number("a number > 0", "", lambda v: v > 0, **values)
+    _number("x > 0", lambda v: v > 0, values)
 
 
 def non_negative(**values: Any) -> None:
     """Finite numbers >= 0: rates, epsilons, weight decays."""
-    _number("a finite number >= 0", "", lambda v: (v >= 0) & np.isfinite(v), **values)
+    _number("0 <= x < inf", lambda v: (v >= 0) & np.isfinite(v), values)
 
 
 def finite(**values: Any) -> None:
     """Finite numbers of any sign."""
-    _number("a finite number", "", np.isfinite, **values)
+    _number("a finite x", np.isfinite, values)
 
 
 def decay(**values: Any) -> None:
     """Decays of an average, in [0, 1)."""
-    _number(
-        "a decay in [0, 1)",
-        "A decay is the weight of the past, such as 0.9",
-        lambda v: (v >= 0) & (v < 1),
-        **values,
-    )
+    _number("0 <= x < 1", lambda v: (v >= 0) & (v < 1), values)
 
 
 def probability(**values: Any) -> None:
     """Numbers in [0, 1]."""
-    _number("a number in [0, 1]", "", lambda v: (v >= 0) & (v <= 1), **values)
+    _number("0 <= x <= 1", lambda v: (v >= 0) & (v <= 1), values)
 
 
-def integer(at_least: int, mend: str = "", /, **values: Any) -> None:
-    """Whole numbers from ``at_least`` on (a float that is whole is taken, as optax does)."""
+def integer(at_least: int, fix: str = "", /, **values: Any) -> None:
+    """Integers from ``at_least`` on (a whole float is accepted, as in optax)."""
     for name, value in values.items():
-        whole = isinstance(value, (int, np.integer)) or (
-            isinstance(value, float) and math.isfinite(value) and value == int(value)
-        )
-        if isinstance(value, bool) or (not whole and not isinstance(value, jax.core.Tracer)):
-            fail(
-                f"needs a whole number >= {at_least}", repr(value), mend, path=name, error=TypeError
-            )
-        if whole and value < at_least:
-            fail(f"needs a whole number >= {at_least}", repr(value), mend, path=name)
+        if isinstance(value, jax.core.Tracer):
+            continue
+        expected = f"an integer >= {at_least}"
+        known = value
+        if isinstance(value, (np.ndarray, np.generic, jax.Array)) and np.ndim(value) == 0:
+            known = value.item()
+        whole = isinstance(known, int) or (isinstance(known, float) and known.is_integer())
+        if isinstance(known, bool) or not whole:
+            problem = f"{name}={shown(value)} is not an integer"
+            refuse(problem, expected=expected, fix=fix, argument=(name, value), error=TypeError)
+        if known < at_least:
+            problem = f"{name}={shown(value)} is out of range"
+            refuse(problem, expected=expected, fix=fix, argument=(name, value))
+
+
+def boolean(**values: Any) -> None:
+    """True or False."""
+    for name, value in values.items():
+        if not isinstance(value, (bool, np.bool_, jax.core.Tracer)):
+            problem = f"{name}={shown(value)} is not a bool"
+            refuse(problem, expected="True or False", argument=(name, value), error=TypeError)
+
+
+def string(**values: Any) -> None:
+    """Strings."""
+    for name, value in values.items():
+        if not isinstance(value, str):
+            problem = f"{name}={shown(value)} is not a string"
+            refuse(problem, argument=(name, value), error=TypeError)
+
+
+def function(**values: Any) -> None:
+    """Functions."""
+    for name, value in values.items():
+        if not callable(value):
+            problem = f"{name}={shown(value)} is not a function"
+            refuse(problem, argument=(name, value), error=TypeError)
+
+
+def arity(count: int, of: str, **values: Any) -> None:
+    """Functions that can be called with ``count`` positional arguments."""
+    for name, value in values.items():
+        function(**{name: value})
+        try:
+            inspect.signature(value).bind(*[None] * count)
+        except TypeError:
+            problem = f"{name}={shown(value)} cannot be called with {count} positional argument"
+            problem += "s" if count > 1 else ""
+            refuse(problem, expected=f"a function of {of}", argument=(name, value), error=TypeError)
+        except ValueError:  # a builtin without a signature
+            continue
 
 
 def ordered(**values: Any) -> None:
     """Two numbers, the first below the second."""
     (low_name, low), (high_name, high) = values.items()
     known_low, known_high = _concrete(low), _concrete(high)
-    if known_low is not None and known_high is not None and not np.all(known_low < known_high):
-        fail(f"needs {low_name} < {high_name}", f"{low!r} and {high!r}", path=low_name)
+    if known_low is None or known_high is None or np.all(known_low < known_high):
+        return
+    problem = f"{low_name}={shown(low)} is not below {high_name}={shown(high)}"
+    refuse(problem, expected=f"{low_name} < {high_name}", argument=(low_name, low))
 
 
 def real(leaf: Any) -> None:
-    """Numbers that have an order."""
+    """Real numbers, which have an order."""
     if jax.numpy.iscomplexobj(leaf):
-        fail(
-            "needs real numbers",
-            shape_dtype(leaf),
-            "Split complex leaves into real and imaginary parts first",
-            error=TypeError,
-        )
+        fix = "Split complex leaves into real and imaginary parts first"
+        problem = f"the array is {shape_dtype(leaf)}"
+        refuse(problem, expected="real numbers", fix=fix, error=TypeError)
 
 
 def real_leaves(tree: Any) -> None:
@@ -206,27 +297,43 @@ def real_leaves(tree: Any) -> None:
 
 
 def one_of(options: Iterable[str], **values: Any) -> None:
-    """A word out of a list."""
+    """One of several strings."""
     for name, value in values.items():
-        if value not in options:
-            fail(f"needs one of {', '.join(map(repr, options))}", repr(value), path=name)
+        if not isinstance(value, str) or value not in options:
+            problem = f"{name}={shown(value)} is not an option"
+            expected = f"one of {', '.join(map(repr, options))}"
+            refuse(problem, expected=expected, argument=(name, value))
+
+
+def floating_dtype(**values: Any) -> Any:
+    """The floating or complex dtype that an argument names."""
+    ((name, value),) = values.items()
+    try:
+        kind = jax.numpy.dtype(value)
+    except TypeError:
+        kind = None
+    if kind is None or value is None or not jax.numpy.issubdtype(kind, jax.numpy.inexact):
+        words = nearest(value, _DTYPES) if isinstance(value, str) else ""
+        problem = f"{name}={shown(value)} is not a floating dtype"
+        refuse(problem, fix=words, argument=(name, value), error=TypeError)
+    return kind
+
+
+_DTYPES = ("bfloat16", "float16", "float32", "float64", "complex64", "complex128")
 
 
 def part(**values: Any) -> None:
     """Transforms, where one is made of others."""
     for name, value in values.items():
-        if not hasattr(value, "rule"):
-            fail(
-                "needs a transform",
-                repr(value),
-                uncalled(value) or "Such as ema(0.9)",
-                path=name,
-                error=TypeError,
-            )
+        if getattr(value, "kind", None) != "transform":
+            problem = f"{name}={shown(value)} is not a transform"
+            fix = uncalled(value)
+            expected = "" if fix else "a transform such as ema(0.9)"
+            refuse(problem, expected=expected, fix=fix, argument=(name, value), error=TypeError)
 
 
 def uncalled(value: Any) -> str:
-    """The mend for a factory that was passed where what it makes was wanted."""
+    """The fix for a factory that was passed in place of what it returns."""
     return f"Call the factory: {value.__name__}(...)" if hasattr(value, "makes") else ""
 
 
@@ -234,50 +341,71 @@ def uncalled(value: Any) -> str:
 
 
 def params(tree: Any) -> None:
-    """A link that needs the parameters has them."""
+    """Parameters, where a transform needs them."""
     if tree is None:
-        fail("needs the parameters", "params=None", "Call update(updates, state, params)")
+        fix = "Call update(updates, state, params)"
+        refuse("params=None, but this transform needs the parameters", fix=fix)
 
 
 def extra(extras: Any, name: str) -> None:
-    """An extra that a link needs only in some of its forms."""
+    """An extra argument that a transform needs only in some of its forms."""
     if name not in extras:
-        fail(
-            f"needs the extra argument {name!r}",
-            "none",
-            f"Call update(updates, state, params, {name}=...)",
-            error=TypeError,
-        )
+        missing_extra(name)
+
+
+def missing_extra(name: str) -> NoReturn:
+    """An extra argument that was not passed."""
+    fix = f"Call update(updates, state, params, {name}=...)"
+    fix += "; inside an optax wrapper or another library, pass as_optax(tx)"
+    refuse(f"the extra argument {name!r} is missing", fix=fix, error=TypeError)
 
 
 def flag(value: Any, what: str) -> None:
-    """A single bool, as an array."""
+    """A scalar bool array."""
     if np.shape(value) != () or not np.issubdtype(jax.dtypes.result_type(value), np.bool_):
-        fail(f"needs {what} to return one bool", shape_dtype(value), error=TypeError)
+        problem = f"{what} returned {shape_dtype(value)}"
+        refuse(problem, expected="one bool", error=TypeError)
+
+
+def tree_of_arrays(tree: Any, what: str) -> None:
+    """A tree at all, and not a transform or a bare None."""
+    if tree is None:
+        refuse(f"{what} is None", expected="a tree of arrays", error=TypeError)
+    if getattr(tree, "kind", None) or hasattr(tree, "makes"):
+        refuse(f"{what} is {shown(tree)}", expected="a tree of arrays", error=TypeError)
+    try:
+        leaves = jax.tree.leaves(tree)
+    except (ValueError, TypeError) as error:
+        # JAX sorts the keys of a dict.
+        fix = "Use keys of one type"
+        problem = f"{what} cannot be flattened: {str(error).splitlines()[0]}"
+        refuse(problem, fix=fix, error=TypeError)
+    words = [leaf for leaf in leaves if isinstance(leaf, (str, bytes))]
+    if words and len(words) == len(leaves):
+        refuse(f"{what} is {shown(words[0])}", expected="a tree of arrays", error=TypeError)
 
 
 def inexact(tree: Any, what: str) -> None:
     """Every leaf is a real or complex floating number."""
+    if all(jax.numpy.issubdtype(_kind(leaf), jax.numpy.inexact) for leaf in jax.tree.leaves(tree)):
+        return
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        try:
-            kind = jax.dtypes.result_type(leaf)
-        except TypeError:
-            fail(
-                f"needs {what} whose leaves are arrays",
-                type(leaf).__name__,
-                "Filter the tree to its arrays first",
-                path=keystr(path),
-                error=TypeError,
-            )
+        kind = _kind(leaf)
+        if kind is None:
+            problem = f"this {what} is {type(leaf).__name__}"
+            fix = "Filter the tree to its arrays first"
+            refuse(problem, expected="an array", fix=fix, path=keystr(path), error=TypeError)
         if not jax.numpy.issubdtype(kind, jax.numpy.inexact):
-            mend = "Take integer leaves out of the tree, or put masked or where around the whole optimizer"
-            fail(
-                f"needs {what} of a floating dtype",
-                shape_dtype(leaf),
-                mend,
-                path=keystr(path),
-                error=TypeError,
-            )
+            problem = f"this {what} is {shape_dtype(leaf)}"
+            fix = "Remove integer leaves from the tree, or wrap the whole optimizer in masked or where"
+            refuse(problem, expected="a floating dtype", fix=fix, path=keystr(path), error=TypeError)
+
+
+def _kind(leaf: Any) -> Any:
+    try:
+        return jax.dtypes.result_type(leaf)
+    except TypeError:
+        return None
 
 
 def match(updates: Any, params: Any) -> None:
@@ -288,45 +416,30 @@ def match(updates: Any, params: Any) -> None:
     pairs = zip(jax.tree_util.tree_leaves_with_path(updates), jax.tree.leaves(params), strict=True)
     for (path, update), param in pairs:
         if np.shape(update) != np.shape(param):
-            mend = "Every update has the shape of its parameter"
-            fail(
-                f"needs an update like its parameter {shape_dtype(param)}",
-                shape_dtype(update),
-                mend,
-                path=keystr(path),
-            )
+            _unlike(path, update, param, "shape of its parameter", ValueError)
         if jax.numpy.iscomplexobj(update) != jax.numpy.iscomplexobj(param):
-            mend = "A complex parameter takes complex updates, a real one real updates"
-            fail(
-                f"needs an update like its parameter {shape_dtype(param)}",
-                shape_dtype(update),
-                mend,
-                path=keystr(path),
-                error=TypeError,
-            )
+            _unlike(path, update, param, "complex or real kind of its parameter", TypeError)
+
+
+def _unlike(path: Any, update: Any, param: Any, what: str, error: type[Exception]) -> None:
+    problem = f"this update is {shape_dtype(update)}, but its parameter is {shape_dtype(param)}"
+    refuse(problem, expected=f"the {what}", path=keystr(path), error=error)
 
 
 def same_shapes(updates: Any, before: Any) -> None:
-    """What a link made of the updates has their tree and shapes."""
+    """A transform keeps the tree and the shapes of the updates."""
     have: Any
     leaves, have = jax.tree.flatten(updates)
     wanted, want = jax.tree.flatten(before)
     if have != want:
-        fail(
-            f"needs an update that returns the tree it was given, {want}",
-            f"{have}",
-            "Return (updates, memory) in this order",
-        )
+        problem = f"update returned the tree {have}"
+        refuse(problem, expected=f"{want}", fix="Return (updates, state) in this order")
     for i, (leaf, old) in enumerate(zip(leaves, wanted, strict=True)):
         if np.shape(leaf) != np.shape(old):
             path = keystr(jax.tree_util.tree_leaves_with_path(before)[i][0])
-            mend = "A state belongs to the tree that init was given, and a link keeps shapes"
-            fail(
-                f"needs an update that keeps the shape {shape_dtype(old)}",
-                shape_dtype(leaf),
-                mend,
-                path=path,
-            )
+            problem = f"update returned {shape_dtype(leaf)} for {shape_dtype(old)}"
+            fix = "A state belongs to the tree that init was given, and a transform keeps shapes"
+            refuse(problem, fix=fix, path=path)
 
 
 def _structures(updates: Any, params: Any) -> NoReturn:
@@ -335,13 +448,10 @@ def _structures(updates: Any, params: Any) -> NoReturn:
         {keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)}
         for tree in (updates, params)
     )
-    mend = "Take gradients with respect to the same tree that init was given"
+    fix = "Take gradients with respect to the tree that init was given"
     for path in sorted(want - have):
-        fail("needs an update for this parameter", "none in the updates", mend, path=path)
+        refuse("this parameter has no update", fix=fix, path=path)
     for path in sorted(have - want):
-        fail("needs a parameter for this update", "none in params", mend, path=path)
-    fail(
-        f"needs updates of the tree {jax.tree.structure(params)}",
-        str(jax.tree.structure(updates)),
-        mend,
-    )
+        refuse("this update has no parameter", fix=fix, path=path)
+    problem = f"the updates are {jax.tree.structure(updates)}"
+    refuse(problem, expected=f"{jax.tree.structure(params)}", fix=fix)

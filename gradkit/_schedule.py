@@ -24,6 +24,8 @@ class Schedule(Call):
       >>> assert float(rate(0)) == 0.75 and float(rate(10)) == 0.25
     """
 
+    kind = "schedule"
+
     __slots__ = ()
 
     def __call__(self, step: Any) -> Any:

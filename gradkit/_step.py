@@ -1,6 +1,6 @@
-"""The doors of a training loop: a jitted step, and a look at the hyperparameters."""
+"""The jitted training step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -9,60 +9,90 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradkit import _checks as check
-from gradkit import _numerics as numerics
-from gradkit import _tree as tree
-from gradkit._call import Call
-from gradkit._link import Links, State, evaluation, signature_of
-from gradkit._schedule import Schedule
-from gradkit._transform import Transform, asked_by
+from gradkit._transform import Transform, check_extras, extras_taken
+from gradkit.typing import OptState, Params, PyTree
 
 
 class Step:
-    """What `make_step` returns: ``step(params, state, *args, **kwargs) -> (params, state, loss[, aux])``."""
+    """The training step that `make_step` returns: ``step(params, state, *args, **kwargs) -> (params, state, loss[, aux])``.
 
-    def __init__(self, tx: Transform, run: Callable[..., Any]):
+    Attributes:
+      tx: the transform, whose hyperparameters the step uses.
+    """
+
+    def __init__(self, tx: Transform, run: Callable[..., Any], static: frozenset[str]):
         self.tx = tx
         self._run = run
+        self._static = static
         # On the device once, not at every call; every number as a Python number would be, so that its kind compiles nothing.
         self._data = jax.tree.map(lambda x: jnp.asarray(float(x) if _is_float(x) else x), tx)
 
-    def __call__(self, params: Any, state: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._run(params, state, self._data, args, kwargs)
+    def __call__(self, params: Params, state: OptState, *args: Any, **kwargs: Any) -> Any:
+        static = tuple((name, kwargs.pop(name)) for name in sorted(self._static & kwargs.keys()))
+        return self._run(params, state, self._data, args, kwargs, static)
 
     def replace(self, changes: dict[str, Any] | None = None, /, **more: Any) -> "Step":
-        """The step of ``tx.replace(...)``, which shares this one's compilations."""
-        return Step(self.tx.replace(changes, **more), self._run)
+        """The step of ``tx.replace(...)``, which shares this one's compilations.
+
+        Args:
+          changes: values by path, such as ``{"adamw.learning_rate": 3e-4}``.
+          more: values by name.
+
+        Returns:
+          a new `Step`.
+
+        Raises:
+          ValueError: a name that matches no argument, or several.
+
+        Example:
+          >>> import gradkit as gk, jax.numpy as jnp
+          >>> step = gk.make_step(lambda w: jnp.sum(w**2), gk.sgd(0.25))
+          >>> w, _, _ = step.replace(learning_rate=0.5)(jnp.ones(1), step.tx.init(jnp.ones(1)))
+          >>> assert w[0] == 0.0
+        """
+        return Step(self.tx.replace(changes, **more), self._run, self._static)
 
     def __repr__(self) -> str:
         return f"<step of {self.tx!r}>"
 
 
 def _is_float(x: Any) -> bool:
-    return (
-        not isinstance(x, jax.core.Tracer)
-        and np.ndim(x) == 0
-        and jnp.issubdtype(jax.dtypes.result_type(x), jnp.floating)
-    )
+    if isinstance(x, jax.core.Tracer) or np.ndim(x):
+        return False
+    return bool(jnp.issubdtype(jax.dtypes.result_type(x), jnp.floating))
 
 
 def make_step(
-    loss_fn: Callable[..., Any], tx: Transform, has_aux: bool = False, *, donate: bool = True
+    loss_fn: Callable[..., Any],
+    tx: Transform,
+    has_aux: bool = False,
+    *,
+    extras: Iterable[str] = (),
+    static_argnames: Iterable[str] = (),
+    donate: bool = True,
+    in_shardings: PyTree = None,
+    out_shardings: PyTree = None,
 ) -> Step:
-    """A jitted, donating training step.
+    """Make a jitted training step that updates parameters and state in place.
 
-    **Rule** ``value, grad = value_and_grad(loss_fn)(params, *args, **kwargs)``, then ``tx.apply(params, state, grad)``; ``value``, ``grad`` and
-    ``value_fn`` are passed to the links that ask for them. A keyword argument that a link asks for goes to the link, and to ``loss_fn``
-    only where that names it too.
+    **Update rule** ``value, grad = value_and_grad(loss_fn)(params, *args, **kwargs)``, then ``tx.apply(params, state, grad)``. ``value``, ``grad`` and
+    ``value_fn`` are passed to the transforms that take them.
 
     Args:
       loss_fn: ``loss_fn(params, *args, **kwargs) -> loss``, or ``(loss, aux)`` with ``has_aux``.
       tx: the optimizer. Its floats are data of the compiled step: ``step.replace(learning_rate=...)`` does not compile again.
       has_aux: whether ``loss_fn`` returns a pair.
-      donate: whether ``params`` and ``state`` are donated, so that the step works in place. False keeps them, and is for states that hold a buffer twice.
+      extras: names of keyword arguments that go to the transforms and not to ``loss_fn``.
+      static_argnames: names of keyword arguments of ``loss_fn`` that are compiled in, such as ``train``; their values are hashable.
+      donate: whether ``params`` and ``state`` are donated, so that the step works in place. False keeps them.
+      in_shardings: shardings of ``(params, state, *args)``, as in ``jax.jit``; None follows the arguments.
+      out_shardings: shardings of ``(params, state, loss)``, or ``(params, state, loss, aux)``; None lets the compiler choose.
 
     Returns:
-      a `Step`, called as ``step(params, state, *args, **kwargs)``, which returns ``(params, state, loss)``, or ``(params, state, loss, aux)``.
-      Donated buffers are reused: keep only what the step returns.
+      a `Step`, called as ``step(params, state, *args, **kwargs)``. Donated buffers are reused: keep only what the step returns.
+
+    Raises:
+      TypeError: a loss that is not a function, an optimizer that is not a transform, an extra argument that no transform takes.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -71,24 +101,28 @@ def make_step(
       >>> w, state, loss = step(w, state, jnp.array([1.0, 2.0]))
       >>> assert w.tolist() == [0.5, 1.0] and loss == 5.0 and state.step == 1
     """
-    if not isinstance(tx, Transform):
-        check.fail(
-            "make_step needs a gradkit transform",
-            repr(tx),
-            "An optax one becomes one by chain(tx)",
-            path="tx",
-            error=TypeError,
-        )
+    with check.inside("make_step"):
+        check.function(loss_fn=loss_fn)
+        if not isinstance(tx, Transform):
+            fix = check.uncalled(tx) or "gk.chain(tx) makes a gradkit transform of an optax one"
+            problem = f"tx={check.shown(tx)} is not a gradkit transform"
+            check.refuse(problem, fix=fix, error=TypeError)
+        check.boolean(has_aux=has_aux, donate=donate)
+        extra_names, static = _names("extras", extras), _names("static_argnames", static_argnames)
+        check_extras(dict.fromkeys(extra_names), extras_taken(tx))
+    shardings: dict[str, Any] = {}
+    if in_shardings is not None:
+        params_sharding, state_sharding, *rest = in_shardings
+        arguments = tuple(rest) or None
+        shardings["in_shardings"] = (params_sharding, state_sharding, None, arguments, None)
+    if out_shardings is not None:
+        shardings["out_shardings"] = out_shardings
 
-    named = frozenset(parameter.name for parameter in signature_of(loss_fn))
-
-    @partial(jax.jit, donate_argnums=(0, 1) if donate else ())
-    def run(params: Any, state: Any, tx: Transform, args: Any, kwargs: Any) -> Any:
-        asked = asked_by(tx)
-        extras = {name: value for name, value in kwargs.items() if name in asked}
-        kwargs = {
-            name: value for name, value in kwargs.items() if name not in asked or name in named
-        }
+    @partial(jax.jit, donate_argnums=(0, 1) if donate else (), static_argnums=(5,), **shardings)
+    def run(params: Any, state: Any, tx: Transform, args: Any, kwargs: Any, static: Any) -> Any:
+        given = {name: value for name, value in kwargs.items() if name in extra_names}
+        kwargs = {name: value for name, value in kwargs.items() if name not in extra_names}
+        kwargs |= dict(static)
 
         def value_fn(params: Any) -> Any:
             value = loss_fn(params, *args, **kwargs)
@@ -96,149 +130,14 @@ def make_step(
 
         value, grads = jax.value_and_grad(loss_fn, has_aux=has_aux)(params, *args, **kwargs)
         loss = value[0] if has_aux else value
-        params, state = tx.apply(
-            params, state, grads, **{"value": loss, "grad": grads, "value_fn": value_fn, **extras}
-        )
+        known = {"value": loss, "grad": grads, "value_fn": value_fn}
+        params, state = tx.apply(params, state, grads, **{**known, **given})
         return (params, state, *value) if has_aux else (params, state, value)
 
-    return Step(tx, run)
+    return Step(tx, run, static)
 
 
-def hyperparameters(tx: Transform, state: Any) -> dict[str, Any]:
-    """The current value of every number in a transform, by dotted path; schedules are evaluated at the state's step.
-
-    This is how to log a learning rate: it is a dict of scalars, also under jit.
-
-    Args:
-      tx: the transform, and
-      state: its state (from ``init`` or ``update``, or an ``nnx.Optimizer``'s ``opt_state``).
-
-    Example:
-      >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.chain(gk.clip_by_global_norm(1.0), gk.sgd(gk.linear_schedule(0.5, 0.0, 10), momentum=0.9))
-      >>> {path: float(value) for path, value in gk.hyperparameters(tx, tx.init(jnp.zeros(2))).items()}
-      {'clip_by_global_norm.max_norm': 1.0, 'sgd.learning_rate': 0.5, 'sgd.momentum': 0.9}
-    """
-    if not hasattr(state, "step"):
-        check.fail(
-            "hyperparameters needs the state of the transform",
-            type(state).__name__,
-            "Pass what tx.init or tx.update returned",
-            path="state",
-            error=TypeError,
-        )
-    found: dict[str, Any] = {}
-    state = tree.bare(state)
-
-    def numbers(part: Transform, at: str, step: Any) -> None:
-        for name, value in part.arguments.items():
-            if isinstance(value, Schedule):
-                found[at + name] = value(step)
-            elif numerics.is_number(value):
-                found[at + name] = value
-
-    def look(part: Transform, at: str, step: Any, memory: Any, names: Iterator[str]) -> None:
-        """Follow the parts as the user wrote them, and the links that hold their memory, in the same order."""
-        body = part.body
-        numbers(part, at, step)
-        if isinstance(body, Links):
-            for name, (given, child) in zip(part.children(), body, strict=True):
-                inside = (
-                    (memory, names)
-                    if given is None
-                    else (
-                        _by_link(child, _kept(memory, next(names))),
-                        iter([link.name for link in child.links]),
-                    )
-                )
-                look(child, f"{at}{name}.", step, *inside)
-            return
-        links = [next(names) for _ in part.links]
-        kept = _kept(memory, links[0]) if len(links) == 1 else memory
-        children = {
-            name: child
-            for name, child in Call.children(part).items()
-            if isinstance(child, Transform)
-        }
-        for name, child in children.items():
-            clock, held = _clock(
-                kept, name.rpartition(".")[2], step, child, only=len(children) == 1
-            )
-            look(child, f"{at}{name}.", clock, held, iter([link.name for link in child.links]))
-
-    look(tx, "", state.step, state.inner, iter([link.name for link in tx.links]))
-    return found
-
-
-def _kept(memory: Any, name: str) -> Any:
-    return memory.get(name, ()) if isinstance(memory, dict) else ()
-
-
-def _clock(kept: Any, name: str, step: Any, child: Transform, only: bool) -> tuple[Any, Any]:
-    """The clock and the memory of a part within a link's memory: a wrapper keeps it under the name of its argument, its label or ``inner``, or,
-    the only one, as a `State` somewhere.
-    """
-    states = [
-        part
-        for part in jax.tree.leaves(kept, is_leaf=lambda x: isinstance(x, State))
-        if isinstance(part, State)
-    ]
-    held = kept.get(name, kept.get("inner") if only else None) if isinstance(kept, dict) else None
-    if held is None and only and len(states) == 1:
-        held = states[0]
-    return (
-        (held.step, _by_link(child, held.inner))
-        if isinstance(held, State)
-        else (step, _by_link(child, held))
-    )
-
-
-def _by_link(part: Transform, memory: Any) -> Any:
-    """The memory of a part by link name; that of a lone link may stand bare."""
-    first = part.links[0].name if len(part.links) == 1 else None
-    return (
-        memory
-        if first is None or (isinstance(memory, dict) and first in memory)
-        else {first: memory}
-    )
-
-
-def eval_params(tx: Transform, state: Any, params: Any) -> Any:
-    """The weights to evaluate with, where the optimizer keeps other ones than those it trains.
-
-    **Rule** what the one link that keeps evaluation weights makes of its memory and ``params``, through any nesting.
-
-    Args:
-      tx: the transform, and
-      state: its state, or an ``nnx.Optimizer``'s ``opt_state``.
-      params: the parameters in training.
-
-    Raises:
-      ValueError: no link keeps evaluation weights, or several do.
-
-    Example:
-      >>> import gradkit as gk, jax.numpy as jnp
-      >>> @gk.transform
-      ... def remember_first():
-      ...     init = lambda params: {"first": params}
-      ...     return gk.Rule(init, lambda updates, memory, params: (updates, memory), evaluate=lambda memory, params: memory["first"])
-      >>> tx = gk.chain(gk.sgd(0.5), remember_first())
-      >>> w, state = jnp.zeros(1), tx.init(jnp.zeros(1))
-      >>> w, state = tx.apply(w, state, jnp.ones(1))
-      >>> assert w[0] == -0.5 and gk.eval_params(tx, state, w)[0] == 0.0
-    """
-    with check.inside("eval_params"):
-        evaluate = evaluation(tx.links)
-        if evaluate is None:
-            check.fail(
-                "needs a transform that keeps evaluation weights",
-                repr(tx),
-                "Wrap it with an average of the weights, or use params as they are",
-            )
-    own = tree.bare(params)
-    weights = jax.tree.map(
-        lambda w, p: numerics.cast(w, jax.dtypes.result_type(p)),
-        evaluate(tree.bare(state.inner), own),
-        own,
-    )
-    return jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(weights))
+def _names(argument: str, names: Iterable[str]) -> frozenset[str]:
+    found = (names,) if isinstance(names, str) else tuple(names)
+    check.string(**{f"{argument}[{i}]": name for i, name in enumerate(found)})
+    return frozenset(found)

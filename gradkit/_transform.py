@@ -1,13 +1,12 @@
-"""The pure pair, the root that runs it, and the chain.
+"""A transform as data, the outermost call that runs it, and the chain.
 
-A *link* is a pure pair ``Rule(init, update)``. A `Transform` is the call that made such a pair, or a chain of them. The transform on
-which a user or a framework calls ``update`` is the *root*: it owns the clock, checks the trees, widens the dtypes, hands each link the
-memory kept under its name and the extras it asks for, and narrows the result. Links see wide numbers and count nothing.
+The transform on which a user or a framework calls ``update`` counts the steps, checks the trees, widens the dtypes, gives each member of
+its flat chain the state kept under its name and the extra arguments it takes, and narrows the result. Nothing inside it counts.
 """
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ParamSpec, Self, cast, overload
+from typing import Any, ParamSpec, Self, cast
 
 import jax
 import jax.numpy as jnp
@@ -16,247 +15,311 @@ import numpy as np
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._call import Call, factory
-from gradkit._link import (
-    Link,
-    Links,
+from gradkit._call import CONVERTERS, Call, factory
+from gradkit._rule import (
+    Chain,
+    Context,
+    Member,
+    Part,
     Rule,
     State,
-    evaluation,
-    init_links,
-    nothing,
+    init_members,
     numbered,
-    run_links,
-    run_nested,
+    run_members,
     signature_of,
-    take_integers,
 )
-from gradkit._schedule import Schedule
+from gradkit._schedule import Schedule, function_schedule
+from gradkit._states import check_state, conform
+from gradkit.typing import Key, OptState, Params, Rate, Updates
 
 P = ParamSpec("P")
 
-# Training loops are written for any optimizer, so these may be passed to one that does not ask for them.
+# Training loops are written for any optimizer, so these may be passed to one that does not take them.
 FIELD_EXTRAS = frozenset(
     {
-        "value",
-        "grad",
-        "value_fn",
-        "loss",
-        "loss_fn",
-        "obj_fn",
-        "hessian",
-        "hvp",
-        "batch",
-        "key",
-        "rng",
+        *("value", "grad", "value_fn", "loss", "loss_fn", "obj_fn"),
+        *("hessian", "hvp", "batch", "key", "rng"),
     }
 )
 
-# In the names a link takes: whatever comes (optax's ``**extra_args``).
-_ANYTHING = "*"
+# Among the names a member takes: every extra (``**extra_args`` of an optax transform).
+ANYTHING = "*"
 
 
 class Transform(Call):
     """A composable gradient transform: the call that made it, and a pure ``init``/``update`` pair.
 
-    It is a pytree whose leaves are its float and array arguments, so it passes through ``jit``, ``vmap`` and ``grad`` as an
-    argument. It works wherever an optax ``GradientTransformation`` does.
+    It is a pytree whose leaves are its float and array arguments, so it passes through ``jit``, ``vmap`` and ``grad`` as an argument. It works
+    wherever an optax ``GradientTransformation`` does; where ``isinstance`` decides, pass ``as_optax(tx)``.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.sgd(0.5)
+      >>> params, state = tx.apply(jnp.ones(1), tx.init(jnp.ones(1)), jnp.ones(1))
+      >>> assert params[0] == 0.5 and state.step == 1 and tx.learning_rate == 0.5
     """
 
-    __slots__ = ("_links",)
+    kind = "transform"
 
-    _links: Any
+    __slots__ = ("_expected", "_members")
 
-    # ---- what a user calls -------------------------------------------------------------------------------------------
+    _members: tuple[Member, ...] | None
+    _expected: dict[Any, Any]
 
-    def init(self, params: Any) -> State:
-        """The state before the first step; ``params`` may be arrays or ``ShapeDtypeStruct``."""
+    # ---- the user's calls ------------------------------------------------------------------------
+
+    def init(self, params: Params) -> State:
+        """The state before the first step.
+
+        Args:
+          params: a tree of floating arrays, or of ``ShapeDtypeStruct``. Leaves that are None or no arrays are left alone.
+
+        Returns:
+          the state: ``step`` = 0, and ``inner`` with the state of each transform under its name.
+
+        Raises:
+          TypeError: an integer leaf that no mask keeps away.
+          ValueError: a mask or labels that do not fit the tree.
+        """
         with check.inside(self.factory.__name__):
-            if not take_integers(self.links):
-                check.inexact(params, "parameters")
-        return State(jnp.zeros((), jnp.int32), init_links(self.links, tree.widen(params), params))
+            check.tree_of_arrays(params, "params")
+            leaves = tree.arrays_only(params)
+            context = Context.start(leaves)
+            inner = init_members(self.members, tree.widen(leaves), context)
+        return State(context.step, inner)
 
     def update(
-        self, updates: Any, state: State, params: Any = None, **extras: Any
-    ) -> tuple[Any, State]:
+        self, updates: Updates, state: OptState, params: Params | None = None, **extras: Any
+    ) -> tuple[Updates, Any]:
         """Transform gradients into updates to add to the parameters.
 
         Args:
-          updates: gradients, a tree like ``params``.
-          state: from ``init`` or from the previous ``update``.
-          params: the parameters, for links that need them.
-          extras: what links ask for by name (``value``, ``grad``, ``value_fn``, ``key``, ...).
+          updates: gradients, a tree like ``params``; None where a parameter has no gradient.
+          state: from ``init`` or from the previous ``update``; also as the plain dict that a checkpoint without a target restores.
+          params: the parameters, for transforms that need them.
+          extras: extra arguments that transforms take by name (``value``, ``grad``, ``value_fn``, ``key``, ...).
 
         Returns:
-          updates, in the wider of the gradient's and the parameter's dtype, and the next state.
+          the updates, in the wider of the gradient's and the parameter's dtype, and the next state.
+
+        Raises:
+          ValueError: trees, shapes or states that do not belong together.
+          TypeError: an unknown or missing extra argument, integer leaves, arguments in the wrong order.
         """
-        links, wide, within, extras = self._enter(updates, state, params, extras)
-        wide, memory = run_links(links, wide, state.inner, within, extras)
+        with check.inside(self.factory.__name__):
+            entry = self._enter(updates, state, params, extras)
+            wide, inner = run_members(entry.members, *entry.arguments)
 
-        def narrow(w: Any, u: Any, p: Any) -> Any:
-            return numerics.cast(
-                w, numerics.wider(jax.dtypes.result_type(u), jax.dtypes.result_type(p))
-            )
+            def narrow(w: Any, u: Any, p: Any) -> Any:
+                kinds = jax.dtypes.result_type(u), jax.dtypes.result_type(p)
+                return numerics.cast(w, numerics.wider(*kinds))
 
-        updates = jax.tree.map(narrow, wide, updates, updates if params is None else params)
-        return updates, State(numerics.increment(state.step), memory)
+            leaves = entry.context.leaves
+            new = jax.tree.map(narrow, wide, entry.updates, leaves if params is not None else wide)
+        return new, entry.after(inner)
 
-    def apply(self, params: Any, state: State, grads: Any, **extras: Any) -> tuple[Any, State]:
-        """One step: ``(params, state)`` after ``grads``.
+    def apply(
+        self, params: Params, state: OptState, grads: Updates, **extras: Any
+    ) -> tuple[Params, Any]:
+        """One step: the parameters and the state after ``grads``.
 
-        Wide to the end: the sum is rounded once, to the dtype of the parameter. Arguments stand in the order of the results, so a
-        jitted ``apply`` that donates its first two arguments updates both in place.
+        The sum is formed in wide arithmetic and rounded once, to the dtype of the parameter. The arguments are in the order of the results, so a jitted
+        ``apply`` that donates its first two arguments updates both in place.
+
+        Args:
+          params: the parameters.
+          state: from ``init``, ``update`` or ``apply``.
+          grads: gradients, a tree like ``params``; None where a parameter has no gradient, which then stays as it is.
+          extras: as for ``update``.
+
+        Returns:
+          the new parameters, in their own dtypes, and the next state.
+
+        Raises:
+          ValueError: as ``update``.
+          TypeError: as ``update``.
         """
-        links, updates, within, extras = self._enter(grads, state, params, extras)
-        *before, last = links or (None,)
-        if last is None or last.rule.apply is None:
-            updates, memory = run_links(links, updates, state.inner, within, extras)
-            params = apply_updates(params, updates)
-        else:
-            updates, memory = run_links(before, updates, state.inner, within, extras)
-            params, memory[last.name] = last.apply(updates, state.inner[last.name], within, extras)
-        return params, State(numerics.increment(state.step), memory)
+        with check.inside(self.factory.__name__):
+            if isinstance(grads, State) or _is_saved(grads):
+                problem = "the third argument is a state"
+                check.refuse(problem, fix="The order is apply(params, state, grads)", error=TypeError)
+            entry = self._enter(grads, state, params, extras)
+            updates, inner, wide, context = entry.arguments
+            *before, last = entry.members or (None,)
+            if last is None or last.rule.apply is None:
+                updates, inner = run_members(entry.members, updates, inner, wide, context)
+                new = tree.add_rounded(context.leaves, updates)
+            else:
+                start = inner[last.name]
+                updates, inner = run_members(before, updates, inner, wide, context)
+                new, inner[last.name] = last.apply(updates, start, wide, context)
+            return tree.fill(new, params), entry.after(inner)
 
     def expand(self) -> "Transform":
-        """What this transform stands for: a recipe's chain, a chain with its parts expanded, and a part that stands for itself, itself."""
+        """The chain that a recipe stands for; a chain with its transforms expanded; any other transform itself."""
         body = self.body
-        if isinstance(body, Links):
-            expanded = [
-                part.expand() if isinstance(part, Transform) else part for part in self.leaves
-            ]
-            return type(self)._filled(self.factory, self.spec, tuple(expanded))
+        if isinstance(body, Chain):
+            parts = [part.expand() if isinstance(part, Transform) else part for part in self.leaves]
+            return type(self)._filled(self.factory, self.spec, tuple(parts))
         return body if isinstance(body, Transform) else self
 
     def __iter__(self) -> Iterator[Callable[..., Any]]:
-        # optax unpacks a transform as the pair it is.
+        # optax unpacks a transform into its two functions.
         return iter((self.init, self.update))
 
-    # ---- the root ----------------------------------------------------------------------------------------------------
+    def __getitem__(self, index: int) -> Callable[..., Any]:
+        return (self.init, self.update)[index]
 
-    def _enter(
-        self, updates: Any, state: State, params: Any, extras: dict[str, Any]
-    ) -> tuple[tuple[Link, ...], Any, Any, dict[str, Any]]:
-        """Check what came in; the links, the wide updates and params, and the extras with those that the root adds."""
-        links = self.links
-        with check.inside(self.factory.__name__):
-            if isinstance(updates, State):
-                check.fail(
-                    "needs the gradients",
-                    "a State",
-                    "The order is update(updates, state, params), and apply(params, state, grads)",
-                    error=TypeError,
-                )
-            if not take_integers(links):
-                check.inexact(updates, "updates")
-            like = _one_example(updates) if links and links[0].rule.examples else updates
-            if params is not None:
-                check.match(like, params)
-            _check_state(state, links, like)
-            _check_extras(extras, asked_by(self))
-        # Masks judge leaves as the user has them, in their own dtypes.
-        extras = {**extras, "step": state.step, "leaves": like if params is None else params}
-        return links, tree.widen(updates), None if params is None else tree.widen(params), extras
+    # ---- the outermost call ----------------------------------------------------------------------
 
-    # ---- its links ---------------------------------------------------------------------------------------------------
+    def _enter(self, updates: Any, state: Any, params: Any, extras: dict[str, Any]) -> "_Entry":
+        """Check what came in; the wide trees and the context."""
+        members = self.members
+        if isinstance(updates, State) or _is_saved(updates):
+            fix = "The order is update(updates, state, params) and apply(params, state, grads)"
+            check.refuse("the updates are a state", fix=fix, error=TypeError)
+        if isinstance(params, State) or _is_saved(params):
+            fix = "The order is update(updates, state, params)"
+            check.refuse("the third argument is a state", fix=fix, error=TypeError)
+        check.tree_of_arrays(updates, "updates")
+        updates = tree.arrays_only(updates)
+        per_example = bool(members) and members[0].rule.per_example
+        like = _one_example(updates) if per_example else updates
+        leaves = like if params is None else tree.only_where(params, like)
+        if params is not None:
+            check.match(like, leaves)
+        check_extras(extras, extras_taken(self))
+        given, state = state, conform(state)
+        if not isinstance(state, State):
+            _needs_no_state(given, members, self._expected_state(members, leaves))
+            inner: dict[str, Any] = {}
+            step = jnp.zeros((), jnp.int32)
+        else:
+            expected = self._expected_state(members, leaves)
+            inner = check_state(state.inner, expected, members, dtypes=params is not None)
+            step = jnp.asarray(state.step)
+        context = Context(step, leaves, leaves, extras)
+        wide = None if params is None else tree.widen(leaves)
+
+        def after(inner: dict[str, Any]) -> Any:
+            return State(numerics.increment(step), inner) if isinstance(state, State) else given
+
+        return _Entry(members, updates, (tree.widen(updates), inner, wide, context), after)
+
+    def _expected_state(self, members: tuple[Member, ...], leaves: Any) -> dict[str, Any]:
+        """The structure, shapes and dtypes of the state that ``init`` returns for these leaves."""
+        key = tree.signature(leaves)
+        if key not in self._expected:
+            own = [member for member in members if not member.foreign]
+
+            def start(leaves: Any) -> Any:
+                return init_members(own, tree.widen(leaves), Context.start(leaves))
+
+            self._expected[key] = jax.eval_shape(start, leaves)
+        return cast(dict[str, Any], self._expected[key])
+
+    # ---- the members of its chain ----------------------------------------------------------------
 
     @property
-    def links(self) -> tuple[Link, ...]:
-        """The flat chain this transform stands for, each link under its unique name."""
-        if self._links is None:
-            links, _ = _splice(self)
-            names = numbered([(link.name, link.given) for link in links])
-            unique = tuple(
-                link._replace(name=name) for link, name in zip(links, names, strict=True)
-            )
+    def members(self) -> tuple[Member, ...]:
+        """The flat chain this transform stands for, each rule under its unique name."""
+        if self._members is None:
+            found, _ = _splice(self, "")
+            names = numbered([(member.name, member.given) for member in found])
+            unique = tuple(m.renamed(name) for m, name in zip(found, names, strict=True))
             if self._body is None:  # unflattened by JAX: see Call.body
                 return unique
-            self._links = unique
-        return self._links
+            self._members = unique
+        return self._members
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether its state is a dict by name also inside another transform."""
+        return _splice(self, "")[1]
 
     @property
     def rule(self) -> Rule:
-        """This transform as a part inside another: no clock, no checks, no casts; the memory of a lone link stands bare."""
-        links, is_chain = self.links, _splice(self)[1]
-        if is_chain:
-            return Rule(
-                nothing
-                if all(link.rule.init is nothing for link in links)
-                else lambda params, *, leaves=None: init_links(links, params, leaves) or (),
-                lambda updates, memory, params, **extras: run_nested(
-                    links, updates, memory, params, extras
-                ),
-                evaluate=evaluation(links),
-                takes_integers=take_integers(links),
-            )
-        (link,) = links
-        init = nothing if link.rule.init is nothing else link.init
-        update = lambda updates, memory, params, **extras: link.update(
-            updates, memory, params, extras
-        )
-        return Rule(
-            init, update, evaluate=link.rule.evaluate, takes_integers=link.rule.takes_integers
-        )
+        """This transform as one rule: a chain whose state is kept under one name.
+
+        Example:
+          >>> import gradkit as gk, jax.numpy as jnp
+          >>> @gk.transform
+          ... def momentum_and_scale(decay: gk.Rate) -> gk.Rule:
+          ...     return gk.chain(gk.trace(decay), gk.scale(0.5)).rule
+          >>> assert list(momentum_and_scale(0.9).init(jnp.ones(1)).inner) == ["momentum_and_scale"]
+        """
+        part = Part("", self)
+        stateless = all(member.rule.init is None for member in self.members)
+        return Rule(None if stateless else part.init, part.update, parts=(part,))
 
     def children(self) -> dict[str, Call]:
-        """A chain's parts by their link names, other parts by the argument that holds them."""
+        """The transforms of a chain by their names; other transforms by the argument that holds them."""
         body = self.body
-        if not isinstance(body, Links):
+        if not isinstance(body, Chain):
             return super().children()
-        return dict(
-            zip(
-                numbered(
-                    [(name or part.factory.__name__, name is not None) for name, part in body]
-                ),
-                [part for _, part in body],
-                strict=True,
-            )
-        )
+        names = numbered([(name or p.factory.__name__, name is not None) for name, p in body])
+        return dict(zip(names, [part for _, part in body], strict=True))
 
     @classmethod
     def bind(cls, factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        args, kwargs = jax.tree.map(_as_transform, (args, kwargs), is_leaf=_is_pair)
+        args, kwargs = jax.tree.map(as_transform, (args, kwargs), is_leaf=_is_pair)
         return super().bind(factory, args, kwargs)
 
     def _run(self, arguments: dict[str, Any]) -> Any:
         made = super()._run(arguments)
-        if not isinstance(made, (Rule, Links, Transform)):
-            if _is_pair(made):
-                return _as_transform(made)
-            with check.inside(self.factory.__name__):
-                check.fail(
-                    "needs a factory that returns a Rule or a transform",
-                    repr(made),
-                    "Such as Rule(init, update) or chain(...)",
-                    error=TypeError,
-                )
-        return made
+        if isinstance(made, (Rule, Chain, Transform)):
+            return made
+        if _is_pair(made):
+            return as_transform(made)
+        with check.inside(self.factory.__name__):
+            fix = "Return Rule(init, update) or chain(...)"
+            problem = f"the factory returned {made!r}"
+            check.refuse(problem, expected="a Rule or a transform", fix=fix, error=TypeError)
 
     @classmethod
     def _filled(cls, factory: Any, spec: Any, leaves: tuple[Any, ...]) -> Self:
         self = super()._filled(factory, spec, leaves)
-        self._links = None
+        self._members, self._expected = None, {}
         return self
 
 
-@overload
-def transform(function: Callable[P, Any], /) -> Callable[P, Transform]: ...
-@overload
-def transform(*, keep: Iterable[str]) -> Callable[[Callable[P, Any]], Callable[P, Transform]]: ...
-def transform(function: Any = None, /, *, keep: Iterable[str] = ()) -> Any:
+class _Entry:
+    """What the outermost call found: its members, the updates as they came, and what the members are given."""
+
+    def __init__(
+        self,
+        members: tuple[Member, ...],
+        updates: Any,
+        arguments: tuple[Any, dict[str, Any], Any, Context],
+        after: Callable[[dict[str, Any]], Any],
+    ):
+        self.members, self.updates, self.arguments, self.after = members, updates, arguments, after
+
+    @property
+    def context(self) -> Context:
+        return self.arguments[3]
+
+
+def transform(function: Callable[P, Any], /) -> Callable[P, Transform]:
     """Turn a function that returns a `Rule` (or another transform) into a factory of transforms.
 
-    The function's float and array arguments become the data of the transform, everything else its structure. An argument given as
-    a schedule reaches the function as its value at the current step, so every hyperparameter of a `Rule` can move. The function also
-    runs once when the factory is called: that is where it judges its arguments.
+    The function's float and array arguments become the data of the transform, everything else its structure. Arguments annotated ``Rate`` may be
+    numbers, scalar arrays, schedules, or plain functions of the step; a schedule reaches the function as its value at the current step. The function
+    also runs once when the factory is called, which is where it checks its arguments.
 
     Args:
-      function: the factory's body.
-      keep: names of arguments whose schedules reach the body as they are, for a wrapper that has a clock of its own.
+      function: the factory's body. Its parameters may not be named like a method of `Transform`.
+
+    Returns:
+      the factory.
+
+    Raises:
+      TypeError: a parameter that would shadow a method.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> @gk.transform
-      ... def scale_up(factor: float):
+      ... def scale_up(factor: gk.Rate) -> gk.Rule:
       ...     return gk.stateless(lambda updates, params: [factor * u for u in updates])
       >>> tx = scale_up(2.0)
       >>> tx, tx.factor, tx.replace(factor=3.0)
@@ -264,20 +327,21 @@ def transform(function: Any = None, /, *, keep: Iterable[str] = ()) -> Any:
       >>> updates, state = tx.update([jnp.float32(1.0)], tx.init([jnp.float32(0.0)]))
       >>> assert updates == [2.0] and state.inner == {}
     """
-    if function is None:
-        return lambda function: transform(function, keep=keep)  # type: ignore[call-overload]
-    made = factory(function, Transform)
-    made.keep = frozenset(keep)
-    return made
+    return cast(Callable[P, Transform], factory(function, Transform))
 
 
-def stateless(f: Callable[..., Any]) -> Rule:
-    """A link without memory from ``f(updates, params) -> updates``.
-
-    Keyword-only parameters of ``f`` are asked for by name (``step``, ``value``, ``key``, ...).
+def stateless(f: Callable[..., Updates]) -> Rule:
+    """A rule without state from ``f(updates, params) -> updates``.
 
     Args:
-      f: a pure function of trees; ``params`` is None when the caller passed none.
+      f: a pure function of trees; ``params`` is None when the caller passed none. Keyword-only parameters receive extra arguments by name
+        (``step``, ``value``, ``key``, ...).
+
+    Returns:
+      the rule.
+
+    Raises:
+      TypeError: ``f`` is not a function.
 
     Example:
       >>> import gradkit as gk, jax, jax.numpy as jnp
@@ -285,25 +349,30 @@ def stateless(f: Callable[..., Any]) -> Rule:
       >>> updates, state = flip.update({"w": jnp.ones(2)}, flip.init({"w": jnp.ones(2)}))
       >>> assert (updates["w"] == -1).all() and state.inner == {}
     """
+    with check.inside("stateless"):
+        check.function(f=f)
 
-    def run(updates: Any, memory: Any, params: Any = None, **asked: Any) -> Any:
-        return f(updates, params, **asked), memory
+    def run(updates: Any, state: Any, params: Any = None, **taken: Any) -> Any:
+        return f(updates, params, **taken), state
 
-    # What f asks for is what the link asks for.
+    # The rule takes the extra arguments that f takes.
     run.__signature__ = inspect.Signature(signature_of(f))  # type: ignore[attr-defined]
-    return Rule(nothing, run)
+    return Rule(None, run)
 
 
 @transform
-def GradientTransformation(init: Callable[..., Any], update: Callable[..., Any]) -> Rule:
-    """The plain door: a transform from a pair of closures in optax's style.
+def GradientTransformation(init: Callable[..., OptState], update: Callable[..., Any]) -> Rule:
+    """Wrap an optax-style pair of functions as a transform.
 
-    **Rule** ``init(params) -> state``, ``update(updates, state, params=None) -> (updates, state)``; the link is named after the function in
+    **Update rule** ``init(params) -> state``, ``update(updates, state, params=None) -> (updates, state)``. Its name in a chain is that of the function in
     which ``update`` was defined.
 
     Args:
       init: makes the state.
-      update: transforms the updates; its keyword-only parameters are asked for by name, and ``**extra_args`` takes every extra.
+      update: transforms the updates; its keyword-only parameters receive extra arguments by name, and ``**extra_args`` receives all of them.
+
+    Raises:
+      TypeError: not two functions.
 
     Example:
       >>> import gradkit as gk, jax, jax.numpy as jnp
@@ -315,33 +384,32 @@ def GradientTransformation(init: Callable[..., Any], update: Callable[..., Any])
       >>> updates, state = tx.update(jnp.ones(()), tx.init(jnp.ones(())))
       >>> assert updates == -0.5 and state.inner == {"halve": 1}
     """
+    check.function(init=init, update=update)
     parameters = signature_of(update)
-    asks_step = any(
-        p.name == "step" and p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters
-    )
 
-    def run(updates: Any, memory: Any, params: Any, **extras: Any) -> Any:
-        if not asks_step:
-            extras.pop("step", None)
-        extras.pop("leaves", None)
-        return update(updates, memory, params, **extras)
+    def run(updates: Any, state: Any, params: Any, **extras: Any) -> Any:
+        return update(updates, state, params, **extras)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     around = getattr(update, "__qualname__", "").split(".<locals>.")
-    return Rule(init, run, around[max(len(around) - 2, 0)].split(".")[0] or None)
+    name = around[max(len(around) - 2, 0)].split(".")[0] or None
+    return Rule(init, run, name=name)
 
 
 @transform
-def chain(*transforms: Any) -> Links:
+def chain(*transforms: Any) -> Chain:
     """Apply transforms one after the other.
 
-    **Rule** u ← T_n(… T_2(T_1(g)) …). Chains within chains are spliced flat, so ``chain(a, chain(b, c)) == chain(chain(a, b), c)`` as
-    functions and as states; ``chain()`` is the identity.
+    **Update rule** u ← T_n(… T_2(T_1(g)) …). Nested chains are flattened, so ``chain(a, chain(b, c)) == chain(chain(a, b), c)`` as functions and as
+    states; ``chain()`` is the identity.
 
-    **Remembers** what its links remember, under their names; the second of two equal names gets ``_1``.
+    **State** the states of its transforms by name; the second of two equal names gets ``_1``.
 
     Args:
       transforms: gradkit's or optax's.
+
+    Raises:
+      TypeError: an argument that is not a transform.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -349,63 +417,65 @@ def chain(*transforms: Any) -> Links:
       >>> updates, _ = tx.update({"w": jnp.array([4.0, 0.5])}, tx.init({"w": jnp.zeros(2)}))
       >>> assert updates["w"].tolist() == [-0.5, -0.25]
 
-    **Differs** from optax: an empty chain is allowed, and state is kept by name, not by position.
+    **Differs from optax**: an empty chain is allowed, and the state is kept by name, not by position.
     """
-    _check_parts(transforms)
-    return Links((None, part) for part in transforms)
+    _check_transforms(transforms)
+    return Chain((None, part) for part in transforms)
 
 
 @transform
-def named_chain(*transforms: tuple[str, Any]) -> Links:
-    """A chain whose parts you name; each name keys its part's memory.
+def named_chain(*transforms: tuple[str, Any]) -> Chain:
+    """Apply transforms one after the other, each under a name you choose.
 
-    **Rule** as ``chain``.
+    **Update rule** as ``chain``.
+
+    **State** the state of each transform under its name.
 
     Args:
       transforms: pairs ``(name, transform)``; names are unique.
 
     Raises:
-      ValueError: two parts of one name.
+      TypeError: an argument that is not such a pair.
+      ValueError: a name used twice.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.named_chain(("speed", gk.trace(0.9)), ("rate", gk.scale(-0.1)))
-      >>> assert list(tx.init(jnp.zeros(2)).inner) == ["speed"]
+      >>> tx = gk.named_chain(("velocity", gk.trace(0.9)), ("rate", gk.scale(-0.1)))
+      >>> assert list(tx.init(jnp.zeros(2)).inner) == ["velocity"]
     """
     for i, pair in enumerate(transforms):
         if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
-            check.fail(
-                "needs pairs (name, transform)",
-                repr(pair),
-                path=f"transforms[{i}]",
-                error=TypeError,
-            )
+            problem = f"transforms[{i}]={pair!r} is not a pair"
+            check.refuse(problem, expected="(name, transform)", error=TypeError)
     names = [name for name, _ in transforms]
     for name in names:
         if names.count(name) > 1:
-            check.fail("needs unique names", f"{name!r} {names.count(name)} times")
-    _check_parts([part for _, part in transforms])
-    return Links(transforms)
+            problem = f"the name {name!r} is used {names.count(name)} times"
+            check.refuse(problem, expected="unique names")
+    _check_transforms([part for _, part in transforms])
+    return Chain(transforms)
 
 
 @transform
-def identity() -> Links:
-    """The transform that changes nothing: the empty chain.
+def identity() -> Chain:
+    """Return the updates unchanged: the empty chain.
 
-    **Rule** u ← g.
+    **Update rule** u ← g.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> updates, state = gk.identity().update(jnp.ones(2), gk.identity().init(jnp.ones(2)))
       >>> assert (updates == 1).all() and state.inner == {}
     """
-    return Links()
+    return Chain()
 
 
-def apply_updates(params: Any, updates: Any, *, rounding: str = "nearest", key: Any = None) -> Any:
-    """``params + updates``, added wide and rounded once, to the dtype of the parameter.
+def apply_updates(
+    params: Params, updates: Updates, *, rounding: str = "nearest", key: Key | None = None
+) -> Params:
+    """Add updates to parameters in wide arithmetic, and round once to the dtype of the parameter.
 
-    Under ``tx.apply`` and ``make_step`` the links ``stochastic_rounding`` and ``compensated`` do the same and more.
+    Under ``tx.apply`` and ``make_step`` the transforms ``stochastic_rounding`` and ``compensated`` do the same and more.
 
     Args:
       params: a tree of arrays of any floating dtype.
@@ -413,8 +483,11 @@ def apply_updates(params: Any, updates: Any, *, rounding: str = "nearest", key: 
       rounding: ``"nearest"``, or ``"stochastic"``: up or down at random, so that E[result] is the exact sum.
       key: a seed or a random key, for stochastic rounding.
 
+    Returns:
+      the new parameters.
+
     Raises:
-      ValueError: another rounding.
+      ValueError: another rounding; an update of another shape.
       TypeError: stochastic rounding without a key.
 
     Example:
@@ -422,232 +495,204 @@ def apply_updates(params: Any, updates: Any, *, rounding: str = "nearest", key: 
       >>> p = gk.apply_updates({"w": jnp.bfloat16(1.0)}, {"w": jnp.float32(0.0059)})
       >>> assert p["w"].dtype == jnp.bfloat16 and p["w"] == 1.0078125  # bf16(1 + 0.0059)
     """
-
-    def sum_of(update: Any, param: Any) -> Any:
-        if np.shape(update) != np.shape(param):
-            with check.inside("apply_updates"):
-                check.fail(
-                    f"needs an update like its parameter {check.shape_dtype(param)}",
-                    check.shape_dtype(update),
-                    "Every update has the shape of its parameter",
-                )
-        dtype = numerics.wider(
-            numerics.wide(jax.dtypes.result_type(param)), jax.dtypes.result_type(update)
-        )
-        return numerics.cast(param, dtype) + numerics.cast(update, dtype)
-
-    def leaf(update: Any, param: Any) -> Any:
-        return numerics.cast(sum_of(update, param), jax.dtypes.result_type(param))
-
     with check.inside("apply_updates"):
         check.one_of(("nearest", "stochastic"), rounding=rounding)
         random = numerics.as_key(key) if rounding == "stochastic" else None
-    if random is not None:
-        sums = jax.tree.map(
-            lambda u, p: p if u is None else sum_of(u, p),
-            updates,
-            params,
-            is_leaf=lambda x: x is None,
-        )
-        return tree.round_stochastically(sums, params, random)
-    if all(update is not None for update in jax.tree.leaves(updates, is_leaf=lambda x: x is None)):
-        return tree.map(leaf, updates, params)
-    return jax.tree.map(
-        lambda u, p: p if u is None else leaf(u, p), updates, params, is_leaf=lambda x: x is None
-    )
+        updates = tree.only_where(updates, params)
+        leaves = tree.only_where(params, updates)
+        check.match(updates, leaves)
+        if random is None:
+            return tree.fill(tree.add_rounded(leaves, updates), params)
+        sums = tree.map(tree.add_wide, updates, leaves)
+        return tree.fill(tree.round_stochastically(sums, leaves, random), params)
 
 
-# ---- splicing -------------------------------------------------------------------------------------------
+# ---- splicing ----------------------------------------------------------------------------------
 
 
-def _splice(part: Transform) -> tuple[list[Link], bool]:
-    """The links of a part, and whether it is a chain. A lone rule goes by the name of the outermost factory that stands for it."""
+def _splice(part: Transform, at: str) -> tuple[list[Member], bool]:
+    """The members of a transform at a path, and whether it is a chain. A lone rule has the name of the outermost factory."""
     body, name = part.body, part.factory.__name__
-    if isinstance(body, Links):
-        links: list[Link] = []
+    if isinstance(body, Chain):
+        members: list[Member] = []
         for given, inner in body:
-            links += _splice(inner)[0] if given is None else [_named(given, inner)]
-        return links, True
+            if given is not None:
+                own = Member.of(given, inner.rule)
+                members.append(own._replace(path=_join(at, given), given=True))
+            else:
+                plain = inner.factory in (chain, named_chain, identity)
+                members += _splice(inner, at if plain else _join(at, inner.factory.__name__))[0]
+        return members, True
     if isinstance(body, Rule):
-        return [_at_step(part, Link.of(body.name or name, body))], False
-    links, is_chain = _splice(body)
-    return (links, True) if is_chain else ([links[0]._replace(name=name)], False)
+        member = Member.of(body.name or name, body)
+        foreign = part.factory is GradientTransformation
+        return [_at_step(part, member._replace(path=at, foreign=foreign))], False
+    found, is_chain = _splice(body, at)
+    return (found, True) if is_chain else ([found[0]._replace(name=name)], False)
 
 
-def _named(name: str, part: Transform) -> Link:
-    """A part as one link of a given name, which asks for what its links ask for."""
-    links = part.links
-    return Link.of(name, part.rule)._replace(
-        given=True,
-        needs=frozenset[str]().union(*(link.needs for link in links)),
-        takes=frozenset[str]().union(*(link.takes for link in links)),
-    )
+def _join(at: str, name: str) -> str:
+    return f"{at}.{name}" if at else name
 
 
-def _at_step(part: Transform, link: Link) -> Link:
-    """The link with its scheduled arguments evaluated at the step, and scalar arrays in the dtype of the updates."""
+def _at_step(part: Transform, member: Member) -> Member:
+    """The member with its scheduled arguments evaluated at the step, and scalar arrays in the dtype of the updates."""
     arguments = part.arguments
-    kept = part.factory.keep
+    movable = part.factory.movable
     moving = {
         name: value
         for name, value in arguments.items()
-        if name not in kept and (isinstance(value, Schedule) or _promotes(value))
+        if name in movable and (isinstance(value, Schedule) or _promotes(value))
     }
     if not moving:
-        return link
+        return member
 
     def at(step: Any, dtype: Any) -> Rule:
-        current = {
-            name: value(step) if isinstance(value, Schedule) else value
-            for name, value in moving.items()
-        }
-        return cast(
-            Rule,
-            part._run(
-                {
-                    **arguments,
-                    **{name: jnp.asarray(value, dtype) for name, value in current.items()},
-                }
-            ),
-        )
+        current = {name: _value_at(name, value, step, dtype) for name, value in moving.items()}
+        with check.unjudged():  # a traced value is not judged, so a concrete one is not either
+            return cast(Rule, part._run({**arguments, **current}, named=False))
 
-    def init(params: Any, *, leaves: Any = None) -> Any:
-        return link._replace(rule=at(jnp.zeros((), jnp.int32), numerics.scalar_dtype(params))).init(
-            params, leaves
-        )
+    def init(params: Any, *, context: Context) -> Any:
+        rule = at(jnp.zeros((), jnp.int32), numerics.scalar_dtype(params))
+        return member._replace(rule=rule, path="").init(params, context)
 
     def now(field: str) -> Callable[..., Any]:
-        def run(updates: Any, memory: Any, params: Any, *, step: Any, **asked: Any) -> Any:
-            if link.takes_all or "step" in link.takes:
-                asked["step"] = step
-            return getattr(at(step, numerics.scalar_dtype(updates)), field)(
-                updates, memory, params, **asked
-            )
+        def run(updates: Any, state: Any, params: Any, *, step: Any, **taken: Any) -> Any:
+            if member.takes_all or "step" in member.takes:
+                taken["step"] = step
+            rule = at(step, numerics.scalar_dtype(updates))
+            return getattr(rule, field)(updates, state, params, **taken)
 
         return run
 
-    rule = link.rule._replace(
-        init=init if link.rule.init is not nothing else nothing,
+    rule = member.rule._replace(
+        init=init if member.rule.init is not None else None,
         update=now("update"),
-        apply=now("apply") if link.rule.apply else None,
+        apply=now("apply") if member.rule.apply else None,
     )
-    return link._replace(rule=rule, needs=link.needs | {"step"}, takes=link.takes | {"step"})
+    return member._replace(rule=rule, takes=member.takes | {"step"})
+
+
+def _value_at(name: str, value: Any, step: Any, dtype: Any) -> Any:
+    """A scheduled or array argument at a step, as a scalar of ``dtype``."""
+    current = value(step) if isinstance(value, Schedule) else value
+    kind = jax.dtypes.result_type(current)
+    real = jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)
+    if np.shape(current) != () or not real:
+        problem = f"{name}={value!r} gives {check.shape_dtype(current)} at a step"
+        check.refuse(problem, expected="one real number", error=TypeError)
+    return jnp.asarray(current, dtype)
 
 
 def _promotes(value: Any) -> bool:
     """A scalar array that would promote what it multiplies. (A Python number, or one that came through jit, would not.)"""
-    if (
-        not isinstance(value, (np.ndarray, jax.Array))
-        or value.ndim
-        or not jnp.issubdtype(value.dtype, jnp.floating)
-    ):
+    if not isinstance(value, (np.ndarray, jax.Array)) or value.ndim:
+        return False
+    if not jnp.issubdtype(value.dtype, jnp.floating):
         return False
     return isinstance(value, np.ndarray) or not value.weak_type
 
 
 def _one_example(updates: Any) -> Any:
-    """What the updates look like without their leading axis of examples."""
+    """The shapes of the updates without their leading axis of examples."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(updates):
         if not jnp.ndim(leaf):
-            check.fail(
-                "needs a leading axis of examples",
-                check.shape_dtype(leaf),
-                "Take gradients with jax.vmap(jax.grad(...))",
-                path=check.keystr(path),
-            )
+            problem = f"the gradient {check.shape_dtype(leaf)} has no axis of examples"
+            fix = "Take gradients with jax.vmap(jax.grad(...))"
+            check.refuse(problem, fix=fix, path=check.keystr(path))
     return jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), updates)
 
 
-# ---- what may stand in a chain, and what may be passed to it ---------------------------------------------------------
+# ---- what may be in a chain, and what may be passed to it --------------------------------------
 
 
 def _is_pair(value: Any) -> bool:
     """An optax transform, or anything else with ``init`` and ``update``; our own calls are not opened."""
-    return isinstance(value, Call) or (
-        callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))
-    )
+    if isinstance(value, Call):
+        return True
+    return callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))
 
 
-def _as_transform(value: Any) -> Any:
-    return (
-        GradientTransformation(value.init, value.update)
-        if _is_pair(value) and not isinstance(value, Call)
-        else value
-    )
+def as_transform(value: Any) -> Any:
+    """An optax transform as a transform of ours; anything else as it is."""
+    if _is_pair(value) and not isinstance(value, Call):
+        return GradientTransformation(value.init, value.update)
+    return value
 
 
-def _check_parts(parts: Iterable[Any]) -> None:
+def _check_transforms(parts: Iterable[Any]) -> None:
     for i, part in enumerate(parts):
         if not isinstance(part, Transform):
-            mend = (
-                check.uncalled(part)
-                or "A pair of functions becomes a transform by GradientTransformation(init, update), one function by stateless(f)"
+            fix = check.uncalled(part) or (
+                "GradientTransformation(init, update) makes one of two functions, stateless(f) of one"
             )
             if isinstance(part, (list, tuple)):
-                mend = "Unpack it: chain(*transforms)"
+                fix = "Unpack it: chain(*transforms)"
             elif part is None:
-                mend = "The transform that changes nothing is identity()"
+                fix = "The transform that changes nothing is identity()"
             elif isinstance(part, Schedule) or numerics.is_number(part):
-                mend = "A rate becomes a transform by scale_by_learning_rate(rate)"
-            check.fail(
-                "needs transforms", repr(part), mend, path=f"transforms[{i}]", error=TypeError
-            )
+                fix = "scale_by_learning_rate(rate) makes one of a rate"
+            check.refuse(f"transforms[{i}]={part!r} is not a transform", fix=fix, error=TypeError)
 
 
-def asked_by(part: Call) -> frozenset[str]:
-    """The names a transform and the transforms within it ask for."""
-    own = (
-        frozenset[str]().union(*(link.takes for link in part.links))
-        if isinstance(part, Transform)
-        else frozenset()
-    )
-    if part.factory is GradientTransformation and any(
-        p.kind is inspect.Parameter.VAR_KEYWORD for p in signature_of(part.arguments["update"])
-    ):
-        own |= {_ANYTHING}
-    children = part.body.children() if isinstance(part.body, Transform) else part.children()
-    return own.union(*(asked_by(child) for child in children.values()))
+def all_members(tx: Transform) -> Iterator[Member]:
+    """The members of a transform and of every part inside them."""
+    for member in tx.members:
+        yield member
+        for part in member.rule.parts:
+            yield from all_members(part.transform)
 
 
-def _check_extras(extras: dict[str, Any], asked: frozenset[str]) -> None:
-    if _ANYTHING in asked:
+def extras_taken(tx: Transform) -> frozenset[str]:
+    """The names of the extra arguments that a transform or a part inside it takes."""
+    if "extras" not in tx._expected:
+        names: set[str] = set()
+        for member in all_members(tx):
+            names |= member.takes | ({ANYTHING} if member.foreign and member.takes_all else set())
+        tx._expected["extras"] = frozenset(names - {"step", "leaves", "context"})
+    return cast(frozenset[str], tx._expected["extras"])
+
+
+def check_extras(extras: dict[str, Any], taken: frozenset[str]) -> None:
+    if ANYTHING in taken:
         return
-    known = (asked - {"step", "leaves"}) | FIELD_EXTRAS
+    known = taken | FIELD_EXTRAS
     for name in sorted(extras.keys() - known):
-        check.fail(
-            "takes the extra arguments that its links ask for",
-            repr(name),
-            check.nearest(name, known),
-            error=TypeError,
-        )
+        problem = f"the extra argument {name!r} is taken by no transform"
+        check.refuse(problem, fix=check.nearest(name, known), error=TypeError)
 
 
-def _check_state(state: Any, links: tuple[Link, ...], like: Any) -> None:
-    if not isinstance(getattr(state, "inner", None), dict):
-        check.fail(
-            "needs the State that init returned",
-            type(state).__name__,
-            "Call state = tx.init(params)",
-            error=TypeError,
-        )
-    for name in sorted(state.inner.keys() - {link.name for link in links}):
-        check.fail(
-            "needs a state of its own links",
-            f"state of {name!r}",
-            "Take the state from this transform's init, or pop what a removed link left",
-        )
-    for link in links:
-        if link.name not in state.inner and _remembers(link, like):
-            check.fail(
-                f"needs state of {link.name!r}",
-                f"a state of {sorted(state.inner)}",
-                "Take the state from this transform's init",
-            )
+def _is_saved(value: Any) -> bool:
+    """A state as the plain dict of a checkpoint."""
+    return isinstance(value, dict) and value.keys() == {"step", "inner"}
 
 
-def _remembers(link: Link, like: Any) -> bool:
-    """Whether a link whose memory is missing has any: its init says so."""
-    if link.rule.init is nothing or not getattr(link.rule.init, "remembers", True):
-        return False
-    kept = jax.eval_shape(link.init, like)
-    return not (type(kept) is tuple and not kept)
+def _needs_no_state(
+    state: Any, members: tuple[Member, ...], expected: dict[str, Any]
+) -> None:
+    """A transform that keeps no state and needs no step takes any state, as optax's do."""
+    for member in members:
+        if member.foreign or member.name in expected or "step" in member.takes:
+            problem = f"the state is {type(state).__name__}"
+            fix = "Call state = tx.init(params)"
+            expected_ = "the State that init returned"
+            check.refuse(problem, expected=expected_, fix=fix, error=TypeError)
+
+
+def _as_rate(name: str, value: Any) -> Any:
+    """A hyperparameter that may move: a number, a scalar array, a schedule, or a function of the step."""
+    if fix := check.uncalled(value):
+        check.refuse(f"{name}={value.__name__} is a factory", fix=fix, error=TypeError)
+    if callable(value) and not isinstance(value, Call):
+        check.arity(1, "the step", **{name: value})
+        return function_schedule(value)
+    return value if isinstance(value, Schedule) else check.as_number(name, value, schedule=True)
+
+
+def _as_part(name: str, value: Any) -> Any:
+    check.part(**{name: value})
+    return value
+
+
+CONVERTERS[Rate] = _as_rate
+CONVERTERS[Transform] = _as_part

@@ -46,6 +46,17 @@ def zeros_like(params: Any, fill: Any = 0.0, dtype: Any = None) -> Any:
     return jax.tree.map(leaf, params)
 
 
+def copy_like(params: Any) -> Any:
+    """Zeros with the shapes, dtypes and sharding of params."""
+
+    def leaf(p: Any) -> Any:
+        if isinstance(p, jax.Array):
+            return lax.full_like(p, 0)
+        return jnp.zeros(jnp.shape(p), jax.dtypes.result_type(p))
+
+    return jax.tree.map(leaf, params)
+
+
 def magnitudes_like(params: Any) -> Any:
     """Zeros for averages of magnitudes: like ``zeros_like``, but real where params are complex."""
     return jax.tree.map(lambda x: x.real if jnp.iscomplexobj(x) else x, zeros_like(params))
@@ -179,3 +190,61 @@ def origin_at(stored: Any, params: Any, step: Any) -> Any:
 def count(tree: Any) -> int:
     """How many numbers the tree holds."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+# ---- leaves that are not there -------------------------------------------------------------------
+
+
+def arrays_only(tree: Any) -> Any:
+    """The tree with None in place of leaves that are no arrays: the functions and flags of an Equinox module."""
+    leaves: Any
+    leaves, treedef = jax.tree.flatten(tree)
+    kept = [leaf if is_array(leaf) else None for leaf in leaves]
+    return tree if all(leaf is not None for leaf in kept) else treedef.unflatten(kept)
+
+
+def is_array(leaf: Any) -> bool:
+    """An array, its shape, or a Python float or complex number."""
+    return isinstance(leaf, (float, complex)) or (hasattr(leaf, "shape") and hasattr(leaf, "dtype"))
+
+
+def only_where(tree: Any, like: Any) -> Any:
+    """The tree with None where ``like`` has None."""
+    if jax.tree.structure(tree) == jax.tree.structure(like):
+        return tree
+    try:
+        return jax.tree.map(lambda one, x: None if one is None else x, like, tree, is_leaf=_is_none)
+    except (ValueError, TypeError):
+        return tree  # other trees: the check that compares them names the leaf
+
+
+def fill(tree: Any, params: Any) -> Any:
+    """The tree with the leaves of ``params`` where it has None."""
+    if jax.tree.structure(tree) == jax.tree.structure(params):
+        return tree
+    return jax.tree.map(lambda new, p: p if new is None else new, tree, params, is_leaf=_is_none)
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def signature(tree: Any) -> Any:
+    """The structure, shapes and dtypes of a tree, to be hashed."""
+    leaves: Any
+    leaves, treedef = jax.tree.flatten(tree)
+    return treedef, tuple((jnp.shape(x), jax.dtypes.result_type(x)) for x in leaves)
+
+
+# ---- adding updates ----------------------------------------------------------------------------
+
+
+def add_wide(update: Any, param: Any) -> Any:
+    """``param + update`` in at least float32."""
+    dtype = numerics.wider(numerics.wide(jax.dtypes.result_type(param)), jax.dtypes.result_type(update))
+    return numerics.cast(param, dtype) + numerics.cast(update, dtype)
+
+
+def add_rounded(params: Any, updates: Any) -> Any:
+    """``params + updates``, rounded once to the dtypes of the parameters."""
+    return map(lambda u, p: numerics.cast(add_wide(u, p), jax.dtypes.result_type(p)), updates, params)

@@ -11,7 +11,7 @@ import numpy as np
 from gradkit import _checks as check
 from gradkit import masks
 from gradkit._call import Call
-from gradkit._link import Links
+from gradkit._rule import Links
 from gradkit._schedule import Schedule
 from gradkit._transform import Transform
 from gradkit.transforms.weight_decay import (

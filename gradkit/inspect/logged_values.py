@@ -1,20 +1,26 @@
-"""Logged values."""
+"""Values logged by the transforms of a state."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 
 from gradkit import _checks as check
-from gradkit._call import Call
-from gradkit._link import State
-from gradkit.wrappers.watch import _GUARDED
+from gradkit._rule import State
+from gradkit.typing import OptState
+
+# Fields of a guard's state that are worth a curve.
+_GUARDED = ("skipped", "consecutive")
 
 
-def logged_values(state: Any) -> dict[str, Any]:
-    """All that the links of a transform report, of the last step, by dotted path; the second of two equal paths gets ``_1``, the inner of two.
+def logged_values(state: OptState) -> dict[str, Any]:
+    """Return the values that the transforms of a state logged in the last step, by dotted path.
 
     Args:
       state: from ``init`` or ``update``; or any tree that holds such states.
+
+    Returns:
+      scalars by path, such as ``clip_by_global_norm.norm``; the second of two equal paths gets ``_1``.
 
     Raises:
       TypeError: a transform in place of its state.
@@ -23,39 +29,78 @@ def logged_values(state: Any) -> dict[str, Any]:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx = gk.chain(gk.clip_by_global_norm(1.0, report=True), gk.sgd(0.1))
       >>> _, state = tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))
-      >>> assert gk.logged_values(state) == {"clip_by_global_norm.norm": 5.0, "clip_by_global_norm.clipped": 1.0}
+      >>> assert gk.logged_values(state)["clip_by_global_norm.norm"] == 5.0
+    """
+    if getattr(state, "kind", None):
+        with check.inside("logged_values"):
+            fix = "Pass what init or update returned"
+            check.refuse(f"{check.shown(state)} is not a state", fix=fix, error=TypeError)
+    found: dict[str, Any] = {}
+    for path, piece, _ in walk_states(state):
+        logged = jax.tree_util.tree_leaves_with_path(piece.get("logged", ()))
+        values = [(check.keystr(at), value) for at, value in logged]
+        if "last_skipped" in piece:
+            values += [(name, piece[name]) for name in _GUARDED]
+        for name, value in values:
+            found[_unique(f"{path}.{name}" if path else name, found)] = value
+    return dict(sorted(found.items()))  # as jit sorts them
+
+
+def has_updated(state: OptState) -> Any:
+    """Whether the last call of a ``MultiSteps`` updated its inner transform.
+
+    Args:
+      state: of the ``MultiSteps``, or of a transform with one somewhere in it.
+
+    Returns:
+      a scalar bool; False for a call that ``MultiSteps``, or a guard around it, skipped.
+
+    Raises:
+      ValueError: a state with no ``MultiSteps`` in it, or with several.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.MultiSteps(gk.sgd(1.0), 2)
+      >>> _, state = tx.update(jnp.ones(1), tx.init(jnp.ones(1)))
+      >>> assert not gk.has_updated(state)
     """
     found: dict[str, Any] = {}
+    for path, piece, ran in walk_states(state):
+        outer = any(path == other or path.startswith(f"{other}.") for other in found)
+        if "updated" in piece and not outer:
+            found[_unique(path, found)] = piece["updated"] if ran is None else ran & piece["updated"]
+    if len(found) == 1:
+        (updated,) = found.values()
+        return updated
+    with check.inside("has_updated"):
+        if not found:
+            check.refuse("the state has no MultiSteps in it", fix="Pass the state of one")
+        fix = "Pass the part of the state that holds the one you mean"
+        check.refuse(f"the state has {len(found)} MultiSteps in it", fix=fix)
 
-    def report(name: str, value: Any) -> None:
-        count, unique = 0, name
-        while unique in found:
-            count += 1
-            unique = f"{name}_{count}"
-        found[unique] = value
 
-    def look(part: Any, at: tuple[str, ...]) -> None:
-        if isinstance(part, State):
-            look(part.inner, at)
-        elif isinstance(part, Call):
-            check.fail(
-                "metrics needs the state",
-                repr(part),
-                "Pass what init or update returned",
-                path="state",
-                error=TypeError,
-            )
-        elif isinstance(part, dict):
-            for path, value in jax.tree_util.tree_leaves_with_path(part.get("metrics", ())):
-                report(".".join((*at, check.keystr(path))), value)
-            for name in _GUARDED if "last_skipped" in part else ():
-                report(".".join((*at, name)), part[name])
-            for name, inner in part.items():
-                if name != "metrics":
-                    look(inner, at if name == "inner" else (*at, str(name)))
-        elif isinstance(part, (tuple, list)):
-            for inner in part:
-                look(inner, at)
+def walk_states(state: OptState) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """The state of every transform inside a state, with its dotted path and whether a guard around it let its last call run (None: no guard)."""
 
-    look(state, ())
-    return dict(sorted(found.items()))  # as jit sorts them
+    def look(piece: Any, path: tuple[str, ...], ran: Any) -> Iterator[tuple[str, dict[str, Any], Any]]:
+        if isinstance(piece, State):
+            yield from look(piece.inner, path, ran)
+        elif isinstance(piece, dict):
+            yield ".".join(path), piece, ran
+            if "last_skipped" in piece:
+                ran = ~piece["last_skipped"] if ran is None else ran & ~piece["last_skipped"]
+            for name, inner in piece.items():
+                yield from look(inner, (*path, str(name)), ran)
+        elif isinstance(piece, (tuple, list)):
+            for inner in piece:
+                yield from look(inner, path, ran)
+
+    yield from look(state, (), None)
+
+
+def _unique(name: str, taken: dict[str, Any]) -> str:
+    count, unique = 0, name
+    while unique in taken:
+        count += 1
+        unique = f"{name}_{count}"
+    return unique

@@ -11,7 +11,7 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._link import Rule
+from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, identity, transform
 from gradkit.averages.ema import ema
 from gradkit.schedules.decay import _decay_rate_pow, adafactor_decay_schedule

@@ -5,7 +5,7 @@ from typing import Any
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._link import Rule
+from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit.averages.ema import ema
 from gradkit.optimizers.optimistic_gradient_descent import _change

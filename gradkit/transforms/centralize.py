@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradkit import _tree as tree
-from gradkit._link import Rule
+from gradkit._rule import Rule
 from gradkit._transform import stateless, transform
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._link import Rule
+from gradkit._rule import Rule
 from gradkit._transform import stateless, transform
 from gradkit.transforms.trust_ratio import _norm
 
@@ -129,13 +129,13 @@ def clip_by_global_norm(max_norm: Any, *, report: bool = False) -> Rule:
 
     def init(params: Any) -> Any:
         dtype = numerics.scalar_dtype(params)
-        return {"metrics": {"norm": jnp.zeros((), dtype), "clipped": jnp.zeros((), dtype)}}
+        return {"logged": {"norm": jnp.zeros((), dtype), "clipped": jnp.zeros((), dtype)}}
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         updates, norm, factor = clipped(updates)
-        share = state["metrics"]["clipped"]
+        share = state["logged"]["clipped"]
         share = share + ((factor < 1).astype(share.dtype) - share) / (step + 1).astype(share.dtype)
-        return updates, {"metrics": {"norm": norm, "clipped": share}}
+        return updates, {"logged": {"norm": norm, "clipped": share}}
 
     return Rule(init, update)
 

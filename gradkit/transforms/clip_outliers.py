@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._link import Rule
+from gradkit._rule import Rule
 from gradkit._transform import transform
 
 
@@ -138,7 +138,7 @@ def _clipping(window: int, bound: Any, report: bool) -> Rule:
     def init(params: Any) -> Any:
         dtype = numerics.scalar_dtype(params)
         return {"norms": jnp.full(window, -1, dtype)} | (
-            {"metrics": {name: jnp.zeros((), dtype) for name in ("norm", "bound", "clipped")}}
+            {"logged": {name: jnp.zeros((), dtype) for name in ("norm", "bound", "clipped")}}
             if report
             else {}
         )
@@ -150,9 +150,9 @@ def _clipping(window: int, bound: Any, report: bool) -> Rule:
         factor = jnp.where(over, limit / jnp.where(over, norm, 1.0), 1.0)
         kept = {"norms": norms}
         if report:
-            share = state["metrics"]["clipped"]
+            share = state["logged"]["clipped"]
             share = share + (over.astype(share.dtype) - share) / (step + 1).astype(share.dtype)
-            kept["metrics"] = {"norm": norm, "bound": limit, "clipped": share}
+            kept["logged"] = {"norm": norm, "bound": limit, "clipped": share}
         return tree.scale(updates, factor), kept
 
     return Rule(init, update)

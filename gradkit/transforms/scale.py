@@ -4,7 +4,7 @@ from typing import Any
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
-from gradkit._link import Rule
+from gradkit._rule import Rule
 from gradkit._schedule import as_rate
 from gradkit._transform import Transform, identity, stateless, transform
 

@@ -1,4 +1,4 @@
-"""Caution: of an update, only what goes downhill."""
+"""Cautious updates: only the components that agree with the gradient."""
 
 from typing import Any
 
@@ -6,64 +6,54 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
-from gradkit._link import Rule
+from gradkit._rule import Part, Rule
 from gradkit._transform import Transform, transform
+from gradkit.typing import Rate
 
 
 @transform
-def cautious(inner: Any, eps: Any = 1.0, *, direction: bool = False) -> Rule:
-    """Drop the numbers of an update that would go uphill, and lengthen the others in proportion.
+def cautious(inner: Transform, eps: Rate = 1.0, *, direction: bool = False) -> Rule:
+    """Zero the update components whose sign disagrees with the gradient, and rescale the rest.
 
-    **Rule** u ← u φ n / (Σ φ + ε) per leaf of n numbers, u = inner(g), φ = 1 where u · g < 0 and 0 elsewhere. (Complex: the real part of u g*.)
+    **Update rule** u ← u φ n / (Σ φ + ε) per leaf of n elements, with u = inner(g) and φ = 1 where u · g < 0, 0 elsewhere. (Complex leaves: the real part
+    of u g*.)
 
-    **Remembers** what ``inner`` remembers, in its place.
+    **State** that of ``inner``.
 
     Args:
-      inner: an optimizer, such as ``adam(1e-3)``; or with ``direction=True`` what stands before the rate, such as ``scale_by_adam()``.
+      inner: an optimizer, such as ``adam(1e-3)``; or with ``direction=True`` a transform before the learning rate, such as ``scale_by_adam()``.
       eps: ε ≥ 0, the paper's ξ.
-      direction: inner gives a direction to subtract, so that φ = 1 where u · g > 0.
+      direction: inner returns a direction to subtract, so that φ = 1 where u · g > 0.
 
     Raises:
       ValueError: ε < 0.
-      TypeError: ``inner`` is no transform.
+      TypeError: ``inner`` is not a transform.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx = gk.cautious(gk.sgd(1.0, momentum=0.5), eps=0.0)
       >>> _, state = tx.update(jnp.array([8.0, 8.0]), tx.init(jnp.zeros(2)))
-      >>> assert tx.update(jnp.array([-1.0, 1.0]), state)[0].tolist() == [0.0, -10.0]  # the trace is (3, 5), the first number against its gradient
+      >>> updates, _ = tx.update(jnp.array([-1.0, 1.0]), state)
+      >>> assert updates.tolist() == [0.0, -10.0]  # the trace is (3, 5); 3 disagrees with its gradient
 
-    **Differs** from wrapping all of ``adamw``: the paper masks Adam's step alone and decays the weights freely:
+    **Differs from the paper** when it wraps all of ``adamw``: the paper masks Adam's update alone and decays the weights freely:
     ``chain(cautious(scale_by_adam(), direction=True), add_decayed_weights(λ), scale_by_learning_rate(α))``.
 
     Reference: Liang et al. 2024, https://arxiv.org/abs/2411.16085, algorithm 2.
     """
-    if not isinstance(inner, Transform):
-        check.fail(
-            "needs a transform",
-            repr(inner),
-            "For example cautious(adam(1e-3))",
-            path="inner",
-            error=TypeError,
-        )
     check.non_negative(eps=eps)
-    rule = inner.rule
+    part = Part("", inner)
 
     def leaf(u: Any, g: Any) -> Any:
         along = jnp.real(u * jnp.conj(g)) if jnp.iscomplexobj(u) else u * g
-        kept = (along > 0 if direction else along < 0).astype(along.dtype)
-        total = jnp.sum(kept)
-        # NaN stays NaN: a product with φ = 0, not a choice.
-        return u * (
-            kept
-            * (
-                u.size
-                / jnp.maximum(total + tree.factor_like(eps, total), jnp.finfo(total.dtype).tiny)
-            )
-        ).astype(u.dtype)
+        agrees = (along > 0 if direction else along < 0).astype(along.dtype)
+        count = jnp.sum(agrees)
+        count = jnp.maximum(count + tree.factor_like(eps, count), jnp.finfo(count.dtype).tiny)
+        # A product with φ = 0 rather than a choice, so that NaN stays NaN.
+        return u * (agrees * (u.size / count)).astype(u.dtype)
 
-    def update(updates: Any, state: Any, params: Any, **extras: Any) -> Any:
-        made, state = rule.update(updates, state, params, **extras)
-        return tree.map(leaf, made, updates), state
+    def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
+        new, state = part.update(updates, state, params, context=context)
+        return tree.map(leaf, new, updates), state
 
-    return Rule(rule.init, update, evaluate=rule.evaluate)
+    return Rule(part.init, update, parts=(part,))

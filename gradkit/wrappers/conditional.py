@@ -1,33 +1,38 @@
-"""Conditional."""
+"""Transforms that run on some steps only.
+
+| | when f(step) | otherwise | clock of ``inner`` |
+|---|---|---|---|
+| ``conditionally_transform(inner, f)`` | u = inner(g) | updates are unchanged | waits |
+| ``conditionally_mask(inner, f)`` | u = inner(g) | updates are zero | waits |
+"""
 
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-from jax import lax
 
 from gradkit import _checks as check
-from gradkit import _numerics as numerics
-from gradkit._link import Rule, State, evaluation_inside
-from gradkit._transform import transform
-from gradkit.wrappers._inner import start
+from gradkit._rule import Part, Rule
+from gradkit._transform import Transform, transform
 
 
 @transform
 def conditionally_transform(
-    inner: Any, should_transform_fn: Callable[..., Any], forward_extra_args: bool = False
+    inner: Transform, should_transform_fn: Callable[..., Any], forward_extra_args: bool = False
 ) -> Rule:
-    """Transform on some steps, let the updates pass on the others.
+    """Transform the updates on some steps; leave them unchanged on the others.
 
-    **Rule** u ← inner(g) when ``should_transform_fn(step)``, else g with the inner state as it was.
+    **Update rule** u ← inner(g) when ``should_transform_fn(step)``, else g with the inner state unchanged.
 
-    **Remembers** ``inner``, a ``State``.
+    **State** ``inner``, a ``State``.
 
     Args:
       inner: a transform.
       should_transform_fn: a function of the step (completed updates) that returns a bool.
-      forward_extra_args: pass it the extras too, as keywords.
+      forward_extra_args: pass it the extra arguments too, as keywords.
+
+    Raises:
+      TypeError: a condition that is not a function, or does not return one bool.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -35,23 +40,26 @@ def conditionally_transform(
       >>> first, state = tx.update(jnp.ones(1), tx.init(jnp.ones(1)))
       >>> assert first[0] == 1.0 and tx.update(jnp.ones(1), state)[0][0] == 3.0
     """
-    return _conditionally(inner, should_transform_fn, forward_extra_args, lambda updates: updates)
+    return _conditionally(inner, should_transform_fn, forward_extra_args, unchanged=True)
 
 
 @transform
 def conditionally_mask(
-    inner: Any, should_transform_fn: Callable[..., Any], forward_extra_args: bool = False
+    inner: Transform, should_transform_fn: Callable[..., Any], forward_extra_args: bool = False
 ) -> Rule:
-    """Transform on some steps, stand still on the others.
+    """Transform the updates on some steps; set them to zero on the others.
 
-    **Rule** u ← inner(g) when ``should_transform_fn(step)``, else 0 with the inner state as it was.
+    **Update rule** u ← inner(g) when ``should_transform_fn(step)``, else 0 with the inner state unchanged.
 
-    **Remembers** ``inner``, a ``State``.
+    **State** ``inner``, a ``State``.
 
     Args:
       inner: a transform.
       should_transform_fn: a function of the step (completed updates) that returns a bool.
-      forward_extra_args: pass it the extras too, as keywords.
+      forward_extra_args: pass it the extra arguments too, as keywords.
+
+    Raises:
+      TypeError: a condition that is not a function, or does not return one bool.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -59,52 +67,26 @@ def conditionally_mask(
       >>> first, state = tx.update(jnp.ones(1), tx.init(jnp.ones(1)))
       >>> assert first[0] == 0.0 and tx.update(jnp.ones(1), state)[0][0] == 3.0
     """
-    return _conditionally(
-        inner,
-        should_transform_fn,
-        forward_extra_args,
-        lambda updates: jax.tree.map(jnp.zeros_like, updates),
-    )
+    return _conditionally(inner, should_transform_fn, forward_extra_args, unchanged=False)
 
 
 def _conditionally(
-    inner: Any, condition: Callable[..., Any], forward: bool, otherwise: Callable[[Any], Any]
+    inner: Transform, condition: Callable[..., Any], forward: bool, *, unchanged: bool
 ) -> Rule:
-    check.part(inner=inner)
-    if not callable(condition):
-        check.fail(
-            "needs a function of the step",
-            repr(condition),
-            path="should_transform_fn",
-            error=TypeError,
-        )
-    rule = inner.rule
+    if not forward:
+        check.arity(1, "the step", should_transform_fn=condition)
+    part = Part("inner", inner, clock=True)
 
-    def update(
-        updates: Any, memory: Any, params: Any, *, step: Any, leaves: Any, **extras: Any
-    ) -> Any:
-        state = memory["inner"]
+    def init(params: Any, *, context: Any) -> Any:
+        return {"inner": part.init(params, context=context)}
 
-        def take(operands: Any) -> Any:
-            updates, state = operands
-            new, kept = rule.update(
-                updates, state.inner, params, **extras, leaves=leaves, step=state.step
-            )
-            return jax.tree.map(lambda n, u: n.astype(u.dtype), new, updates), State(
-                numerics.increment(state.step), kept
-            )
-
-        def leave(operands: Any) -> Any:
-            updates, state = operands
-            return otherwise(updates), state
-
-        wanted = jnp.asarray(condition(step, **(extras if forward else {})))
+    def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
+        wanted = jnp.asarray(condition(context.step, **(context.extras if forward else {})))
         check.flag(wanted, "should_transform_fn")
-        updates, state = lax.cond(wanted, take, leave, (updates, state))
-        return updates, {"inner": state}
+        otherwise = updates if unchanged else None
+        updates, inner_state = part.update_if(
+            wanted, updates, state["inner"], params, context=context, otherwise=otherwise
+        )
+        return updates, {"inner": inner_state}
 
-    return Rule(
-        lambda params, *, leaves: {"inner": start(inner, params, leaves)},
-        update,
-        evaluate=evaluation_inside(rule),
-    )
+    return Rule(init, update, parts=(part,))

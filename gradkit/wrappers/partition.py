@@ -1,74 +1,48 @@
-"""Partition."""
+"""Parameter groups: different transforms for different leaves.
 
-from collections.abc import Iterable, Mapping
+| | |
+|---|---|
+| ``masked(inner, mask)`` | the leaves of the mask through ``inner``, the others unchanged |
+| ``partition(transforms, labels)`` | each leaf through the transform of its label |
+| ``where(predicate, then, otherwise)`` | two groups |
+| ``freeze(mask)`` | the updates of the mask's leaves to zero |
+| ``selective_transform(optimizer, freeze_mask=mask)`` | the other leaves through ``optimizer``, those of the mask to zero |
+
+A mask is a tree of bools, a predicate (``by_path``, ``by_rank``, ...) or a function of the parameters: see ``gradkit.masks``. An inner transform
+sees a tree in which the other leaves are None, so norms and counts are those of its own leaves.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
 
 from gradkit import _checks as check
 from gradkit import masks
-from gradkit._link import Rule, nothing, only_checks
-from gradkit._transform import Transform, chain, identity, transform
+from gradkit._rule import Context, Part, Rule, View, is_stateless
+from gradkit._transform import Transform, chain, transform
 from gradkit.transforms.sanitize import set_to_zero
+from gradkit.typing import Mask, Params, PyTree
 
 
 @transform
-def selective_transform(optimizer: Any, *, freeze_mask: Any) -> Transform:
-    """Optimize some leaves, freeze the others, and remember nothing for those.
+def masked(inner: Transform, mask: Mask, *, mask_compatible_extra_args: bool = False) -> Rule:
+    """Apply a transform to the leaves selected by a mask; leave the others unchanged.
 
-    **Rule** u_leaf ← 0 on the leaves of the mask, optimizer(g)_leaf elsewhere.
+    **Update rule** u_leaf ← inner(g)_leaf on the leaves of the mask, g_leaf elsewhere.
 
-    **Remembers** what ``optimizer`` remembers, for the leaves it trains.
-
-    Args:
-      optimizer: a transform.
-      freeze_mask: which leaves to freeze, as in ``masked``; True for all, False for none.
-
-    Raises:
-      ValueError: a tree or predicate that freezes no leaf, or every leaf.
-      TypeError: ``optimizer`` is no transform.
-
-    Example:
-      >>> import gradkit as gk, jax.numpy as jnp
-      >>> params = {"a": jnp.ones(1), "b": jnp.ones(1)}
-      >>> tx = gk.selective_transform(gk.sgd(1.0), freeze_mask={"a": True, "b": False})
-      >>> updates, _ = tx.update(params, tx.init(params))
-      >>> assert updates["a"][0] == 0.0 and updates["b"][0] == -1.0
-    """
-    if not isinstance(optimizer, Transform):
-        check.fail("needs a transform", repr(optimizer), path="optimizer", error=TypeError)
-    if isinstance(freeze_mask, bool):
-        return set_to_zero() if freeze_mask else optimizer
-    return chain(masked(optimizer, _without(freeze_mask)), freeze(freeze_mask))
-
-
-def _without(mask: Any) -> Any:
-    """The mask of the other leaves."""
-    if isinstance(mask, masks.Predicate):
-        return ~mask
-    if callable(mask) and jax.tree_util.all_leaves([mask]):
-        return lambda params: jax.tree.map(lambda on: not on, masks.resolve(mask, params))
-    return jax.tree.map(lambda on: not on, mask)
-
-
-@transform
-def masked(inner: Any, mask: Any, *, mask_compatible_extra_args: bool = False) -> Rule:
-    """Transform some leaves, let the others pass.
-
-    **Rule** u_leaf ← inner(g)_leaf on the leaves of the mask, g_leaf elsewhere.
-
-    **Remembers** what ``inner`` remembers, for the leaves of the mask alone.
+    **State** that of ``inner``, for the leaves of the mask alone.
 
     Args:
       inner: a transform.
-      mask: which leaves: a tree of bools (a prefix will do), a predicate, a function of params, a function of (path, leaf).
+      mask: which leaves: a tree of bools (a prefix will do), a predicate, or a function of the parameters.
       mask_compatible_extra_args: mask every extra argument that is a tree like the updates, not ``grad`` alone.
 
-    In a chain the other leaves pass to the next link. As the whole optimizer this adds their raw gradient to them, so that they ascend: write
-    ``where(predicate, inner, otherwise=set_to_zero())``, or `freeze` them.
+    In a chain the next transform sees the other leaves unchanged. As the whole optimizer this adds their raw gradient to them, so that they ascend:
+    write ``where(predicate, inner, otherwise=set_to_zero())``, or `freeze` them.
 
     Raises:
-      ValueError: a mask that means no leaf, or does not fit the tree.
+      ValueError: a path pattern that matches no parameter, a mask that does not fit the tree.
       TypeError: a mask of anything but bools.
 
     Example:
@@ -78,132 +52,101 @@ def masked(inner: Any, mask: Any, *, mask_compatible_extra_args: bool = False) -
       >>> updates, _ = tx.update(params, tx.init(params))
       >>> assert updates["w"][0] == 2.0 and updates["b"][0] == 1.0
 
-    **Differs** from optax: a mask that means nothing is refused, and a tree of bools that is callable is still a tree.
+    **Differs from optax**: a tree of bools that is callable is still a tree.
     """
-    check.part(inner=inner)
-    rule = inner.rule
 
-    def init(params: Any, *, leaves: Any) -> Any:
-        on = masks.resolve(mask, leaves)
-        _check_kind(rule, _keep(on, leaves), "parameters")
-        return rule.init(_keep(on, params), leaves=_keep(on, leaves))
+    def select(context: Context) -> PyTree:
+        return masks.resolve(mask, context.leaves, whole=context.whole)
 
-    def update(updates: Any, state: Any, params: Any, *, leaves: Any, **extras: Any) -> Any:
-        on = masks.resolve(mask, leaves)
-        shape: Any = jax.tree.structure(updates)
-        for name, value in extras.items():
-            if name == "grad" or (
-                mask_compatible_extra_args and jax.tree.structure(value) == shape
-            ):
-                extras[name] = _keep(on, value)
-            elif name in ("value_fn", "loss_fn", "obj_fn") and callable(value):
-                extras[name] = _of_part(value, on, leaves)
-        within = None if params is None else _keep(on, params)
-        _check_kind(rule, _keep(on, updates), "updates")
-        new, state = rule.update(
-            _keep(on, updates), state, within, leaves=_keep(on, leaves), **extras
-        )
-        return _merge(on, new, updates), state
-
-    def evaluate(state: Any, params: Any) -> Any:
-        on = masks.resolve(mask, params)
-        assert rule.evaluate is not None
-        return _merge(on, rule.evaluate(state, _keep(on, params)), params)
-
-    return Rule(
-        only_checks(init) if rule.init is nothing else init,
-        update,
-        evaluate=evaluate if rule.evaluate else None,
-        takes_integers=True,
-    )
+    part = Part("", inner, view=_selection(select, mask_compatible_extra_args))
+    return Rule(part.init, part.update, parts=(part,))
 
 
 @transform
 def partition(
-    transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatible_extra_args: bool = False
+    transforms: Mapping[Any, Transform],
+    param_labels: PyTree | Callable[[Params], PyTree],
+    *,
+    mask_compatible_extra_args: bool = False,
 ) -> Rule:
-    """Send each leaf through the transform of its label.
+    """Apply to each leaf the transform of its label.
 
-    **Rule** u_leaf ← transforms[label(leaf)](g)_leaf.
+    **Update rule** u_leaf ← transforms[label(leaf)](g)_leaf.
 
-    **Remembers** what each transform remembers, under its label, for its own leaves.
+    **State** that of each transform under its label, for its own leaves.
 
     Args:
       transforms: a transform for each label.
-      param_labels: a tree of labels (a prefix will do), a function of params that returns one, a function of (path, leaf) that returns a label,
-        or a dict that gives a predicate for each label.
+      param_labels: a tree of labels (a prefix will do), a function of the parameters that returns one, or a dict that gives a predicate for each
+        label.
       mask_compatible_extra_args: as in ``masked``.
 
     Raises:
-      ValueError: labels without a transform, transforms without a leaf, leaves that two predicates mean, or none.
+      ValueError: labels without a transform, leaves that two predicates select, or none.
+      TypeError: a value of ``transforms`` that is not a transform.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.partition({"fast": gk.sgd(1.0), "slow": gk.sgd(0.1)}, {"fast": gk.by_path("w"), "slow": ~gk.by_path("w")})
+      >>> labels = {"fast": gk.by_path("w"), "slow": ~gk.by_path("w")}
+      >>> tx = gk.partition({"fast": gk.sgd(1.0), "slow": gk.sgd(0.1)}, labels)
       >>> params = {"w": jnp.ones(1), "b": jnp.ones(1)}
       >>> updates, _ = tx.update(params, tx.init(params))
       >>> assert updates["w"][0] == -1.0 and abs(float(updates["b"][0]) + 0.1) < 1e-7
-
-    **Differs** from optax: a transform that no leaf goes to is refused, like a label that has no transform.
     """
+    if not isinstance(transforms, Mapping):
+        problem = f"transforms={check.shown(transforms)} is not a dict"
+        check.refuse(problem, expected="a transform for each label", error=TypeError)
     check.part(**{f"transforms[{label!r}]": part for label, part in transforms.items()})
-    groups = {label: (part, part.rule) for label, part in transforms.items()}
 
-    def parts(tree: Any) -> dict[Any, Any]:
-        return group_masks(transforms, param_labels, tree)
+    def group(label: Any) -> Callable[[Context], PyTree]:
+        def select(context: Context) -> PyTree:
+            found = labels_of(transforms, param_labels, context.leaves, context.whole)
+            return jax.tree.map(lambda one: one == label, found)
 
-    def init(params: Any, *, leaves: Any) -> Any:
-        kept = {}
-        for label, on in parts(leaves).items():
-            rule = groups[label][1]
-            _check_kind(rule, _keep(on, leaves), "parameters")
-            kept[label] = rule.init(_keep(on, params), leaves=_keep(on, leaves))
-        return {
-            label: state
-            for label, state in kept.items()
-            if not (type(state) is tuple and not state)
-        } or ()
+        return select
 
-    def update(updates: Any, state: Any, params: Any, *, leaves: Any, **extras: Any) -> Any:
-        kept, result = {}, updates
-        for label, on in parts(leaves).items():
-            one = masked(
-                groups[label][0], on, mask_compatible_extra_args=mask_compatible_extra_args
-            ).rule
-            new, after = one.update(
-                updates, state.get(label, ()) if state else (), params, leaves=leaves, **extras
-            )
-            result = _merge(on, new, result)
-            if state and label in state:
-                kept[label] = after
-        return result, kept or ()
-
-    def evaluate(state: Any, params: Any) -> Any:
-        for label, on in parts(params).items():
-            rule = groups[label][1]
-            if rule.evaluate is not None:
-                params = _merge(on, rule.evaluate(state[label], _keep(on, params)), params)
-        return params
-
-    stateless = all(rule.init is nothing for _, rule in groups.values())
-    evaluates = any(rule.evaluate for _, rule in groups.values())
-    return Rule(
-        only_checks(init) if stateless else init,
-        update,
-        evaluate=evaluate if evaluates else None,
-        takes_integers=True,
+    parts = tuple(
+        Part(str(label), part, view=_selection(group(label), mask_compatible_extra_args))
+        for label, part in transforms.items()
     )
+
+    def init(params: Any, *, context: Any) -> Any:
+        states = {part.name: part.init(params, context=context) for part in parts}
+        return {name: state for name, state in states.items() if not is_stateless(state)} or ()
+
+    def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
+        after = {}
+        # The groups share no leaf, so each part still finds the gradients of its own.
+        for part in parts:
+            kept = state.get(part.name, ()) if state else ()
+            updates, kept = part.update(updates, kept, params, context=context)
+            if state and part.name in state:
+                after[part.name] = kept
+        return updates, after or ()
+
+    return Rule(init, update, parts=parts)
 
 
 @transform
 def multi_transform(
-    transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatible_extra_args: bool = False
+    transforms: Mapping[Any, Transform],
+    param_labels: PyTree | Callable[[Params], PyTree],
+    *,
+    mask_compatible_extra_args: bool = False,
 ) -> Transform:
-    """``partition`` under the older of its two names in optax.
+    """Apply to each leaf the transform of its label: ``partition`` under its older name in optax.
 
-    **Rule** as ``partition``.
+    **Update rule** as ``partition``.
 
-    **Remembers** what ``partition`` remembers.
+    **State** that of ``partition``.
+
+    Args:
+      transforms: a transform for each label.
+      param_labels: as in ``partition``.
+      mask_compatible_extra_args: as in ``masked``.
+
+    Raises:
+      ValueError: as ``partition``.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -216,48 +159,47 @@ def multi_transform(
 
 
 @transform
-def where(predicate: Any, then: Any, otherwise: Any = None) -> Transform:
-    """Two groups: the leaves that a predicate means, and the rest.
+def where(
+    predicate: masks.Predicate | Callable[[str, Any], bool], then: Transform, otherwise: Transform
+) -> Transform:
+    """Split the leaves by a predicate into two groups, each with its own transform.
 
-    **Rule** u_leaf ← then(g)_leaf where the predicate says yes, otherwise(g)_leaf elsewhere.
+    **Update rule** u_leaf ← then(g)_leaf where the predicate is true, otherwise(g)_leaf elsewhere.
 
-    **Remembers** what both remember, under ``then`` and ``otherwise``.
+    **State** those of both, under ``then`` and ``otherwise``.
 
     Args:
       predicate: a predicate, or a function of (path, leaf).
       then: a transform.
-      otherwise: a transform; None lets the rest pass.
-
-    In a chain the rest passes to the next link. As the whole optimizer ``otherwise=None`` adds the raw gradient to the rest, so that it ascends:
-    write ``otherwise=set_to_zero()``, or `freeze` it.
+      otherwise: a transform; ``identity()`` leaves the updates as they are, ``set_to_zero()`` freezes.
 
     Raises:
       TypeError: ``predicate`` is neither a predicate nor a function.
+      ValueError: a path pattern that matches no parameter.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.where(gk.by_rank(2), gk.adamw(1e-3), gk.adam(1e-3))  # weight decay that spares biases and norms
+      >>> tx = gk.where(gk.by_rank(2), gk.adamw(1e-3), gk.adam(1e-3))  # no decay for biases and norms
       >>> params = {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}
       >>> assert set(tx.init(params).inner["where"]) == {"then", "otherwise"}
     """
     masks.question(predicate=predicate)
     yes = predicate if isinstance(predicate, masks.Predicate) else masks.by_function(predicate)
-    return partition(
-        {"then": then, "otherwise": identity() if otherwise is None else otherwise},
-        {"then": yes, "otherwise": ~yes},
-    )
+    return partition({"then": then, "otherwise": otherwise}, {"then": yes, "otherwise": ~yes})
 
 
 @transform
-def freeze(mask: Any) -> Transform:
-    """Keep some leaves as they are.
+def freeze(mask: Mask) -> Transform:
+    """Set the updates of some leaves to zero, so that these parameters stay as they are.
 
-    **Rule** u_leaf ← 0 on the leaves of the mask, g_leaf elsewhere.
-
-    **Remembers** nothing.
+    **Update rule** u_leaf ← 0 on the leaves of the mask, g_leaf elsewhere.
 
     Args:
-      mask: which leaves, as in ``masked``.
+      mask: which leaves, as in ``masked``; True for all, False for none.
+
+    Raises:
+      ValueError: as ``masked``.
+      TypeError: as ``masked``.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -269,65 +211,105 @@ def freeze(mask: Any) -> Transform:
     return masked(set_to_zero(), mask)
 
 
-def _of_part(function: Any, on: Any, leaves: Any) -> Any:
-    """A function of all parameters as one of the mask's leaves, the others as they are."""
-    return lambda kept, *args, **kwargs: function(_merge(on, kept, leaves), *args, **kwargs)
+@transform
+def selective_transform(optimizer: Transform, *, freeze_mask: Mask) -> Transform:
+    """Optimize some leaves and freeze the others, without state for those.
+
+    **Update rule** u_leaf ← 0 on the leaves of the mask, optimizer(g)_leaf elsewhere.
+
+    **State** that of ``optimizer``, for the leaves it trains.
+
+    Args:
+      optimizer: a transform.
+      freeze_mask: which leaves to freeze, as in ``masked``; True for all, False for none.
+
+    Raises:
+      ValueError: as ``masked``.
+      TypeError: ``optimizer`` is not a transform.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> params = {"a": jnp.ones(1), "b": jnp.ones(1)}
+      >>> tx = gk.selective_transform(gk.sgd(1.0), freeze_mask={"a": True, "b": False})
+      >>> updates, _ = tx.update(params, tx.init(params))
+      >>> assert updates["a"][0] == 0.0 and updates["b"][0] == -1.0
+    """
+    return chain(masked(optimizer, _others(freeze_mask)), freeze(freeze_mask))
 
 
-def _check_kind(rule: Rule, kept: Any, what: str) -> None:
-    """The root lets integer leaves through to what keeps them apart; here is where they are apart."""
-    if not rule.takes_integers:
-        check.inexact(kept, what)
+def _others(mask: Any) -> Any:
+    """The mask of the other leaves."""
+    if isinstance(mask, masks.Predicate):
+        return ~mask
+    if callable(mask) and jax.tree_util.all_leaves([mask]):
+        return lambda params: jax.tree.map(lambda on: not on, masks.resolve(mask, params))
+    return jax.tree.map(lambda on: not on, mask)
 
 
-def group_masks(transforms: Mapping[Any, Any], labels: Any, tree: Any) -> dict[Any, Any]:
-    """For each label of ``transforms`` the tree of bools that says which leaves are its own."""
+# ---- how a group sees a tree ---------------------------------------------------------------------
+
+
+def _selection(
+    select: Callable[[Context], PyTree], all_extras: bool
+) -> Callable[[Context], View]:
+    """The view of the leaves that a mask selects."""
+
+    def view(context: Context) -> View:
+        on = select(context)
+
+        def see(tree: Any) -> Any:
+            return jax.tree.map(lambda yes, leaf: leaf if yes else None, on, tree)
+
+        def merge(new: Any, old: Any) -> Any:
+            return jax.tree.map(lambda yes, n, o: n if yes else o, on, new, old)
+
+        def extra(name: str, value: Any, updates: Any) -> Any:
+            if name in ("value_fn", "loss_fn", "obj_fn") and callable(value):
+                # A function of all parameters as one of the group's, the others fixed.
+                return lambda own, *a, **k: value(merge(own, context.leaves), *a, **k)
+            if name == "grad" or (all_extras and _is_like(value, updates)):
+                return see(value)
+            return value
+
+        return View(see, merge, extra, selects=True)
+
+    return view
+
+
+def _is_like(value: Any, updates: Any) -> bool:
+    have: Any = jax.tree.structure(value)
+    return bool(have == jax.tree.structure(updates))
+
+
+def labels_of(
+    transforms: Mapping[Any, Any], labels: Any, tree: PyTree, whole: PyTree
+) -> PyTree:
+    """The label of each leaf, each of which has a transform."""
     questions = labels if isinstance(labels, dict) else {}
     for label, question in questions.items():
         masks.called(question, f"param_labels[{label!r}]")
     if questions and all(isinstance(question, masks.Predicate) for question in questions.values()):
+        answers = {k: masks.resolve(q, tree, whole=whole) for k, q in questions.items()}
         found = jax.tree_util.tree_map_with_path(
-            lambda path, leaf: _label_of(questions, check.keystr(path), leaf, tree), tree
+            lambda path, *yes: _only_label(path, tuple(answers), yes), *answers.values()
         )
     else:
-        found, questions = masks.labels(labels, tree), {}
-    used = set(jax.tree.leaves(found))
-    if missing := used - set(transforms):
-        check.fail(
-            "needs a transform for every label",
-            f"no transform for {_listed(missing)}",
-            f"There are {_listed(transforms)}",
-        )
-    if jax.tree.leaves(tree) and (idle := set(transforms) - used):
-        mend = f"The labels in use are {_listed(used)}. {_hint(questions, tree)}".rstrip()
-        check.fail("needs a leaf for every transform", f"none for {_listed(idle)}", mend)
-    return {
-        label: jax.tree.map(lambda one, label=label: one == label, found) for label in transforms
-    }
+        found = masks.labels(labels, tree)
+    if missing := set(jax.tree.leaves(found)) - set(transforms):
+        problem = f"no transform for the label {_listed(missing)}"
+        check.refuse(problem, expected=f"one of {_listed(transforms)}")
+    return found
 
 
-def _label_of(questions: Mapping[Any, Any], path: str, leaf: Any, tree: Any) -> Any:
-    labels = [label for label, question in questions.items() if question(path, leaf)]
-    if len(labels) != 1:
-        mend = f"Make the predicates exclude one another and cover all. {'' if labels else _hint(questions, tree)}".rstrip()
-        check.fail("needs exactly one predicate that means each leaf", f"{labels}", mend, path=path)
-    return labels[0]
-
-
-def _hint(questions: Mapping[Any, Any], tree: Any) -> str:
-    return next(
-        (hint for question in questions.values() if (hint := masks.hint(question, tree))), ""
-    )
+def _only_label(path: Any, labels: tuple[Any, ...], answers: tuple[bool, ...]) -> Any:
+    chosen = [label for label, yes in zip(labels, answers, strict=True) if yes]
+    if len(chosen) != 1:
+        which = f"the predicates of {_listed(chosen)}" if chosen else "no predicate"
+        fix = "Make the predicates exclude one another and cover all leaves"
+        problem = f"{which} select this leaf" if chosen else f"{which} selects this leaf"
+        check.refuse(problem, expected="exactly one", fix=fix, path=check.keystr(path))
+    return chosen[0]
 
 
 def _listed(labels: Iterable[Any]) -> str:
     return ", ".join(sorted(map(repr, labels)))
-
-
-def _keep(on: Any, tree: Any) -> Any:
-    """The tree with None in place of the leaves that are off."""
-    return jax.tree.map(lambda yes, leaf: leaf if yes else None, on, tree)
-
-
-def _merge(on: Any, new: Any, old: Any) -> Any:
-    return jax.tree.map(lambda yes, n, o: n if yes else o, on, new, old)

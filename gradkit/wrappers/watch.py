@@ -1,4 +1,11 @@
-"""Watch."""
+"""Logging: norms and other measures of gradients and updates, kept in the state for ``logged_values``.
+
+| | logs |
+|---|---|
+| ``watch(inner, "grad_norm", ...)`` | norms and ratios of what goes into a transform and what comes out |
+| ``snapshot(name, f)`` | one measure of the updates at a place in the chain |
+| ``monitor({name: f, ...})`` | several |
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,41 +17,38 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit import masks
-from gradkit._link import Rule, evaluation_inside
-from gradkit._transform import Transform, apply_updates, transform
+from gradkit._rule import Context, Part, Rule
+from gradkit._transform import Transform, transform
 from gradkit.averages.ema import ema
-from gradkit.wrappers._inner import strong
+from gradkit.typing import Mask, Params, PyTree, Rate, StoreLike, Updates
 
-_WATCHED = ("grad_norm", "update_norm", "update_ratio", "underflow")
-
-
-_GUARDED = ("skipped", "consecutive")
+_MEASURES = ("grad_norm", "update_norm", "update_ratio", "underflow")
 
 
 @transform
 def watch(
-    inner: Any,
+    inner: Transform,
     *names: str,
-    per: Any = "tree",
-    functions: Mapping[str, Callable[..., Any]] | None = None,
+    per: str | Mapping[str, Mask] = "tree",
+    functions: Mapping[str, Callable[[Updates, Updates, Params], Any]] | None = None,
 ) -> Rule:
-    """Report on what goes into a transform and what comes out.
+    """Log gradient and update norms, update ratios, and measures of your own around a transform.
 
-    **Rule** ``grad_norm`` = ‖g‖, ``update_norm`` = ‖u‖, ``update_ratio`` = ‖u‖ / ‖θ‖ (0 where θ = 0), ``underflow`` = the share of weights that
-    adding u leaves as they are, after rounding to their dtype.
+    **Update rule** that of ``inner``. ``grad_norm`` = ‖g‖, ``update_norm`` = ‖u‖, ``update_ratio`` = ‖u‖ / ‖θ‖ (0 where θ = 0), ``underflow`` = the fraction
+    of parameters that adding u does not change, after rounding to their dtype.
 
-    **Remembers** ``inner``, what the inner transform remembers, and ``logged_values``: one number for each name (and leaf or group).
+    **State** ``inner`` and ``logged``: one scalar for each name (and leaf or group), which ``logged_values`` reads.
 
     Args:
-      inner: the transform to watch, usually the whole optimizer (``update_ratio`` and ``underflow`` need its params and its final updates).
+      inner: the transform to watch, usually the whole optimizer (``update_ratio`` and ``underflow`` require its params and its final updates).
       names: some of ``"grad_norm"``, ``"update_norm"``, ``"update_ratio"``, ``"underflow"``.
       per: ``"tree"``, ``"leaf"``, or a dict that gives a predicate for each group.
-      functions: more metrics: functions of ``(gradients, updates, params)`` that return one number. They are given the trees, with ``per="leaf"`` each leaf,
-        with groups the list of the leaves of each.
+      functions: more measures: functions of ``(gradients, updates, params)`` that return one number. They are given the trees, with ``per="leaf"`` each
+        leaf, with groups the list of the leaves of each.
 
     Raises:
-      ValueError: an unknown name, a function of the name of another metric.
-      TypeError: a function that returns something else than one number.
+      ValueError: an unknown name, a function under the name of another measure.
+      TypeError: a function that does not return one number.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -54,82 +58,75 @@ def watch(
       >>> {name: round(float(value), 4) for name, value in gk.logged_values(state).items()}
       {'watch.grad_norm': 2.0, 'watch.update_ratio': 0.2}
     """
-    check.part(inner=inner)
-    for name in names:
-        check.one_of(_WATCHED, name=name)
+    for i, name in enumerate(names):
+        check.one_of(_MEASURES, **{f"names[{i}]": name})
     if isinstance(per, str):
         check.one_of(("tree", "leaf"), per=per)
-    rule, extra = inner.rule, dict(functions or {})
-    for name, function in extra.items():
+    elif not isinstance(per, Mapping):
+        problem = f"per={check.shown(per)} is not a grouping"
+        expected = "'tree', 'leaf', or a dict of predicates"
+        check.refuse(problem, expected=expected, error=TypeError)
+    part, own = Part("inner", inner), dict(functions or {})
+    for name, function in own.items():
         if name in names:
-            check.fail(
-                "needs a name that no other metric has",
-                repr(name),
-                "Give the function another name",
-                path="functions",
-            )
-        if not callable(function):
-            check.fail(
-                "needs a function of (gradients, updates, params)",
-                repr(function),
-                path=f"functions[{name!r}]",
-                error=TypeError,
-            )
+            problem = f"functions has {name!r}, which is a measure already"
+            check.refuse(problem, fix="Choose another name")
+        check.arity(3, "(gradients, updates, params)", **{f"functions[{name!r}]": function})
 
-    def measure(gradients: Any, updates: Any, params: Any, leaves: Any) -> dict[str, Any]:
+    def measure(gradients: Any, updates: Any, params: Any, context: Context) -> dict[str, Any]:
+        leaves = context.leaves
         if {"update_ratio", "underflow"} & set(names):
             check.params(params)
-        measures = {
-            "grad_norm": lambda part: tree.norm(part(gradients)),
-            "update_norm": lambda part: tree.norm(part(updates)),
-            "update_ratio": lambda part: numerics.divide(
-                tree.norm(part(updates)), tree.norm(part(params))
-            ),
-            "underflow": lambda part: _underflow(part(leaves), part(updates)),
+
+        def update_ratio(of: Any) -> Any:
+            return numerics.divide(tree.norm(of(updates)), tree.norm(of(params)))
+
+        measures: dict[str, Callable[[Any], Any]] = {
+            "grad_norm": lambda of: tree.norm(of(gradients)),
+            "update_norm": lambda of: tree.norm(of(updates)),
+            "update_ratio": update_ratio,
+            "underflow": lambda of: _underflow(of(leaves), of(updates)),
         }
 
         def measure_of(name: str, function: Callable[..., Any]) -> Callable[[Any], Any]:
-            return lambda part: _number(
-                function(part(gradients), part(updates), part(params)), f"functions[{name!r}]"
-            )
+            path = f"functions[{name!r}]"
+            return lambda of: _number(function(of(gradients), of(updates), of(params)), path)
 
-        asked = {name: measures[name] for name in names} | {
-            name: measure_of(name, function) for name, function in extra.items()
-        }
-        parts = _parts(per, leaves)
+        wanted = {name: measures[name] for name in names}
+        wanted |= {name: measure_of(name, function) for name, function in own.items()}
+        groups = _groups(per, context)
         found = {
-            name: {group: of(part) for group, part in parts.items()} for name, of in asked.items()
+            name: {group: measured(of) for group, of in groups.items()}
+            for name, measured in wanted.items()
         }
         return {name: values[""] for name, values in found.items()} if per == "tree" else found
 
-    def init(params: Any, *, leaves: Any) -> Any:
-        shapes = jax.eval_shape(measure, params, params, params, leaves)
-        return {
-            "inner": rule.init(params, leaves=leaves),
-            "metrics": jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes),
-        }
+    def init(params: Any, *, context: Any) -> Any:
+        shapes = jax.eval_shape(lambda p: measure(p, p, p, context), params)
+        logged = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        return {"inner": part.init(params, context=context), "logged": logged}
 
-    def update(updates: Any, state: Any, params: Any, *, leaves: Any, **extras: Any) -> Any:
-        new, kept = rule.update(updates, state["inner"], params, leaves=leaves, **extras)
-        return new, {"inner": kept, "metrics": measure(updates, new, params, leaves)}
+    def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
+        new, kept = part.update(updates, state["inner"], params, context=context)
+        return new, {"inner": kept, "logged": measure(updates, new, params, context)}
 
-    return Rule(init, update, evaluate=evaluation_inside(rule))
+    return Rule(init, update, parts=(part,))
 
 
 @transform
-def snapshot(measure_name: str, measure: Callable[[Any], Any]) -> Rule:
-    """Write down a measure of the updates at this place in the chain.
+def snapshot(measure_name: str, measure: Callable[[Updates], Any]) -> Rule:
+    """Log a measure of the updates at this place in the chain.
 
-    **Rule** u ← g; metrics[name] = measure(g).
+    **Update rule** u ← g; logged[name] = measure(g).
 
-    **Remembers** ``logged_values``: the measure.
+    **State** ``logged``: the measure, which ``logged_values`` reads.
 
     Args:
       measure_name: its name.
       measure: a function of the updates that returns one number, or a tree of such.
 
     Raises:
-      TypeError: no function, or one that returns arrays.
+      TypeError: not a function, or one that returns arrays.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -137,34 +134,32 @@ def snapshot(measure_name: str, measure: Callable[[Any], Any]) -> Rule:
       >>> _, state = tx.update(jnp.array([1.0, 3.0]), tx.init(jnp.zeros(2)))
       >>> assert gk.logged_values(state)["snapshot.largest"] == 6.0
     """
-    _check_measure(measure=measure)
+    check.arity(1, "the updates", measure=measure)
 
     def measured(updates: Any) -> Any:
-        return {"metrics": {measure_name: _numbers(measure(updates), "measure")}}
+        return {"logged": {measure_name: _numbers(measure(updates), "measure")}}
 
     def init(params: Any) -> Any:
-        return jax.tree.map(
-            lambda s: jnp.zeros(s.shape, s.dtype),
-            jax.eval_shape(lambda: measured(tree.zeros_like(params))),
-        )
+        shapes = jax.eval_shape(lambda: measured(tree.zeros_like(params)))
+        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
     return Rule(init, lambda updates, state, params: (updates, measured(updates)))
 
 
 @transform
-def monitor(measures: Mapping[str, Any]) -> Rule:
-    """Write down several measures of the updates at this place in the chain.
+def monitor(measures: Mapping[str, Callable[[Updates], Any] | Transform]) -> Rule:
+    """Log several measures of the updates at this place in the chain.
 
-    **Rule** u ← g; metrics[name] = f(g) for a function, the result of its update for a transform.
+    **Update rule** u ← g; logged[name] = f(g) for a function, the result of its update for a transform.
 
-    **Remembers** ``logged_values``, and ``states``: what the transforms among the measures remember.
+    **State** ``logged``, which ``logged_values`` reads, and ``states``: those of the transforms among the measures.
 
     Args:
       measures: for each name a function of the updates that returns one number, or a tree of such, or a transform such as
         ``measure_with_ema(f, 0.9)``.
 
     Raises:
-      TypeError: neither function nor transform, or one that returns arrays.
+      TypeError: neither a function nor a transform, or one that returns arrays.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -172,113 +167,106 @@ def monitor(measures: Mapping[str, Any]) -> Rule:
       >>> state = tx.init(jnp.zeros(2))
       >>> for x in (1.0, 4.0):
       ...     _, state = tx.update(jnp.full(2, x), state)
-      >>> assert gk.logged_values(state)["monitor.sum"] == 8.0 and jnp.allclose(gk.logged_values(state)["monitor.mean_sum"], (0.25 * 2 + 0.5 * 8) / 0.75)
+      >>> logged = gk.logged_values(state)
+      >>> assert logged["monitor.sum"] == 8.0
+      >>> assert jnp.allclose(logged["monitor.mean_sum"], (0.25 * 2 + 0.5 * 8) / 0.75)
 
-    **Differs** from optax: the metrics are there from ``init`` on (zeros), so the state keeps its structure.
+    **Differs from optax**: the values are in the state from ``init`` on (as zeros), so the state keeps its structure.
     """
+    if not isinstance(measures, Mapping):
+        problem = f"measures={check.shown(measures)} is not a dict"
+        check.refuse(problem, expected="a function or a transform by name", error=TypeError)
     for name, measure in measures.items():
-        if not isinstance(measure, Transform) and not callable(measure):
-            check.fail(
-                "needs a function of the updates or a transform",
-                repr(measure),
-                path=f"measures[{name!r}]",
-                error=TypeError,
-            )
+        if not isinstance(measure, Transform):
+            check.arity(1, "the updates", **{f"measures[{name!r}]": measure})
+    chains = {name: tx.members for name, tx in measures.items() if isinstance(tx, Transform)}
 
-    links = {
-        name: measure.links for name, measure in measures.items() if isinstance(measure, Transform)
-    }
-
-    def observe(updates: Any, states: dict[str, Any], params: Any, extras: dict[str, Any]) -> Any:
-        found: dict[str, Any] = {}
-        kept: dict[str, Any] = {}
+    def observe(updates: Any, states: dict[str, Any], params: Any, context: Context) -> Any:
+        logged: dict[str, Any] = {}
+        after: dict[str, Any] = {}
         for name, measure in measures.items():
-            if name in links:
-                value, kept[name] = updates, {}
-                for link in links[name]:
-                    value, kept[name][link.name] = link.update(
-                        value, states[name][link.name], params, extras, keeps_shapes=False
+            if name in chains:
+                value, after[name] = updates, {}
+                for member in chains[name]:
+                    value, after[name][member.name] = member.measure(
+                        value, states[name][member.name], params, context
                     )
             else:
+                assert callable(measure)
                 value = measure(updates)
-            found[name] = _numbers(value, f"measures[{name!r}]")
-        return {"metrics": found, "states": kept}
+            logged[name] = _numbers(value, f"measures[{name!r}]")
+        return {"logged": logged, "states": after}
 
-    def init(params: Any) -> Any:
+    def init(params: Any, *, context: Any) -> Any:
         states = {
-            name: {link.name: link.init(params) for link in chained}
-            for name, chained in links.items()
+            name: {member.name: member.init(params, context) for member in members}
+            for name, members in chains.items()
         }
         wide = tree.zeros_like(params)
-        shapes = jax.eval_shape(
-            lambda: observe(wide, states, wide, {"step": jnp.zeros((), jnp.int32), "leaves": wide})[
-                "metrics"
-            ]
-        )
-        return {
-            "metrics": jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes),
-            "states": states,
-        }
+        shapes = jax.eval_shape(lambda: observe(wide, states, wide, context)["logged"])
+        logged = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        return {"logged": logged, "states": states}
 
-    def update(updates: Any, state: Any, params: Any, **extras: Any) -> Any:
-        return updates, observe(updates, state["states"], params, extras)
+    def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
+        return updates, observe(updates, state["states"], params, context)
 
     return Rule(init, update)
 
 
 @transform
 def measure_with_ema(
-    measure: Callable[[Any], Any], decay: Any, debias: bool = True, accumulator_dtype: Any = None
+    measure: Callable[[Updates], Any],
+    decay: Rate,
+    debias: bool = True,
+    accumulator_dtype: StoreLike = None,
 ) -> Rule:
-    """The moving average of a measure, for ``monitor``.
+    """Average a measure of the updates exponentially, for ``monitor``.
 
-    **Rule** u ← ema(measure(g); β).
+    **Update rule** u ← ema(measure(g); β).
 
-    **Remembers** what ``ema`` remembers, in the shape of the measure.
+    **State** that of ``ema``, in the shape of the measure.
 
     Args:
       measure: a function of the updates.
-      decay: β in [0, 1), a number or a schedule.
-      debias: divide by the weight of what was seen.
-      accumulator_dtype: dtype of the memory, or a `Store`.
+      decay: β in [0, 1).
+      debias: divide by the weight of the values seen.
+      accumulator_dtype: dtype of the state, or a `Store`.
+
+    Raises:
+      ValueError: a decay outside [0, 1).
+      TypeError: not a function.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.monitor({"norm": gk.measure_with_ema(jnp.linalg.norm, 0.9)})
-      >>> _, state = tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))
-      >>> assert jnp.allclose(gk.logged_values(state)["monitor.norm"], 5.0)
+      >>> tx = gk.measure_with_ema(jnp.sum, 0.5)
+      >>> monitored = gk.monitor({"mean_sum": tx})
+      >>> _, state = monitored.update(jnp.ones(2), monitored.init(jnp.zeros(2)))
+      >>> assert gk.logged_values(state)["monitor.mean_sum"] == 2.0
     """
-    _check_measure(measure=measure)
+    check.arity(1, "the updates", measure=measure)
     check.decay(decay=decay)
+    (average,) = ema(decay, debias, accumulator_dtype).members
 
-    def average() -> Rule:
-        return ema(decay, debias, accumulator_dtype).rule
+    def init(params: Any, *, context: Any) -> Any:
+        shape = jax.eval_shape(measure, tree.zeros_like(params))
+        return average.init(shape, context)
 
-    def init(params: Any) -> Any:
-        return average().init(jax.eval_shape(measure, tree.zeros_like(params)))
-
-    def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
-        return average().update(measure(updates), state, params, step=step)
+    def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
+        return average.measure(measure(updates), state, params, context)
 
     return Rule(init, update)
 
 
-def _check_measure(**values: Any) -> None:
-    for name, value in values.items():
-        if not callable(value):
-            check.fail("needs a function of the updates", repr(value), path=name, error=TypeError)
-
-
-def _parts(per: Any, leaves: Any) -> dict[str, Callable[[Any], Any]]:
-    """For each group the function that takes its part out of a tree."""
+def _groups(per: Any, context: Context) -> dict[str, Callable[[PyTree], Any]]:
+    """For each group the function that takes its leaves out of a tree."""
     if per == "tree":
         return {"": lambda x: x}
     if per == "leaf":
-        paths = [check.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(leaves)]
-        return {path: _leaf(i) for i, path in enumerate(paths)}
+        found = jax.tree_util.tree_leaves_with_path(context.leaves)
+        return {check.keystr(path): _leaf(i) for i, (path, _) in enumerate(found)}
     return {
-        group: _chosen(jax.tree.leaves(masks.resolve(question, leaves)))
-        for group, question in per.items()
+        group: _chosen(jax.tree.leaves(masks.resolve(mask, context.leaves, whole=context.whole)))
+        for group, mask in per.items()
     }
 
 
@@ -287,46 +275,38 @@ def _leaf(i: int) -> Callable[[Any], Any]:
 
 
 def _chosen(on: list[bool]) -> Callable[[Any], Any]:
-    return lambda x: (
-        None
-        if x is None
-        else [leaf for leaf, yes in zip(jax.tree.leaves(x), on, strict=True) if yes]
-    )
+    def of(x: Any) -> Any:
+        if x is None:
+            return None
+        return [leaf for leaf, yes in zip(jax.tree.leaves(x), on, strict=True) if yes]
+
+    return of
 
 
 def _number(value: Any, path: str) -> Any:
-    """A measure as it is reported."""
+    """A measure that must be one number."""
     leaves = jax.tree.leaves(value)
     if len(leaves) != 1 or leaves[0] is not value:
-        check.fail(
-            "needs a function that returns one number",
-            type(value).__name__,
-            path=path,
-            error=TypeError,
-        )
+        problem = f"the function returned {type(value).__name__}"
+        check.refuse(problem, expected="one number", path=path, error=TypeError)
     return _numbers(value, path)
 
 
 def _numbers(values: Any, path: str) -> Any:
-    """Measures as they are reported."""
+    """A tree of measures, each of which must be one number."""
     for value in jax.tree.leaves(values):
         if jnp.shape(value) != ():
-            mend = "Reduce the array, such as with jnp.max"
-            check.fail(
-                "needs a function that returns one number",
-                check.shape_dtype(value),
-                mend,
-                path=path,
-                error=TypeError,
-            )
-    return strong(values)
+            problem = f"the function returned {check.shape_dtype(value)}"
+            fix = "Reduce the array, such as by jnp.max"
+            check.refuse(problem, expected="one number", fix=fix, path=path, error=TypeError)
+    return numerics.strong(values)
 
 
 def _underflow(leaves: Any, updates: Any) -> Any:
-    """The share of numbers that the rounded sum leaves as they are."""
+    """The fraction of elements that adding the updates does not change."""
     same = jax.tree.map(
         lambda new, old: jnp.sum(new == old, dtype=jnp.int32),
-        apply_updates(leaves, updates),
+        tree.add_rounded(leaves, updates),
         leaves,
     )
     total = sum(jax.tree.leaves(same), start=jnp.zeros((), jnp.int32))

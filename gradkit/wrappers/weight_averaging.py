@@ -1,4 +1,4 @@
-"""Averages of the weights: the last link of a chain, which remembers where the parameters have been and changes nothing.
+"""Weight averaging: the last transform of a chain, which averages the parameters and leaves the updates unchanged.
 
 | | average of θ_1 … θ_t | weight of θ_s |
 |---|---|---|
@@ -6,7 +6,7 @@
 | ``polyak_average(a)`` | the mean from step a on | 1 for s ≥ a |
 | ``swa(a, k)`` | the mean of every k-th from step a on | 1 for s = a, a + k, … |
 
-``eval_params(tx, state, params)`` gives the average, through any nesting. Inside ``MultiSteps`` or a guard the link counts the steps that were taken.
+``eval_params(tx, state, params)`` returns the average, through any nesting. Inside ``MultiSteps`` or ``guard`` they count the steps that were applied.
 """
 
 from typing import Any
@@ -16,25 +16,26 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._link import Rule
-from gradkit._transform import Transform, apply_updates, transform
+from gradkit._rule import Rule
+from gradkit._transform import Transform, transform
 from gradkit.stores import as_store, encoded
+from gradkit.typing import Rate, StoreLike
 
 
 @transform
-def weight_ema(decay: Any, debias: bool = True, store: Any = None) -> Rule:
-    """Remember the moving average of the weights.
+def weight_ema(decay: Rate, debias: bool = True, store: StoreLike = None) -> Rule:
+    """Keep an exponential moving average of the weights.
 
-    **Rule** u ← g; A ← A + (1 − β_t)(θ' − A) with θ' = θ + g, rounded as the parameters are. Debiased, the average is of θ_1 … θ_t alone, A / (1 − Πβ);
-    otherwise A_0 = θ_0, the weights before the first step.
+    **Update rule** u ← g; A ← A + (1 − β_t)(θ' − A) with θ' = θ + g, rounded as the parameters are. Debiased, the average is of θ_1 … θ_t alone,
+    A / (1 − Πβ); otherwise A_0 = θ_0, the weights before the first step.
 
-    **Remembers** ``average`` (float32 or wider, or ``store``; 4 bytes per parameter) and ``log_unseen`` = log Πβ. Needs params. The last
-    link of the chain.
+    **State** ``average`` (float32 or wider, or ``store``; 4 bytes per parameter) and ``log_unseen`` = log Πβ. Requires params. Must be the last
+    transform of the chain.
 
     Args:
-      decay: β in [0, 1), a number or a schedule.
+      decay: β in [0, 1).
       debias: leave θ_0 out.
-      store: dtype of the memory, or a `Store`.
+      store: dtype of the state, or a `Store`.
 
     Raises:
       ValueError: a decay outside [0, 1), no params.
@@ -50,39 +51,34 @@ def weight_ema(decay: Any, debias: bool = True, store: Any = None) -> Rule:
     Reference: Polyak and Juditsky 1992; Morales-Brotons et al. 2024, https://arxiv.org/abs/2411.18704.
     """
     check.decay(decay=decay)
-    store = as_store(store)
+    kept = as_store(store)
 
     def init(params: Any) -> Any:
-        return {
-            "average": encoded(store, params),
-            "log_unseen": jnp.zeros((), numerics.scalar_dtype(params)),
-        }
+        unseen = jnp.zeros((), numerics.scalar_dtype(params))
+        return {"average": encoded(kept, params), "log_unseen": unseen}
 
     def update(updates: Any, state: Any, params: Any, *, leaves: Any) -> Any:
         check.params(params)
         fresh, first = 1 - decay, state["log_unseen"] == 0
 
         def leaf(w: Any, before: Any, stored: Any) -> Any:
-            old = store.decode(stored, w)
+            old = kept.decode(stored, w)
             if not debias:
                 old = jnp.where(first, before, old)
-            return store.encode(old + tree.factor_like(fresh, w) * (w - old))
+            return kept.encode(old + tree.factor_like(fresh, w) * (w - old))
 
-        average = tree.map(leaf, _moved(leaves, updates), params, state["average"])
-        return updates, {
-            "average": average,
-            "log_unseen": state["log_unseen"] + numerics.log(decay),
-        }
+        average = tree.map(leaf, _after(leaves, updates), params, state["average"])
+        log_unseen = state["log_unseen"] + numerics.log(decay)
+        return updates, {"average": average, "log_unseen": log_unseen}
 
     def evaluate(state: Any, params: Any) -> Any:
         unseen = state["log_unseen"]
         weight = jnp.where(unseen == 0, 1.0, -jnp.expm1(unseen))
 
         def leaf(w: Any, stored: Any) -> Any:
-            average = store.decode(stored, w)
-            return jnp.where(
-                unseen == 0, w, average / tree.factor_like(weight, w) if debias else average
-            )
+            average = kept.decode(stored, w)
+            seen = average / tree.factor_like(weight, w) if debias else average
+            return jnp.where(unseen == 0, w, seen)
 
         return tree.map(leaf, tree.widen(params), state["average"])
 
@@ -90,18 +86,18 @@ def weight_ema(decay: Any, debias: bool = True, store: Any = None) -> Rule:
 
 
 @transform
-def swa(start: int, every: int = 1, store: Any = None) -> Rule:
-    """Remember the mean of some of the weights: of every k-th from a step on.
+def swa(start: int, every: int = 1, store: StoreLike = None) -> Rule:
+    """Stochastic weight averaging: average the weights every ``every`` steps, from ``start`` on.
 
-    **Rule** u ← g; after step t = a, a + k, a + 2k, … (t from 1): n ← n + 1, A ← A + (θ' − A) / n with θ' = θ + g, rounded as the parameters are.
+    **Update rule** u ← g; after step t = a, a + k, a + 2k, … (t from 1): n ← n + 1, A ← A + (θ' − A) / n with θ' = θ + g, rounded as the parameters are.
 
-    **Remembers** ``average`` (float32 or wider, or ``store``; 4 bytes per parameter, untouched between snapshots) and ``seen`` = n. Needs params.
-    The last link of the chain. Before the first snapshot ``eval_params`` gives the parameters themselves.
+    **State** ``average`` (float32 or wider, or ``store``; 4 bytes per parameter, untouched between snapshots) and ``seen`` = n. Requires params. Must be
+    the last transform of the chain. Before the first snapshot ``eval_params`` returns the parameters themselves.
 
     Args:
       start: a ≥ 0, in steps.
-      every: k ≥ 1, in steps: an epoch, or the period of a cyclic rate.
-      store: dtype of the memory, or a `Store`.
+      every: k ≥ 1, in steps: an epoch, or the period of a cyclic learning rate.
+      store: dtype of the state, or a `Store`.
 
     Raises:
       ValueError: ``start`` < 0, ``every`` < 1, no params.
@@ -118,51 +114,51 @@ def swa(start: int, every: int = 1, store: Any = None) -> Rule:
     """
     check.integer(0, start=start)
     check.integer(1, every=every)
-    store = as_store(store)
+    kept = as_store(store)
 
     def init(params: Any) -> Any:
-        return {
-            "average": encoded(store, params),
-            "seen": jnp.zeros((), numerics.scalar_dtype(params)),
-        }
+        seen = jnp.zeros((), numerics.scalar_dtype(params))
+        return {"average": encoded(kept, params), "seen": seen}
 
     def update(updates: Any, state: Any, params: Any, *, step: Any, leaves: Any) -> Any:
         check.params(params)
         now = step + 1
-        wanted = (now >= start) & ((now - start) % every == 0)
+        due = (now >= start) & ((now - start) % every == 0)
 
         def snapshot(state: Any, operands: Any) -> Any:
             seen = state["seen"] + 1
 
             def leaf(w: Any, stored: Any) -> Any:
-                old = store.decode(stored, w)
-                return store.encode(old + (w - old) / tree.factor_like(seen, w))
+                old = kept.decode(stored, w)
+                return kept.encode(old + (w - old) / tree.factor_like(seen, w))
 
-            return {"average": tree.map(leaf, _moved(*operands), state["average"]), "seen": seen}
+            return {"average": tree.map(leaf, _after(*operands), state["average"]), "seen": seen}
 
-        return updates, numerics.run_if(wanted, snapshot, state, (leaves, updates))
+        return updates, numerics.run_if(due, snapshot, state, (leaves, updates))
 
     def evaluate(state: Any, params: Any) -> Any:
-        return tree.map(
-            lambda w, stored: jnp.where(state["seen"] == 0, w, store.decode(stored, w)),
-            tree.widen(params),
-            state["average"],
-        )
+        def leaf(w: Any, stored: Any) -> Any:
+            return jnp.where(state["seen"] == 0, w, kept.decode(stored, w))
+
+        return tree.map(leaf, tree.widen(params), state["average"])
 
     return Rule(init, update, evaluate=evaluate)
 
 
 @transform
-def polyak_average(start: int = 0, store: Any = None) -> Transform:
-    """Remember the mean of the weights from a step on.
+def polyak_average(start: int = 0, store: StoreLike = None) -> Transform:
+    """Keep the mean of the weights from a step on (Polyak averaging).
 
-    **Rule** ``swa(start, every=1)``: the mean of θ_t for t ≥ a, t from 1.
+    **Update rule** ``swa(start, every=1)``: the mean of θ_t for t ≥ a, t from 1.
 
-    **Remembers** as ``swa``.
+    **State** as ``swa``.
 
     Args:
       start: a ≥ 0, in steps; 0 and 1 average all.
-      store: dtype of the memory, or a `Store`.
+      store: dtype of the state, or a `Store`.
+
+    Raises:
+      ValueError: ``start`` < 0, no params.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -177,6 +173,6 @@ def polyak_average(start: int = 0, store: Any = None) -> Transform:
     return swa(start, 1, store)
 
 
-def _moved(leaves: Any, updates: Any) -> Any:
-    """The parameters after the step, as training will see them, wide."""
-    return tree.widen(apply_updates(leaves, updates))
+def _after(leaves: Any, updates: Any) -> Any:
+    """The parameters after the step, rounded as training rounds them, wide."""
+    return tree.widen(tree.add_rounded(leaves, updates))

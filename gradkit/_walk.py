@@ -1,0 +1,139 @@
+"""One walk over the transforms inside a transform, for every tool that reads them."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from gradkit import _checks as check
+from gradkit._call import Call
+from gradkit._rule import Chain, Context, Member, Part, Rule, State
+from gradkit._transform import Transform, all_members, chain, identity, named_chain
+from gradkit.typing import Params
+
+
+class Node(NamedTuple):
+    """A transform inside another.
+
+    Attributes:
+      path: its dotted path: the names of transforms in chains and of the parts of wrappers. The outermost transform has the empty path.
+      transform: the transform.
+      rule: its pair of functions; None for a chain and for a recipe, which stands for a chain.
+      state: the state of the rule, where the walk was given one.
+      step: the number of updates its clock has completed.
+      within: the parts that enclose it, outermost first, each with the path of the wrapper.
+      written: it is in the code the user wrote, not in the body of a recipe.
+    """
+
+    path: str
+    transform: Transform
+    rule: Rule | None
+    state: Any
+    step: Any
+    within: tuple[Part, ...]
+    written: bool
+
+    def see(self, params: Params) -> Params:
+        """The parameters that this transform sees: None in place of those a mask hides."""
+        context = Context.start(params)
+        for part in self.within:
+            if part.view is not None:
+                params = part.view(context).see(params)
+                context = context._replace(leaves=params)
+        return params
+
+
+def walk(tx: Transform, state: State | None = None) -> Iterator[Node]:
+    """Every transform inside ``tx``, outermost first, with its path, state, clock and the masks around it.
+
+    Args:
+      tx: the transform.
+      state: its state, or None.
+
+    Yields:
+      a `Node` for each transform, each before those inside it.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.chain(gk.clip(1.0), gk.MultiSteps(gk.sgd(0.1), 2))
+      >>> [node.path for node in gk.inspect.walk(tx) if node.written]
+      ['', 'clip', 'MultiSteps', 'MultiSteps.opt']
+    """
+    inner, step = (None, None) if state is None else (state.inner, state.step)
+    return _visit(tx, "", inner, iter(tx.members), step, (), True, ())
+
+
+def refuse_evaluation(**transforms: Transform) -> None:
+    """Refuse transforms that keep evaluation weights, where a wrapper keeps its own."""
+    for name, tx in transforms.items():
+        if any(member.rule.evaluate for member in all_members(tx)):
+            problem = f"{name}={tx!r} keeps evaluation weights itself"
+            check.refuse(problem, fix="Keep one average of the weights")
+
+
+def _visit(
+    tx: Transform,
+    path: str,
+    states: Any,
+    members: Iterator[Member],
+    step: Any,
+    within: tuple[Part, ...],
+    written: bool,
+    own: tuple[Call, ...],
+) -> Iterator[Node]:
+    body = tx.body
+    if written:
+        own = (*own, *Call.children(tx).values())
+    if isinstance(body, Rule):
+        member = next(members)
+        state = _get(states, member.name)
+        yield Node(path, tx, body, state, step, within, written)
+        yield from _parts(body, path, state, step, within, own)
+        return
+    yield Node(path, tx, None, None, step, within, written)
+    if isinstance(body, Transform):
+        yield from _visit(body, path, states, members, step, within, _in(body, own), own)
+        return
+    assert isinstance(body, Chain)
+    for (given, child), name in zip(body, tx.children(), strict=True):
+        plain = child.factory in (chain, named_chain, identity) and given is None
+        at = path if plain else _join(path, name)
+        if given is None:
+            yield from _visit(child, at, states, members, step, within, _in(child, own), own)
+        else:
+            kept = _by_member(child, _get(states, next(members).name))
+            inside = iter(child.members)
+            yield from _visit(child, at, kept, inside, step, within, _in(child, own), own)
+
+
+def _parts(
+    rule: Rule, path: str, state: Any, step: Any, within: tuple[Part, ...], own: tuple[Call, ...]
+) -> Iterator[Node]:
+    for part in rule.parts:
+        held = state if not part.name else _get(state, part.name)
+        now = step
+        if part.clock:
+            now, held = (held.step, held.inner) if isinstance(held, State) else (None, None)
+        else:
+            held = _by_member(part.transform, held)
+        at = _join(path, part.name)
+        inside, members = (*within, part), iter(part.transform.members)
+        known = _in(part.transform, own)
+        yield from _visit(part.transform, at, held, members, now, inside, known, own)
+
+
+def _join(path: str, name: str) -> str:
+    return ".".join(part for part in (path, str(name)) if part)
+
+
+def _in(tx: Call, own: tuple[Call, ...]) -> bool:
+    return any(tx is known for known in own)
+
+
+def _get(states: Any, name: str) -> Any:
+    return states.get(name, ()) if isinstance(states, dict) else None
+
+
+def _by_member(tx: Transform, state: Any) -> Any:
+    """The states of a part by name: that of a lone rule is kept without one."""
+    if state is None or tx.is_chain:
+        return state
+    return {tx.members[0].name: state}

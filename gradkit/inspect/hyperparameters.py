@@ -1,0 +1,56 @@
+"""Current hyperparameters, by dotted path."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _tree as tree
+from gradkit._schedule import Schedule
+from gradkit._states import conform
+from gradkit._transform import Transform
+from gradkit._walk import walk
+from gradkit.typing import OptState
+
+
+def hyperparameters(tx: Transform, state: OptState) -> dict[str, Any]:
+    """Return the current value of every number in a transform, by dotted path.
+
+    A schedule is evaluated at the step that was last taken: after an update this is the learning rate that the update used, before the first one that
+    of step 0. The values are scalars, also under jit, so a training step may return them for logging.
+
+    Args:
+      tx: the transform.
+      state: its state, from ``init`` or ``update``, or an ``nnx.Optimizer``'s ``opt_state``.
+
+    Returns:
+      the values by path; each path is one that ``tx.replace`` takes.
+
+    Raises:
+      TypeError: not the state of a transform.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.chain(gk.clip_by_global_norm(1.0), gk.sgd(gk.linear_schedule(0.5, 0.0, 10), momentum=0.9))
+      >>> {path: float(value) for path, value in gk.hyperparameters(tx, tx.init(jnp.zeros(2))).items()}
+      {'clip_by_global_norm.max_norm': 1.0, 'sgd.learning_rate': 0.5, 'sgd.momentum': 0.9}
+    """
+    with check.inside("hyperparameters"):
+        check.part(tx=tx)
+        state = conform(state)
+        if not hasattr(state, "step") or not hasattr(state, "inner"):
+            problem = f"the state is {type(state).__name__}"
+            fix = "Pass what tx.init or tx.update returned"
+            check.refuse(problem, expected="the State of a transform", fix=fix, error=TypeError)
+    found: dict[str, Any] = {}
+    for node in walk(tx, tree.bare(state)):
+        if not node.written:
+            continue
+        for name, value in node.transform.arguments.items():
+            path = f"{node.path}.{name}" if node.path else name
+            if isinstance(value, Schedule):
+                found[path] = value(jnp.maximum(node.step - 1, 0))
+            elif numerics.is_number(value) and not numerics.is_key(value):
+                found[path] = value
+    return found
