@@ -39,8 +39,7 @@ def scale_by_acprop(
       b1: Decay of the mean, in [0, 1).
       b2: Decay of the preconditioner, in [0, 1).
       eps: ε ≥ 0, added to the root.
-      eps_root: ε_root ≥ 0, added to s at every step; its total share of s tends to ε_root / (1 −
-        b2).
+      eps_root: ε_root ≥ 0, added to s at every step: in total ε_root / (1 − b2).
 
     Raises:
       ValueError: A decay outside [0, 1); a negative ε.
@@ -108,8 +107,7 @@ def acprop(
       b1: Decay of the mean, in [0, 1).
       b2: Decay of the preconditioner, in [0, 1).
       eps: ε ≥ 0, added to the root.
-      eps_root: ε_root ≥ 0, added to s at every step; its total share of s tends to ε_root / (1 −
-        b2).
+      eps_root: ε_root ≥ 0, added to s at every step: in total ε_root / (1 − b2).
       weight_decay: λ ≥ 0, decoupled: λ θ is added before the learning rate is applied.
       mask: Leaves that decay: see `gradkit.masks`.
 

@@ -42,8 +42,7 @@ def scale_by_belief(
       b1: Decay of the moment, in [0, 1).
       b2: Decay of the preconditioner, in [0, 1).
       eps: ε ≥ 0, added to the root.
-      eps_root: ε_root ≥ 0, added to s at every step; its total share of s tends to ε_root / (1 −
-        b2).
+      eps_root: ε_root ≥ 0, added to s at every step: in total ε_root / (1 − b2).
       nesterov: Extrapolate the moment one step ahead (Nesterov).
 
     Raises:
@@ -87,7 +86,7 @@ def scale_by_belief(
     return Rule(init, update)
 
 
-def squared_deviation(b2: Rate, eps_root: Rate) -> Callable[[Any, Any], Any]:
+def squared_deviation(b2: Any, eps_root: Any) -> Callable[[Any, Any], Any]:
     """Return the leaf function (g, m) ↦ |g − m|² + ε_root / (1 − b2).
 
     The average of decay b2 multiplies its input by 1 − b2, so every step adds ε_root itself.
@@ -123,8 +122,7 @@ def adabelief(
       b1: Decay of the moment, in [0, 1).
       b2: Decay of the preconditioner, in [0, 1).
       eps: ε ≥ 0, added to the root.
-      eps_root: ε_root ≥ 0, added to s at every step; its total share of s tends to ε_root / (1 −
-        b2).
+      eps_root: ε_root ≥ 0, added to s at every step: in total ε_root / (1 − b2).
       nesterov: Extrapolate the moment one step ahead (Nesterov).
 
     Raises:

@@ -48,12 +48,12 @@ def scale_by_factored_rms(
     **Update rule** u = g / √V, V_ij = R_i C_j / mean R,
     R and C the averages of the row and column means of |g|² + ε, with decay β_t = 1 − t^(−c).
     Without two axes of at least ``min_dim_size_to_factor`` elements,
-    V is the average of |g|² + ε itself. With ``clipping_threshold=d`` each leaf becomes u / max(1,
-    rms(u) / d).
+    V is the average of |g|² + ε itself.
+    With ``clipping_threshold=d`` each leaf becomes u / max(1, rms(u) / d).
 
-    **State** ``average``: ``rows`` and ``columns`` of a factored leaf (float32 or wider; 4 / m + 4
-    / n bytes per parameter of an n × m matrix); of any other leaf an array of its shape (4 bytes
-    per parameter).
+    **State** ``average``: ``rows`` and ``columns`` of a factored leaf (float32 or wider; 4/m + 4/n
+    bytes per parameter of an n × m matrix); of any other leaf an array of its shape (4 bytes per
+    parameter).
 
     Args:
       factored: Whether to factor any leaf.

@@ -87,8 +87,8 @@ def adamaxw(
 ) -> Transform:
     """AdamaxW: Adamax with decoupled weight decay.
 
-    **Update rule** Δθ = −α (m̂ / v + λ θ), m = ema(g; b1) debiased, v_t = max(|g_t| + ε,
-    b2 v_{t−1}).
+    **Update rule** Δθ = −α (m̂ / v + λ θ), m = ema(g; b1) debiased,
+    v_t = max(|g_t| + ε, b2 v_{t−1}).
 
     **State** That of ``scale_by_adamax``: 8 bytes per parameter.
 

@@ -28,8 +28,9 @@ def scale_by_adan(
 ) -> Rule:
     """Scale the gradient as Adan does, without applying a learning rate.
 
-    **Update rule** u = (m̂ + b2 d̂) / (√(n̂ + ε_root) + ε), m = ema(g; b1), d = ema(g_t − g_{t−1};
-    b2), n = ema(|g_t + b2 (g_t − g_{t−1})|²; b3), all debiased; the first difference is 0.
+    **Update rule** u = (m̂ + b2 d̂) / (√(n̂ + ε_root) + ε), m = ema(g; b1),
+    d = ema(g_t − g_{t−1}; b2), n = ema(|g_t + b2 (g_t − g_{t−1})|²; b3), all debiased;
+    the first difference is 0.
 
     **State** ``moment.average``, ``difference.average``, ``preconditioner.average`` and
     ``previous`` (g_{t−1}; shape of the leaf, float32 or wider; 16 bytes per parameter), and the

@@ -32,8 +32,8 @@ def scale_by_ademamix(
 
     Like Adam, with a second, much slower moment added to the first.
 
-    **Update rule** u = (m̂₁ + a m₂) / (√(v̂ + ε_root) + ε), m₁ = ema(g; b1) debiased, m₂ = ema(g;
-    b3) not debiased, v = ema(|g|²; b2) debiased.
+    **Update rule** u = (m̂₁ + a m₂) / (√(v̂ + ε_root) + ε), m₁ = ema(g; b1) debiased,
+    m₂ = ema(g; b3) not debiased, v = ema(|g|²; b2) debiased.
 
     **State** ``moment.first``, ``moment.second`` (float32 or wider, or ``mu_dtype``) and
     ``preconditioner`` (float32 or wider), each of the shape of the leaf: 12 bytes per parameter.
@@ -132,8 +132,8 @@ def scale_by_simplified_ademamix(
 
     Adds a multiple of the gradient to its trace and divides by the root of an average square.
 
-    **Update rule** u = (m + a g) / (√(n̂ + ε_root) + ε), m_t = b1 m_{t−1} + g_t, n = ema(|g|²;
-    b2) debiased.
+    **Update rule** u = (m + a g) / (√(n̂ + ε_root) + ε), m_t = b1 m_{t−1} + g_t,
+    n = ema(|g|²; b2) debiased.
 
     **State** ``moment.first.trace`` and ``preconditioner.average`` (shape of the leaf, float32 or
     wider; 8 bytes per parameter), and the preconditioner's ``log_unseen``, one scalar.

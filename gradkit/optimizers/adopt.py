@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -82,10 +82,9 @@ def scale_by_adopt(
         return {"moment": encoded(store, params), "preconditioner": tree.magnitudes_like(params)}
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
-        first, bound = (
-            step == 0,
-            rate_at(clip_value_fn, step.astype(numerics.scalar_dtype(updates))),
-        )
+        beta1, beta2 = cast("tuple[Any, Any]", (b1, b2))  # schedules are evaluated by now
+        first = step == 0
+        bound = rate_at(clip_value_fn, step.astype(numerics.scalar_dtype(updates)))
 
         def leaf(g: Any, stored: Any, v: Any) -> Any:
             like, m, square = tree.factor_like, store.decode(stored, g), numerics.abs_sq(g)
@@ -93,12 +92,14 @@ def scale_by_adopt(
             if use_clipping:
                 check.real(g)
                 d = jnp.clip(d, -like(bound, g), like(bound, g))
-            m = jnp.where(first, m, like(b1, g) * m + like(1 - b1, g) * d)
-            out = jnp.where(first, m, like(b1, g) * m + like(1 - b1, g) * d) if nesterov else m
+            m = jnp.where(first, m, like(beta1, g) * m + like(1 - beta1, g) * d)
+            out = (
+                jnp.where(first, m, like(beta1, g) * m + like(1 - beta1, g) * d) if nesterov else m
+            )
             return (
                 out,
                 store.encode(m),
-                jnp.where(first, square, v + like(1 - b2, v) * (square - v)),
+                jnp.where(first, square, v + like(1 - beta2, v) * (square - v)),
             )
 
         updates, moment, preconditioner = tree.map(

@@ -37,8 +37,8 @@ def scale_by_confidence(
 
     This is the second half of CAME. The average counts less where the updates deviate from it.
 
-    **Update rule** m = ema(u; b1), not debiased. On factored leaves m / √S, S = ema(|u − m|² + ε;
-    b3) as row and column means, not debiased. On other leaves m.
+    **Update rule** m = ema(u; b1), not debiased. On factored leaves m / √S,
+    S = ema(|u − m|² + ε; b3) as row and column means, not debiased. On other leaves m.
 
     **State** ``moment.average`` (shape of the leaf, float32 or wider; 4 bytes per parameter) and
     ``instability``: ``rows`` and ``columns`` of factored leaves, None for others.

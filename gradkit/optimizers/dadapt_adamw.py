@@ -40,9 +40,10 @@ def dadapt_adamw(
 ) -> Rule:
     """D-Adaptation AdamW: AdamW that estimates its learning rate.
 
-    **Update rule** λ_t = d α √(1 − b2^t) / (1 − b1^t), β = √b2; r ← β r + (1 − β) λ ⟨g,
-    S / (√v + ε)⟩ with S and v of the step before; m ← b1 m + (1 − b1) λ g, v ← b2 v + (1 − b2) g²,
-    S ← β S + (1 − β) λ g; d ← max(d, r / ((1 − β) ‖S‖₁)); Δθ = −m / (√v + ε) − w λ θ.
+    **Update rule** λ_t = d α √(1 − b2^t) / (1 − b1^t), β = √b2;
+    r ← β r + (1 − β) λ ⟨g, S / (√v + ε)⟩ with S and v of the step before;
+    m ← b1 m + (1 − b1) λ g, v ← b2 v + (1 − b2) g², S ← β S + (1 − β) λ g;
+    d ← max(d, r / ((1 − β) ‖S‖₁)); Δθ = −m / (√v + ε) − w λ θ.
 
     **State** ``moment`` (m), ``preconditioner`` (v) and ``sum`` (S), each of the shape of the leaf,
     float32 or wider: 12 bytes per parameter. ``rate`` (d) and ``weighted`` (r), one scalar each.

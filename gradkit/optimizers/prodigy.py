@@ -32,9 +32,10 @@ def prodigy(
 ) -> Rule:
     """Prodigy: AdamW that estimates its learning rate, faster than D-Adaptation.
 
-    **Update rule** λ_t = d α √(1 − b2^t) / (1 − b1^t); r ← b3 r + (d / d_0) λ ⟨g, θ_0 − θ⟩;
-    S ← b3 S + λ d g / d_0; m ← b1 m + (1 − b1) d g, v ← b2 v + (1 − b2) d² g²; d⁺ = max(d,
-    c r / ‖S‖₁); Δθ = −λ m / (√v + d⁺ ε) − w λ θ.
+    **Update rule** λ_t = d α √(1 − b2^t) / (1 − b1^t);
+    r ← b3 r + (d / d_0) λ ⟨g, θ_0 − θ⟩; S ← b3 S + λ d g / d_0;
+    m ← b1 m + (1 − b1) d g, v ← b2 v + (1 − b2) d² g²;
+    d⁺ = max(d, c r / ‖S‖₁); Δθ = −λ m / (√v + d⁺ ε) − w λ θ.
 
     **State** ``moment`` (m), ``preconditioner`` (v), ``sum`` (S) and ``origin`` (θ_0), each of the
     shape of the leaf, float32 or wider: 16 bytes per parameter. ``rate`` (d) and ``weighted`` (r),

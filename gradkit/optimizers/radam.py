@@ -6,7 +6,7 @@
 φ is ``ema``, ψ is ``ema`` of g² once its variance is small enough; then times r_t.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 
@@ -80,7 +80,7 @@ def scale_by_radam(
         preconditioners, preconditioner = ema(b2).rule.update(
             tree.map(numerics.abs_sq, updates), state["preconditioner"], params, step=step
         )
-        top, log_unseen = 2.0 / (1 - b2) - 1.0, preconditioner["log_unseen"]
+        top, log_unseen = 2.0 / (1 - cast(Any, b2)) - 1.0, preconditioner["log_unseen"]
         rho = top - 2 * (step + 1).astype(log_unseen.dtype) / jnp.expm1(-log_unseen)
         ready = rho >= threshold
         safe = jnp.where(ready, rho, 5.0)
