@@ -61,7 +61,8 @@ def scale_by_ademamix(
 
     Reference: Pagliardini et al. 2024, https://arxiv.org/abs/2409.03137.
     """
-    check.decay(b1=b1, b2=b2)
+    check.decay(b1=b1, b2=b2, b3=b3)
+    check.finite(alpha=alpha)
     check.non_negative(eps=eps, eps_root=eps_root)
     moment = weighted_sum(ema(b1, accumulator_dtype=mu_dtype), ema(b3, False, mu_dtype), alpha)
     return precondition(moment, ema(b2), eps, eps_root)
@@ -158,6 +159,7 @@ def scale_by_simplified_ademamix(
     """
     check.decay(b1=b1, b2=b2)
     check.non_negative(eps=eps, eps_root=eps_root)
+    check.finite(alpha=alpha)
     return precondition(weighted_sum(trace(b1), latest(), alpha), ema(b2), eps, eps_root)
 
 

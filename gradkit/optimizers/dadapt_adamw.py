@@ -17,14 +17,18 @@ from gradkit._transform import transform
 from gradkit.typing import Rate
 
 
-def checked_betas(betas: tuple[Rate, Rate]) -> tuple[Any, Any]:
-    """Return b1 and b2 after checking that they are a pair of decays."""
+def checked_betas(betas: tuple[float, float]) -> tuple[float, float]:
+    """Return b1 and b2 after checking that they are a pair of decays that are not scheduled."""
     if not (isinstance(betas, (tuple, list)) and len(betas) == 2):
         check.refuse(
             f"betas={betas!r} is not a pair",
             expected="a pair of decays",
             fix="Write betas=(0.9, 0.999)",
             error=TypeError,
+        )
+    if any(callable(beta) for beta in betas):
+        check.refuse(
+            f"betas={betas!r} contains a schedule", expected="a pair of numbers", error=TypeError
         )
     check.decay(**{"betas[0]": betas[0], "betas[1]": betas[1]})
     return betas[0], betas[1]
@@ -33,7 +37,7 @@ def checked_betas(betas: tuple[Rate, Rate]) -> tuple[Any, Any]:
 @transform
 def dadapt_adamw(
     learning_rate: Rate = 1.0,
-    betas: tuple[Rate, Rate] = (0.9, 0.999),
+    betas: tuple[float, float] = (0.9, 0.999),
     eps: Rate = 1e-8,
     estim_lr0: float = 1e-6,
     weight_decay: Rate = 0.0,
@@ -61,7 +65,7 @@ def dadapt_adamw(
       ValueError: A decay outside [0, 1); a negative ε, w or learning rate; an initial estimate that
         is not positive; missing params.
       TypeError: A hyperparameter that is neither a number nor a schedule; betas that are not a
-        pair; complex updates.
+        pair of numbers; complex updates.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp

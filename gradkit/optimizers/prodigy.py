@@ -22,7 +22,7 @@ from gradkit.typing import Rate
 @transform
 def prodigy(
     learning_rate: Rate = 1.0,
-    betas: tuple[Rate, Rate] = (0.9, 0.999),
+    betas: tuple[float, float] = (0.9, 0.999),
     beta3: Rate | None = None,
     eps: Rate = 1e-8,
     estim_lr0: float = 1e-6,
@@ -57,7 +57,7 @@ def prodigy(
       ValueError: A decay outside [0, 1); a negative ε, w or learning rate; a d_0 or c that is not
         positive; missing params.
       TypeError: A hyperparameter that is neither a number nor a schedule; betas that are not a
-        pair; complex updates.
+        pair of numbers; complex updates.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp

@@ -65,7 +65,7 @@ def scale_by_radam(
     Reference: Liu et al. 2020, https://arxiv.org/abs/1908.03265.
     """
     check.decay(b1=b1, b2=b2)
-    check.non_negative(eps=eps, eps_root=eps_root, **{"threshold - 4": threshold - 4})
+    check.non_negative(eps=eps, eps_root=eps_root, **{"threshold - 4": cast(Any, threshold) - 4})
 
     def init(params: Any) -> Any:
         return {

@@ -480,6 +480,10 @@ BAD = {
         lambda: gk.dadapt_adamw(betas=0.9),
         "dadapt_adamw: betas=0.9 is not a pair. Expected a pair of decays.",
     ),
+    "betas schedule": (
+        lambda: gk.prodigy(betas=(0.9, gk.constant_schedule(0.999))),
+        r"prodigy: betas=\(0.9, constant_schedule\(0.999\)\) contains a schedule.",
+    ),
     "prodigy": (lambda: gk.prodigy(estim_lr0=0.0), f"prodigy, estim_lr0: {ABOVE_0}"),
     "mechanize": (
         lambda: gk.mechanize(0.1),
