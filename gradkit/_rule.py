@@ -41,6 +41,7 @@ class Rule(NamedTuple):
       name: its name in a chain, if not that of the factory.
       per_example: the updates have a leading axis of examples, which the rule reduces. It must come first.
       takes_integers: integer leaves are allowed.
+      mask: ``mask(context) -> tree of bools``, the leaves it changes where not all, for ``describe``.
     """
 
     init: InitFn | Callable[..., OptState] | None
@@ -51,6 +52,7 @@ class Rule(NamedTuple):
     name: str | None = None
     per_example: bool = False
     takes_integers: bool = False
+    mask: "Callable[[Context], PyTree] | None" = None
 
 
 class Context(NamedTuple):
@@ -123,13 +125,11 @@ class View(NamedTuple):
       see: ``see(tree) -> tree``, of updates, parameters and trees like them.
       merge: ``merge(new, old) -> tree``, the part's tree put back into the whole.
       extra: ``extra(name, value, updates) -> value``, an extra argument as the part sees it.
-      selects: whether leaves are left out, so that the part stands for a group of leaves.
     """
 
     see: Callable[[PyTree], PyTree]
     merge: Callable[[PyTree, PyTree], PyTree]
     extra: Callable[[str, Any, PyTree], Any] = lambda name, value, updates: value
-    selects: bool = False
 
 
 class Part(NamedTuple):
@@ -140,6 +140,7 @@ class Part(NamedTuple):
       transform: the transform.
       clock: it counts its own updates; its state is a `State`.
       view: ``view(context) -> View``, how it sees the tree; None for a part that sees all of it.
+      selects: the view leaves leaves out, so that the part is a group of parameters.
 
     Example:
       >>> import gradkit as gk, jax, jax.numpy as jnp
@@ -160,6 +161,7 @@ class Part(NamedTuple):
     transform: Any
     clock: bool = False
     view: Callable[[Context], View] | None = None
+    selects: bool = False
 
     def init(self, params: Params, *, context: Context) -> OptState:
         """The state of the part before the first step."""
@@ -251,9 +253,25 @@ class Part(NamedTuple):
         else:
             target = jax.tree.map(jnp.zeros_like, updates) if otherwise is None else otherwise
         operands = (self.transform, updates, aux, None if in_place else params, named, arrays)
-        if functions:  # they may close over tracers, through which run_if cannot differentiate
-            return lax.cond(wanted, run, lambda carry, _: carry, (target, state), operands)
-        return numerics.run_if(wanted, run, (target, state), operands)
+        return gate(wanted, run, (target, state), operands, pure=not functions)
+
+
+def gate(
+    wanted: Any, function: Callable[[Any, Any], Any], carry: Any, operands: Any, *, pure: bool
+) -> Any:
+    """``function(carry, operands)`` where ``wanted``, else ``carry``, in place.
+
+    Args:
+      wanted: a scalar bool, usually traced.
+      function: returns a carry of the same types.
+      carry: what changes.
+      operands: what is read.
+      pure: ``function`` closes over no tracer. Otherwise the gate is a ``cond``, which copies where it skips, because a loop could not be
+        differentiated with respect to what ``function`` closes over.
+    """
+    if pure:
+        return numerics.run_if(wanted, function, carry, operands)
+    return lax.cond(wanted, function, lambda carry, _: carry, carry, operands)
 
 
 # ---- a rule in its chain -----------------------------------------------------------------------

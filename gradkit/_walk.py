@@ -21,6 +21,7 @@ class Node(NamedTuple):
       step: the number of updates its clock has completed.
       within: the parts that enclose it, outermost first, each with the path of the wrapper.
       written: it is in the code the user wrote, not in the body of a recipe.
+      group: it is the outermost transform of a group of parameters.
     """
 
     path: str
@@ -30,6 +31,7 @@ class Node(NamedTuple):
     step: Any
     within: tuple[Part, ...]
     written: bool
+    group: bool
 
     def see(self, params: Params) -> Params:
         """The parameters that this transform sees: None in place of those a mask hides."""
@@ -78,6 +80,7 @@ def _visit(
     within: tuple[Part, ...],
     written: bool,
     own: tuple[Call, ...],
+    group: bool = False,
 ) -> Iterator[Node]:
     body = tx.body
     if written:
@@ -85,10 +88,10 @@ def _visit(
     if isinstance(body, Rule):
         member = next(members)
         state = _get(states, member.name)
-        yield Node(path, tx, body, state, step, within, written)
+        yield Node(path, tx, body, state, step, within, written, group)
         yield from _parts(body, path, state, step, within, own)
         return
-    yield Node(path, tx, None, None, step, within, written)
+    yield Node(path, tx, None, None, step, within, written, group)
     if isinstance(body, Transform):
         yield from _visit(body, path, states, members, step, within, _in(body, own), own)
         return
@@ -116,8 +119,8 @@ def _parts(
             held = _by_member(part.transform, held)
         at = _join(path, part.name)
         inside, members = (*within, part), iter(part.transform.members)
-        known = _in(part.transform, own)
-        yield from _visit(part.transform, at, held, members, now, inside, known, own)
+        tx, known = part.transform, _in(part.transform, own)
+        yield from _visit(tx, at, held, members, now, inside, known, own, part.selects)
 
 
 def _join(path: str, name: str) -> str:

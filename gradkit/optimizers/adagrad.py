@@ -1,25 +1,33 @@
-"""Adagrad."""
+"""AdaGrad: the gradient over the root of the sum of all its squares.
 
-from typing import Any
+    Δθ_t = −α_t · g_t / √(G_t + ε)        G_t = a + Σ_{s≤t} |g_s|²
+
+φ is ``latest``, ψ is ``running_sum`` of g².
+"""
 
 from gradkit import _checks as check
 from gradkit._transform import Transform, chain, transform
 from gradkit.averages.accumulators import latest, running_sum
 from gradkit.transforms.precondition import precondition
 from gradkit.transforms.scale import scale_by_learning_rate
+from gradkit.typing import Rate
 
 
 @transform
-def scale_by_rss(initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> Transform:
-    """Divide by the root of the sum of all squares so far: AdaGrad's direction.
+def scale_by_rss(initial_accumulator_value: float = 0.1, eps: Rate = 1e-7) -> Transform:
+    """Divide by the root of the sum of all squared gradients, as AdaGrad does.
 
-    **Rule** u = g / √(G + ε), G_t = a + Σ_{s≤t} |g_s|²; 0 where G = 0 and ε = 0.
+    **Update rule** u = g / √(G + ε), G_t = a + Σ_{s≤t} |g_s|²; 0 where G = 0 and ε = 0.
 
-    **Remembers** ``preconditioner.total``: 4 bytes per parameter.
+    **State** ``preconditioner.sum`` (shape of the leaf, float32 or wider; 4 bytes per parameter).
 
     Args:
-      initial_accumulator_value: a ≥ 0; the lectures have 0.
-      eps: ε ≥ 0, under the root, as in the lectures.
+      initial_accumulator_value: a ≥ 0, the initial value of G.
+      eps: ε ≥ 0, added under the root.
+
+    Raises:
+      ValueError: A negative a or ε.
+      TypeError: A hyperparameter that is neither a number nor a schedule.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -34,24 +42,31 @@ def scale_by_rss(initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> Trans
 
 
 @transform
-def adagrad(learning_rate: Any, initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> Transform:
-    """AdaGrad: rates that shrink with the sum of all squares.
+def adagrad(
+    learning_rate: Rate, initial_accumulator_value: float = 0.1, eps: Rate = 1e-7
+) -> Transform:
+    """AdaGrad: divide by the root of the sum of all squared gradients.
 
-    **Rule** Δθ = −α g / √(G + ε), G_t = a + Σ_{s≤t} |g_s|².
+    **Update rule** Δθ = −α g / √(G + ε), G_t = a + Σ_{s≤t} |g_s|².
 
-    **Remembers** ``scale_by_rss.preconditioner.total``: 4 bytes per parameter.
+    **State** That of ``scale_by_rss``: 4 bytes per parameter.
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule.
-      initial_accumulator_value: a ≥ 0.
-      eps: ε ≥ 0.
+      learning_rate: α ≥ 0, or a schedule.
+      initial_accumulator_value: a ≥ 0, the initial value of G.
+      eps: ε ≥ 0, added under the root.
+
+    Raises:
+      ValueError: A negative a, ε or learning rate.
+      TypeError: A hyperparameter that is neither a number nor a schedule.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.adagrad(0.5, 0.0, 0.0)  # the lectures' form
+      >>> tx = gk.adagrad(0.5, 0.0, 0.0)  # a = ε = 0
       >>> assert tx.update(jnp.full(1, 7.0), tx.init(jnp.zeros(1)))[0][0] == -0.5
 
-    **Differs** from torch, whose ε stands outside the root: ``chain(precondition(latest(), running_sum(a), eps=ε), scale_by_learning_rate(α))``.
+    **Differs from PyTorch**: ε is added under the root; there it is added to the root. That form is
+    ``chain(precondition(latest(), running_sum(a), eps=ε), scale_by_learning_rate(α))``.
 
     Reference: Duchi et al. 2011, https://jmlr.org/papers/v12/duchi11a.html.
     """

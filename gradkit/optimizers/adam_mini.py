@@ -1,13 +1,10 @@
-"""Adam-mini: Adam with one second moment for a whole block of weights.
+"""Adam-mini: Adam with one second moment for each block of weights.
 
-    Δθ_t = −α_t · (m̂_t / (√v̂_b + ε) + λ θ)        m = ema(g; b1)        v_b = ema(mean over the block b of |g|²; b2)
+    Δθ_t = −α_t · (m̂_t / (√v̂_b + ε) + λ θ)
+    m = ema(g; b1)        v_b = ema(mean over the block b of |g|²; b2)
 
-| | φ | ψ |
-|---|---|---|
-| ``adam_mini`` | ``ema`` | ``ema`` of g² through ``blockwise_mean`` |
+φ is ``ema``, ψ is ``ema`` of g² in the store ``blockwise_mean``; then weight decay.
 """
-
-from typing import Any
 
 from gradkit import _checks as check
 from gradkit._transform import Transform, chain, transform
@@ -17,35 +14,41 @@ from gradkit.stores import blockwise_mean
 from gradkit.transforms.precondition import precondition
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import add_decayed_weights
+from gradkit.typing import Mask, Rate, StoreLike
 
 
 @transform
 def scale_by_adam_mini(
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    mu_dtype: Any = None,
+    b1: Rate = 0.9,
+    b2: Rate = 0.999,
+    eps: Rate = 1e-8,
+    eps_root: Rate = 0.0,
+    mu_dtype: StoreLike = None,
     *,
     axis: int | tuple[int, ...] | None = None,
 ) -> Transform:
-    """Adam's direction with one second moment per block.
+    """Scale the gradient as Adam does, with one second moment per block of weights.
 
-    **Rule** u = m̂ / (√(v̂ + ε_root) + ε), m = ema(g; b1), v = ema(mean over the block of |g|²; b2), both debiased.
+    **Update rule** u = m̂ / (√(v̂ + ε_root) + ε), m = ema(g; b1),
+    v = ema(mean over the block of |g|²; b2), both debiased; 0 where the denominator is 0.
 
-    **Remembers** ``moment.average`` (4 bytes per parameter) and ``preconditioner.average`` (one number per block).
+    **State** ``moment.average`` (shape of the leaf, float32 or wider; 4 bytes per parameter) and
+    ``preconditioner.average`` (one element per block), and the ``log_unseen`` of each, one scalar.
 
     Args:
-      b1: decay of the moment, in [0, 1).
-      b2: decay of the preconditioner, in [0, 1).
-      eps: ε ≥ 0, outside the root.
-      eps_root: ε_root ≥ 0, under the root.
-      mu_dtype: dtype of the moment's memory, or a `Store`.
-      axis: the axes that make up a block; 0 makes a block of each output neuron of a dense kernel (in, out). None, and leaves that lack the axis:
-        the whole leaf.
+      b1: Decay of the moment, in [0, 1).
+      b2: Decay of the preconditioner, in [0, 1).
+      eps: ε ≥ 0, added to the root.
+      eps_root: ε_root ≥ 0, added under the root.
+      mu_dtype: Dtype of the moment's state, or a `Store`; by default that of the update, at least
+        float32.
+      axis: Axes that make up a block. 0 makes a block of each output neuron of a dense kernel (in,
+        out). With None, and for leaves that lack the axis, the block is the whole leaf.
 
     Raises:
-      ValueError: a decay outside [0, 1), a negative ε.
+      ValueError: A decay outside [0, 1); a negative ε.
+      TypeError: A hyperparameter that is neither a number nor a schedule; an axis that is not an
+        int, a tuple of ints or None.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -64,8 +67,11 @@ def scale_by_adam_mini(
         or isinstance(axis, int)
         or (isinstance(axis, tuple) and all(isinstance(a, int) for a in axis))
     ) or isinstance(axis, bool):
-        check.fail(
-            "needs an axis, a tuple of axes or None", repr(axis), path="axis", error=TypeError
+        check.refuse(
+            f"axis={axis!r} is not an axis",
+            expected="an int, a tuple of ints or None",
+            fix="For a block per output neuron of a dense kernel, write axis=0",
+            error=TypeError,
         )
     return precondition(
         ema(b1, accumulator_dtype=mu_dtype),
@@ -77,36 +83,44 @@ def scale_by_adam_mini(
 
 @transform
 def adam_mini(
-    learning_rate: Any,
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    mu_dtype: Any = None,
-    weight_decay: Any = 0.0,
-    mask: Any = None,
+    learning_rate: Rate,
+    b1: Rate = 0.9,
+    b2: Rate = 0.999,
+    eps: Rate = 1e-8,
+    eps_root: Rate = 0.0,
+    mu_dtype: StoreLike = None,
+    weight_decay: Rate = 0.0,
+    mask: Mask | None = None,
     *,
     axis: int | tuple[int, ...] | None = None,
 ) -> Transform:
-    """Adam-mini: AdamW in half the memory, one second moment per block.
+    """Adam-mini: AdamW in half the memory, with one second moment per block of weights.
 
-    **Rule** Δθ = −α (m̂ / (√(v̂ + ε_root) + ε) + λ θ), v the average of the mean square of a block.
+    **Update rule** Δθ = −α (m̂ / (√(v̂ + ε_root) + ε) + λ θ), m = ema(g; b1),
+    v = ema(mean over the block of |g|²; b2), both debiased.
 
-    **Remembers** ``scale_by_adam_mini``: 4 bytes per parameter and one number per block. Needs params when λ is not 0.
+    **State** That of ``scale_by_adam_mini``: 4 bytes per parameter and one element per block.
+
+    Requires params unless λ is the constant 0.
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule.
-      b1: decay of the moment, in [0, 1).
-      b2: decay of the preconditioner, in [0, 1).
-      eps: ε ≥ 0, outside the root.
-      eps_root: ε_root ≥ 0, under the root.
-      mu_dtype: dtype of the moment's memory, or a `Store`.
-      weight_decay: λ ≥ 0, a number or a schedule; decoupled.
-      mask: which leaves decay.
-      axis: the axes that make up a block: see ``scale_by_adam_mini``. Other blocks for other leaves: ``partition``.
+      learning_rate: α ≥ 0, or a schedule.
+      b1: Decay of the moment, in [0, 1).
+      b2: Decay of the preconditioner, in [0, 1).
+      eps: ε ≥ 0, added to the root.
+      eps_root: ε_root ≥ 0, added under the root.
+      mu_dtype: Dtype of the moment's state, or a `Store`; by default that of the update, at least
+        float32.
+      weight_decay: λ ≥ 0, decoupled: λ θ is added before the learning rate is applied.
+      mask: Leaves that decay: see `gradkit.masks`.
+      axis: Axes that make up a block: see ``scale_by_adam_mini``. Use ``partition`` for other
+        blocks on other leaves.
 
     Raises:
-      ValueError: a decay outside [0, 1), a negative ε or rate.
+      ValueError: A decay outside [0, 1); a negative ε, λ or learning rate; no params for the weight
+        decay; a mask pattern that matches no parameter.
+      TypeError: A hyperparameter that is neither a number nor a schedule; an axis that is not an
+        int, a tuple of ints or None.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp

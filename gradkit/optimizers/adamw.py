@@ -1,52 +1,65 @@
-"""Adamw."""
+"""AdamW: Adam with decoupled weight decay.
 
-from typing import Any
+    Δθ_t = −α_t · (m̂_t / (√(v̂_t + ε_root) + ε) + λ θ)        m = ema(g; b1)        v = ema(|g|²; b2)
+
+φ is ``ema``, ψ is ``ema`` of g²; then weight decay.
+"""
 
 from gradkit._transform import Transform, chain, transform
 from gradkit.optimizers.adam import scale_by_adam
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import add_decayed_weights
+from gradkit.typing import Mask, Rate, StoreLike
 
 
 @transform
 def adamw(
-    learning_rate: Any,
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    mu_dtype: Any = None,
-    weight_decay: Any = 1e-4,
-    mask: Any = None,
+    learning_rate: Rate,
+    b1: Rate = 0.9,
+    b2: Rate = 0.999,
+    eps: Rate = 1e-8,
+    eps_root: Rate = 0.0,
+    mu_dtype: StoreLike = None,
+    weight_decay: Rate = 1e-4,
+    mask: Mask | None = None,
     *,
     nesterov: bool = False,
 ) -> Transform:
     """AdamW: Adam with decoupled weight decay.
 
-    **Rule** Δθ = −α (m̂ / (√(v̂ + ε_root) + ε) + λ θ).
+    **Update rule** Δθ = −α (m̂ / (√(v̂ + ε_root) + ε) + λ θ), m = ema(g; b1), v = ema(|g|²; b2),
+    both debiased.
 
-    **Remembers** ``scale_by_adam``: 8 bytes per parameter. Needs params.
+    **State** That of ``scale_by_adam``: 8 bytes per parameter.
+
+    A common learning rate is 1e-3. Use a positive ``eps_root`` to differentiate through the step.
+    Requires params unless λ is the constant 0.
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule; usually 1e-3.
-      b1: decay of the moment, in [0, 1).
-      b2: decay of the preconditioner, in [0, 1).
-      eps: ε ≥ 0, outside the root.
-      eps_root: ε_root ≥ 0, under the root (the lectures' δ); positive also to differentiate through the step.
-      mu_dtype: dtype of the moment's memory, or a `Store`.
-      weight_decay: λ ≥ 0, a number or a schedule; decoupled from the gradient, multiplied by the rate.
-      mask: which leaves decay: a tree of bools, a function of params, a predicate such as ``by_rank(2)``.
-      nesterov: the moment looks one step ahead.
+      learning_rate: α ≥ 0, or a schedule.
+      b1: Decay of the moment, in [0, 1).
+      b2: Decay of the preconditioner, in [0, 1).
+      eps: ε ≥ 0, added to the root.
+      eps_root: ε_root ≥ 0, added under the root.
+      mu_dtype: Dtype of the moment's state, or a `Store`; by default that of the update, at least
+        float32.
+      weight_decay: λ ≥ 0, decoupled: λ θ is added before the learning rate is applied.
+      mask: Leaves that decay: see `gradkit.masks`.
+      nesterov: Extrapolate the moment one step ahead (Nesterov).
 
     Raises:
-      ValueError: a decay outside [0, 1), a negative ε or rate.
+      ValueError: A decay outside [0, 1); a negative ε, λ or learning rate; no params for the weight
+        decay; a mask pattern that matches no parameter.
+      TypeError: A hyperparameter that is neither a number nor a schedule.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx, w = gk.adamw(0.5, eps=0.0, weight_decay=0.1), jnp.full(1, 2.0)
       >>> assert jnp.allclose(tx.update(jnp.ones(1), tx.init(w), w)[0], -0.5 * (1 + 0.1 * 2))
 
-    **Differs** from torch in a default: its weight decay is 1e-2.
+    **Differs from optax**: as ``scale_by_adam`` does.
+
+    **Differs from PyTorch**: the default weight decay is 1e-4; there it is 1e-2.
 
     Reference: Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101.
     """

@@ -1,8 +1,17 @@
-"""Adopt."""
+"""ADOPT: a moving average of gradients, each divided by the preconditioner of the previous step.
 
-from typing import Any
+    Δθ_t = −α_t · m_t        m_t = b1 m_{t−1} + (1 − b1) clip(g_t / max(√v_{t−1}, ε), ±c_t)
+    v = ema(|g|²; b2) with v_1 = |g_1|²
 
+φ is ``latest``, ψ is the previous step's ``ema_from_first`` of g²; then clip, then ``ema``.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
@@ -12,42 +21,50 @@ from gradkit._schedule import rate_at
 from gradkit._transform import Transform, chain, transform
 from gradkit.stores import as_store, encoded
 from gradkit.transforms.scale import scale_by_learning_rate
+from gradkit.typing import Rate, Scalar, StoreLike
 
 
-def _fourth_root(step: Any) -> Any:
+def _fourth_root(step: jax.Array) -> jax.Array:
     return step**0.25
 
 
 @transform
 def scale_by_adopt(
-    b1: Any = 0.9,
-    b2: Any = 0.9999,
-    eps: Any = 1e-6,
-    mu_dtype: Any = None,
+    b1: Rate = 0.9,
+    b2: Rate = 0.9999,
+    eps: Rate = 1e-6,
+    mu_dtype: StoreLike = None,
     *,
     nesterov: bool = False,
     use_clipping: bool = True,
-    clip_value_fn: Any = _fourth_root,
+    clip_value_fn: Scalar | Callable[[jax.Array], ArrayLike] = _fourth_root,
 ) -> Rule:
-    """ADOPT's direction: an average of gradients, each over the root of the preconditioner of the steps before it.
+    """Scale the gradient as ADOPT does, without applying a learning rate.
 
-    **Rule** d_t = g_t / max(√v_{t−1}, ε), clipped into [−c_t, c_t]; u_t = m_t = b1 m_{t−1} + (1 − b1) d_t; v_t = ema(|g|²; b2) from v_1 = |g_1|².
-    The first step is zero: it only makes v_1.
+    Averages quotients: each gradient is divided by the root of the previous preconditioner.
 
-    **Remembers** ``moment`` (float32 or wider, or ``mu_dtype``) and ``preconditioner`` (float32 or wider): 8 bytes per parameter.
+    **Update rule** u_t = m_t, d_t = clip(g_t / max(√v_{t−1}, ε), ±c_t),
+    m_t = b1 m_{t−1} + (1 − b1) d_t, v_t = ema(|g|²; b2) with v_1 = |g_1|².
+    The first update is zero: the first gradient only initializes v.
+
+    **State** ``moment`` (shape of the leaf, float32 or wider, or ``mu_dtype``) and
+    ``preconditioner`` (shape of the leaf, float32 or wider): 8 bytes per parameter.
 
     Args:
-      b1: decay of the moment, in [0, 1).
-      b2: decay of the preconditioner, in [0, 1).
-      eps: ε ≥ 0, the least that the root counts as.
-      mu_dtype: dtype of the moment's memory, or a `Store`.
-      nesterov: u_t = b1 m_t + (1 − b1) d_t.
-      use_clipping: clip d_t.
-      clip_value_fn: c, a function of the step (a floating number, completed updates), a schedule, or a number; by default step^¼.
+      b1: Decay of the moment, in [0, 1).
+      b2: Decay of the preconditioner, in [0, 1).
+      eps: ε ≥ 0, the lower bound of the root.
+      mu_dtype: Dtype of the moment's state, or a `Store`; by default that of the update, at least
+        float32.
+      nesterov: Return b1 m_t + (1 − b1) d_t instead of m_t.
+      use_clipping: Whether to clip the quotient into [−c_t, c_t].
+      clip_value_fn: c, a number or a function of the step as a float (completed updates, from 0),
+        such as a schedule. By default step^¼.
 
     Raises:
-      ValueError: a decay outside [0, 1), a negative ε.
-      TypeError: complex leaves, when clipping.
+      ValueError: A decay outside [0, 1); a negative ε.
+      TypeError: A hyperparameter that is neither a number nor a schedule; complex leaves with
+        clipping.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -65,10 +82,9 @@ def scale_by_adopt(
         return {"moment": encoded(store, params), "preconditioner": tree.magnitudes_like(params)}
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
-        first, bound = (
-            step == 0,
-            rate_at(clip_value_fn, step.astype(numerics.scalar_dtype(updates))),
-        )
+        beta1, beta2 = cast("tuple[Any, Any]", (b1, b2))  # schedules are evaluated by now
+        first = step == 0
+        bound = rate_at(clip_value_fn, step.astype(numerics.scalar_dtype(updates)))
 
         def leaf(g: Any, stored: Any, v: Any) -> Any:
             like, m, square = tree.factor_like, store.decode(stored, g), numerics.abs_sq(g)
@@ -76,12 +92,14 @@ def scale_by_adopt(
             if use_clipping:
                 check.real(g)
                 d = jnp.clip(d, -like(bound, g), like(bound, g))
-            m = jnp.where(first, m, like(b1, g) * m + like(1 - b1, g) * d)
-            out = jnp.where(first, m, like(b1, g) * m + like(1 - b1, g) * d) if nesterov else m
+            m = jnp.where(first, m, like(beta1, g) * m + like(1 - beta1, g) * d)
+            out = (
+                jnp.where(first, m, like(beta1, g) * m + like(1 - beta1, g) * d) if nesterov else m
+            )
             return (
                 out,
                 store.encode(m),
-                jnp.where(first, square, v + like(1 - b2, v) * (square - v)),
+                jnp.where(first, square, v + like(1 - beta2, v) * (square - v)),
             )
 
         updates, moment, preconditioner = tree.map(
@@ -94,35 +112,40 @@ def scale_by_adopt(
 
 @transform
 def adopt(
-    learning_rate: Any,
-    b1: Any = 0.9,
-    b2: Any = 0.9999,
-    eps: Any = 1e-6,
-    mu_dtype: Any = None,
+    learning_rate: Rate,
+    b1: Rate = 0.9,
+    b2: Rate = 0.9999,
+    eps: Rate = 1e-6,
+    mu_dtype: StoreLike = None,
     *,
     nesterov: bool = False,
     use_clipping: bool = True,
-    clip_value_fn: Any = _fourth_root,
+    clip_value_fn: Scalar | Callable[[jax.Array], ArrayLike] = _fourth_root,
 ) -> Transform:
-    """ADOPT: an Adam that converges for every b2.
+    """ADOPT: an Adam variant that converges for every b2.
 
-    **Rule** Δθ_t = −α m_t, m_t = b1 m_{t−1} + (1 − b1) clip(g_t / max(√v_{t−1}, ε), c_t); the first step is zero.
+    **Update rule** Δθ_t = −α m_t, d_t = clip(g_t / max(√v_{t−1}, ε), ±c_t),
+    m_t = b1 m_{t−1} + (1 − b1) d_t, v_t = ema(|g|²; b2) with v_1 = |g_1|².
+    The first update is zero: the first gradient only initializes v.
 
-    **Remembers** ``scale_by_adopt``: 8 bytes per parameter.
+    **State** That of ``scale_by_adopt``: 8 bytes per parameter.
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule.
-      b1: decay of the moment, in [0, 1).
-      b2: decay of the preconditioner, in [0, 1).
-      eps: ε ≥ 0, the least that the root counts as.
-      mu_dtype: dtype of the moment's memory, or a `Store`.
-      nesterov: the moment looks one step ahead.
-      use_clipping: clip the quotient.
-      clip_value_fn: c, a function of the step, a schedule, or a number; by default step^¼.
+      learning_rate: α ≥ 0, or a schedule.
+      b1: Decay of the moment, in [0, 1).
+      b2: Decay of the preconditioner, in [0, 1).
+      eps: ε ≥ 0, the lower bound of the root.
+      mu_dtype: Dtype of the moment's state, or a `Store`; by default that of the update, at least
+        float32.
+      nesterov: Return b1 m_t + (1 − b1) d_t instead of m_t.
+      use_clipping: Whether to clip the quotient into [−c_t, c_t].
+      clip_value_fn: c, a number or a function of the step as a float (completed updates, from 0),
+        such as a schedule. By default step^¼.
 
     Raises:
-      ValueError: a decay outside [0, 1), a negative ε or rate.
-      TypeError: complex leaves, when clipping.
+      ValueError: A decay outside [0, 1); a negative ε or learning rate.
+      TypeError: A hyperparameter that is neither a number nor a schedule; complex leaves with
+        clipping.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp

@@ -1,6 +1,9 @@
-"""Amsgrad."""
+"""AMSGrad: Adam whose preconditioner never decreases.
 
-from typing import Any
+    Δθ_t = −α_t · m̂_t / (√(max_{s≤t} v̂_s + ε_root) + ε)      m = ema(g; b1)      v = ema(|g|²; b2)
+
+φ is ``ema``, ψ is ``running_max`` of the ``ema`` of g².
+"""
 
 from gradkit import _checks as check
 from gradkit._transform import Transform, chain, transform
@@ -8,43 +11,52 @@ from gradkit.averages.accumulators import running_max
 from gradkit.averages.ema import ema
 from gradkit.transforms.precondition import precondition
 from gradkit.transforms.scale import scale_by_learning_rate
+from gradkit.typing import Rate, StoreLike
 
 
 @transform
 def scale_by_amsgrad(
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    mu_dtype: Any = None,
+    b1: Rate = 0.9,
+    b2: Rate = 0.999,
+    eps: Rate = 1e-8,
+    eps_root: Rate = 0.0,
+    mu_dtype: StoreLike = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
 ) -> Transform:
-    """AMSGrad's direction, without the rate.
+    """Scale the gradient as AMSGrad does, without applying a learning rate.
 
-    **Rule** u = m̂ / (√(max_s v̂_s + ε_root) + ε), m = ema(g; b1), v = ema(|g|²; b2).
+    **Update rule** u = m̂ / (√(max_s v̂_s + ε_root) + ε), m = ema(g; b1), v = ema(|g|²; b2),
+    both debiased.
 
-    **Remembers** ``moment.average``, ``preconditioner.average.average`` and ``preconditioner.peak``: 12 bytes per parameter.
+    **State** ``moment.average``, ``preconditioner.average.average`` and ``preconditioner.max``
+    (shape of the leaf, float32 or wider; 12 bytes per parameter), and the ``log_unseen`` of both
+    averages, one scalar each.
+
+    Use a positive ``eps_root`` to differentiate through the step.
 
     Args:
-      b1: decay of the moment, in [0, 1).
-      b2: decay of the preconditioner, in [0, 1).
-      eps: ε ≥ 0, outside the root.
-      eps_root: ε_root ≥ 0, under the root (the lectures' δ); positive also to differentiate through the step.
-      mu_dtype: dtype of the moment's memory, or a `Store`.
-      bias_correction_mu: debias the moment.
-      bias_correction_nu: debias the preconditioner before its peak is taken.
+      b1: Decay of the moment, in [0, 1).
+      b2: Decay of the preconditioner, in [0, 1).
+      eps: ε ≥ 0, added to the root.
+      eps_root: ε_root ≥ 0, added under the root.
+      mu_dtype: Dtype of the moment's state, or a `Store`; by default that of the update, at least
+        float32.
+      bias_correction_mu: Debias the moment.
+      bias_correction_nu: Debias the preconditioner before its running maximum is taken.
 
     Raises:
-      ValueError: a decay outside [0, 1), a negative ε or rate.
+      ValueError: A decay outside [0, 1); a negative ε.
+      TypeError: A hyperparameter that is neither a number nor a schedule.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx = gk.scale_by_amsgrad(b1=0.0, b2=0.0, eps=0.0)
       >>> _, state = tx.update(jnp.full(1, 4.0), tx.init(jnp.zeros(1)))
-      >>> assert tx.update(jnp.ones(1), state)[0][0] == 0.25  # still over √16
+      >>> assert tx.update(jnp.ones(1), state)[0][0] == 0.25  # 1 / √16: the maximum is still 4²
 
-    **Differs** from the paper and torch: the peak is taken after debiasing, as in optax.
+    **Differs from PyTorch and the paper**: the maximum is taken of the debiased average, as in
+    optax.
 
     Reference: Reddi et al. 2018, https://openreview.net/forum?id=ryQu7f-RZ.
     """
@@ -60,39 +72,47 @@ def scale_by_amsgrad(
 
 @transform
 def amsgrad(
-    learning_rate: Any,
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    mu_dtype: Any = None,
+    learning_rate: Rate,
+    b1: Rate = 0.9,
+    b2: Rate = 0.999,
+    eps: Rate = 1e-8,
+    eps_root: Rate = 0.0,
+    mu_dtype: StoreLike = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
 ) -> Transform:
-    """AMSGrad: Adam whose rates never grow.
+    """AMSGrad: Adam whose preconditioner never decreases.
 
-    **Rule** Δθ = −α m̂ / (√(max_s v̂_s + ε_root) + ε).
+    **Update rule** Δθ = −α m̂ / (√(max_s v̂_s + ε_root) + ε), m = ema(g; b1), v = ema(|g|²; b2),
+    both debiased.
 
-    **Remembers** ``scale_by_amsgrad``: 12 bytes per parameter.
+    **State** That of ``scale_by_amsgrad``: 12 bytes per parameter.
+
+    A common learning rate is 1e-3. Use a positive ``eps_root`` to differentiate through the step.
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule; usually 1e-3.
-      b1: decay of the moment, in [0, 1).
-      b2: decay of the preconditioner, in [0, 1).
-      eps: ε ≥ 0, outside the root.
-      eps_root: ε_root ≥ 0, under the root (the lectures' δ); positive also to differentiate through the step.
-      mu_dtype: dtype of the moment's memory, or a `Store`.
-      bias_correction_mu: debias the moment.
-      bias_correction_nu: debias the preconditioner before its peak is taken.
+      learning_rate: α ≥ 0, or a schedule.
+      b1: Decay of the moment, in [0, 1).
+      b2: Decay of the preconditioner, in [0, 1).
+      eps: ε ≥ 0, added to the root.
+      eps_root: ε_root ≥ 0, added under the root.
+      mu_dtype: Dtype of the moment's state, or a `Store`; by default that of the update, at least
+        float32.
+      bias_correction_mu: Debias the moment.
+      bias_correction_nu: Debias the preconditioner before its running maximum is taken.
 
     Raises:
-      ValueError: a decay outside [0, 1), a negative ε or rate.
+      ValueError: A decay outside [0, 1); a negative ε or learning rate.
+      TypeError: A hyperparameter that is neither a number nor a schedule.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx = gk.amsgrad(1.0, b1=0.0, b2=0.0, eps=0.0)
       >>> _, state = tx.update(jnp.full(1, 4.0), tx.init(jnp.zeros(1)))
       >>> assert tx.update(jnp.ones(1), state)[0][0] == -0.25
+
+    **Differs from PyTorch and the paper**: the maximum is taken of the debiased average, as in
+    optax.
 
     Reference: Reddi et al. 2018, https://openreview.net/forum?id=ryQu7f-RZ.
     """

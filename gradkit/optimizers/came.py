@@ -1,36 +1,57 @@
-"""Came."""
+"""CAME: Adafactor whose momentum is divided by the root of its instability.
+
+    Δθ_t = −α_t · (m_t / √S_t + λ θ)        m = ema(û; b1)        S = ema(|û − m|² + ε₂; b3)
+    û = clip(g / √V)        V = ema(|g|² + ε₁; b2)        V and S as row and column means
+
+First φ is ``latest``, ψ is ``ema`` of g² in the store ``factored``, and each leaf's rms is clipped;
+then φ is ``ema``, ψ is ``ema`` of (û − m)² in the store ``factored``; then weight decay.
+"""
 
 from typing import Any
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._rule import Rule
+from gradkit._rule import Part, Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit.averages.combine import compressed
 from gradkit.averages.ema import ema
-from gradkit.optimizers.adafactor import _constant, scale_by_factored_rms
+from gradkit.optimizers.adafactor import scale_by_factored_rms
 from gradkit.stores import factored as _factored
 from gradkit.stores import factored_axes
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import add_decayed_weights
+from gradkit.typing import Mask, Rate
+
+
+def _constant(since: Any, decay: Any) -> Any:
+    """Return the decay itself: CAME's b2 does not follow Adafactor's schedule."""
+    return decay
 
 
 @transform
 def scale_by_confidence(
-    b1: Any = 0.9, b3: Any = 0.9999, eps: Any = 1e-16, min_dim_size_to_factor: int = 2
+    b1: Rate = 0.9, b3: Rate = 0.9999, eps: Rate = 1e-16, min_dim_size_to_factor: int = 2
 ) -> Rule:
-    """Average the steps, and trust the average less where the steps disagree with it: CAME's second half.
+    """Average the updates and divide by the root of their factored instability (CAME).
 
-    **Rule** m = ema(u; b1), not debiased; on factored leaves m / √S, S = ema(|u − m|² + ε; b3) as row and column means, not debiased; on others m.
+    This is the second half of CAME. The average counts less where the updates deviate from it.
 
-    **Remembers** ``moment`` (4 bytes per parameter) and ``instability``: ``rows`` and ``columns`` of factored leaves, None for others.
+    **Update rule** m = ema(u; b1), not debiased. On factored leaves m / √S,
+    S = ema(|u − m|² + ε; b3) as row and column means, not debiased. On other leaves m.
+
+    **State** ``moment.average`` (shape of the leaf, float32 or wider; 4 bytes per parameter) and
+    ``instability``: ``rows`` and ``columns`` of factored leaves, None for others.
 
     Args:
-      b1: decay of the moment, in [0, 1).
-      b3: decay of the instability, in [0, 1).
+      b1: Decay of the moment, in [0, 1).
+      b3: Decay of the instability, in [0, 1).
       eps: ε ≥ 0, added to the squares.
-      min_dim_size_to_factor: the least length of the two longest axes of a leaf that is factored.
+      min_dim_size_to_factor: Least length of the two longest axes of a leaf that is factored.
+
+    Raises:
+      ValueError: A decay outside [0, 1); a negative ε.
+      TypeError: A hyperparameter that is neither a number nor a schedule.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -38,82 +59,89 @@ def scale_by_confidence(
       >>> u = jnp.full((2, 2), 4.0)
       >>> assert jnp.allclose(tx.update(u, tx.init(u))[0], 2 / (0.25 * 2**2) ** 0.5)
 
-    **Differs** from the paper in leaves that are not factored, which it leaves open: they take m alone, as in the authors' code.
+    **Differs from the paper**: leaves that are not factored, which the paper leaves open, get m
+    alone, as in the authors' code.
 
     Reference: Luo et al. 2023, https://arxiv.org/abs/2307.02047, algorithm 2.
     """
     check.decay(b1=b1, b3=b3)
     check.non_negative(eps=eps)
     check.integer(0, min_dim_size_to_factor=min_dim_size_to_factor)
-    average, instability = (
-        ema(b1, debias=False),
-        compressed(ema(b3, debias=False), _factored(min_dim_size_to_factor), eps),
-    )
+    first = Part("moment", ema(b1, debias=False))
+    store = _factored(min_dim_size_to_factor)
+    second = Part("instability", compressed(ema(b3, debias=False), store, eps))
 
     def matrices(updates: Any) -> Any:
         return tree.map(
             lambda u: None if factored_axes(u.shape, min_dim_size_to_factor) is None else u, updates
         )
 
-    def init(params: Any) -> Any:
+    def init(params: Any, *, context: Any) -> Any:
         return {
-            "moment": average.rule.init(params),
-            "instability": instability.rule.init(matrices(tree.magnitudes_like(params))),
+            "moment": first.init(params, context=context),
+            "instability": second.init(matrices(tree.magnitudes_like(params)), context=context),
         }
 
-    def update(updates: Any, state: Any, params: Any) -> Any:
-        moments, moment = average.rule.update(updates, state["moment"], params)
+    def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
+        moments, moment = first.update(updates, state["moment"], params, context=context)
         apart = matrices(tree.map(lambda u, m: numerics.abs_sq(u - m), updates, moments))
-        spread, kept = instability.rule.update(apart, state["instability"], params)
+        spread, kept = second.update(apart, state["instability"], params, context=context)
 
         def leaf(m: Any, s: Any) -> Any:
             return m if s is None else numerics.divide(m, numerics.sqrt(s))
 
         return tree.map(leaf, moments, spread), {"moment": moment, "instability": kept}
 
-    return Rule(init, update)
+    return Rule(init, update, parts=(first, second))
 
 
 @transform
 def came(
-    learning_rate: Any,
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    b3: Any = 0.9999,
-    eps1: Any = 1e-30,
-    eps2: Any = 1e-16,
-    clipping_threshold: Any = 1.0,
-    weight_decay: Any = 0.0,
-    mask: Any = None,
+    learning_rate: Rate,
+    b1: Rate = 0.9,
+    b2: Rate = 0.999,
+    b3: Rate = 0.9999,
+    eps1: Rate = 1e-30,
+    eps2: Rate = 1e-16,
+    clipping_threshold: Rate = 1.0,
+    weight_decay: Rate = 0.0,
+    mask: Mask | None = None,
     min_dim_size_to_factor: int = 2,
 ) -> Transform:
-    """CAME: Adafactor whose momentum is weighed by its confidence.
+    """CAME: Adafactor whose momentum is scaled by its confidence.
 
-    **Rule** Δθ = −α (m / √S + λ θ), m = ema(û; b1), S = ema(|û − m|² + ε₂; b3), û = u / max(1, rms(u) / d), u = g / √V, V = ema(|g|² + ε₁; b2); V and S
-    kept as row and column means, nothing debiased.
+    **Update rule** Δθ = −α (m / √S + λ θ), m = ema(û; b1), S = ema(|û − m|² + ε₂; b3),
+    û = u / max(1, rms(u) / d), u = g / √V, V = ema(|g|² + ε₁; b2).
+    V and S are stored as row and column means. Nothing is debiased.
 
-    **Remembers** ``moment`` (4 bytes per parameter), and n + m numbers for each of V and S of an n × m matrix.
+    **State** ``scale_by_confidence.moment`` (4 bytes per parameter), and n + m elements for each of
+    V and S of an n × m matrix.
+
+    Requires params unless λ is the constant 0.
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule.
-      b1: decay of the moment, in [0, 1).
-      b2: decay of the second moment, in [0, 1).
-      b3: decay of the instability, in [0, 1).
+      learning_rate: α ≥ 0, or a schedule.
+      b1: Decay of the moment, in [0, 1).
+      b2: Decay of the preconditioner, in [0, 1).
+      b3: Decay of the instability, in [0, 1).
       eps1: ε₁ ≥ 0, added to |g|².
       eps2: ε₂ ≥ 0, added to |û − m|².
-      clipping_threshold: d > 0.
-      weight_decay: λ ≥ 0, a number or a schedule; decoupled.
-      mask: which leaves decay.
-      min_dim_size_to_factor: the least length of the two longest axes of a leaf that is factored.
+      clipping_threshold: d > 0, or a schedule.
+      weight_decay: λ ≥ 0, decoupled: λ θ is added before the learning rate is applied.
+      mask: Leaves that decay: see `gradkit.masks`.
+      min_dim_size_to_factor: Least length of the two longest axes of a leaf that is factored.
 
     Raises:
-      ValueError: a decay outside [0, 1), a negative ε or rate.
+      ValueError: A decay outside [0, 1); a negative ε, λ or learning rate; no params for the weight
+        decay; a mask pattern that matches no parameter; d ≤ 0.
+      TypeError: A hyperparameter that is neither a number nor a schedule.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx, w = gk.came(1.0, b1=0.5, b3=0.75, eps2=0.0), jnp.zeros((2, 2))
       >>> updates, _ = tx.update(jnp.full((2, 2), 7.0), tx.init(w), w)
-      >>> assert jnp.allclose(updates, -0.5 / (0.25 * 0.5**2) ** 0.5)  # û = 1, m = ½, S = ¼ · (1 − ½)²
+      >>> instability = 0.25 * (1 - 0.5) ** 2  # û = 1, m = 0.5
+      >>> assert jnp.allclose(updates, -0.5 / instability**0.5)
 
     Reference: Luo et al. 2023, https://arxiv.org/abs/2307.02047.
     """

@@ -1,4 +1,9 @@
-"""Dadapt adamw."""
+"""D-Adaptation: AdamW whose learning rate d is a lower bound of the distance to the solution.
+
+    Δθ_t = −m_t / (√v_t + ε) − w λ_t θ        d_t = max(d_{t−1}, Σ ⟨g_s, S_s⟩ / ‖S‖₁)
+
+φ is ``ema`` of λ_t g, ψ is ``ema`` of g²; S is an ``ema`` of λ_t g.
+"""
 
 from typing import Any
 
@@ -8,66 +13,72 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
-from gradkit._schedule import Schedule, as_rate
-from gradkit._transform import Transform, transform
+from gradkit._transform import transform
+from gradkit.typing import Rate
 
 
-def _betas(betas: Any) -> tuple[Any, Any]:
+def checked_betas(betas: tuple[float, float]) -> tuple[float, float]:
+    """Return b1 and b2 after checking that they are a pair of decays that are not scheduled."""
     if not (isinstance(betas, (tuple, list)) and len(betas) == 2):
-        check.fail(
-            "needs a pair of decays",
-            repr(betas),
-            "Such as (0.9, 0.999)",
-            path="betas",
+        check.refuse(
+            f"betas={betas!r} is not a pair",
+            expected="a pair of decays",
+            fix="Write betas=(0.9, 0.999)",
             error=TypeError,
+        )
+    if any(callable(beta) for beta in betas):
+        check.refuse(
+            f"betas={betas!r} contains a schedule", expected="a pair of numbers", error=TypeError
         )
     check.decay(**{"betas[0]": betas[0], "betas[1]": betas[1]})
     return betas[0], betas[1]
 
 
-def _root(decay: Any) -> Any:
-    return decay**0.5
-
-
 @transform
 def dadapt_adamw(
-    learning_rate: Any = 1.0,
-    betas: tuple[Any, Any] = (0.9, 0.999),
-    eps: Any = 1e-8,
-    estim_lr0: Any = 1e-6,
-    weight_decay: Any = 0.0,
-) -> Rule | Transform:
-    """D-Adaptation: AdamW that finds its rate.
+    learning_rate: Rate = 1.0,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: Rate = 1e-8,
+    estim_lr0: float = 1e-6,
+    weight_decay: Rate = 0.0,
+) -> Rule:
+    """D-Adaptation AdamW: AdamW that estimates its learning rate.
 
-    **Rule** λ_t = d α √(1 − b2^t) / (1 − b1^t), β = √b2; r ← β r + (1 − β) λ ⟨g, S / (√v + ε)⟩ with S and v of the step before; m ← b1 m + (1 − b1) λ g,
-    v ← b2 v + (1 − b2) g², S ← β S + (1 − β) λ g; d ← max(d, r / ((1 − β) ‖S‖₁)); Δθ = −m / (√v + ε) − w λ θ.
+    **Update rule** λ_t = d α √(1 − b2^t) / (1 − b1^t), β = √b2;
+    r ← β r + (1 − β) λ ⟨g, S / (√v + ε)⟩ with S and v of the step before;
+    m ← b1 m + (1 − b1) λ g, v ← b2 v + (1 − b2) g², S ← β S + (1 − β) λ g;
+    d ← max(d, r / ((1 − β) ‖S‖₁)); Δθ = −m / (√v + ε) − w λ θ.
 
-    **Remembers** ``moment`` (m), ``preconditioner`` (v) and ``sum`` (S): 12 bytes per parameter; ``rate`` (d) and ``weighted`` (r), one number each. Needs params.
+    **State** ``moment`` (m), ``preconditioner`` (v) and ``sum`` (S), each of the shape of the leaf,
+    float32 or wider: 12 bytes per parameter. ``rate`` (d) and ``weighted`` (r), one scalar each.
+
+    Requires params.
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule around 1.
+      learning_rate: α ≥ 0, or a schedule. Usually 1: d finds the scale.
       betas: b1 and b2, each in [0, 1).
-      eps: ε ≥ 0.
-      estim_lr0: d_0 > 0, below the rate to be found.
-      weight_decay: w ≥ 0, decoupled.
+      eps: ε ≥ 0, added to the root.
+      estim_lr0: d_0 > 0, below the learning rate to be found.
+      weight_decay: w ≥ 0, decoupled: w λ_t θ is subtracted.
 
     Raises:
-      ValueError: a number out of range, no params.
-      TypeError: complex updates.
+      ValueError: A decay outside [0, 1); a negative ε, w or learning rate; an initial estimate that
+        is not positive; missing params.
+      TypeError: A hyperparameter that is neither a number nor a schedule; betas that are not a
+        pair of numbers; complex updates.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx, w = gk.dadapt_adamw(eps=0.0, estim_lr0=0.5), jnp.zeros(2)
-      >>> assert jnp.allclose(tx.update(jnp.array([3.0, -7.0]), tx.init(w), w)[0], jnp.array([-0.5, 0.5]))  # Adam's first step
+      >>> updates, _ = tx.update(jnp.array([3.0, -7.0]), tx.init(w), w)
+      >>> assert jnp.allclose(updates, jnp.array([-0.5, 0.5]))  # Adam's first step
 
-    **Differs** from optax: where all gradients so far are zero d stays as it is (there NaN); the scalars are float32 also for bfloat16 parameters.
+    **Differs from optax**: while all gradients are zero, d keeps its value (NaN there). The scalars
+    are at least float32, also for bfloat16 parameters.
 
     Reference: Defazio and Mishchenko 2023, https://arxiv.org/abs/2301.07733.
     """
-    rate = as_rate(learning_rate)
-    if isinstance(rate, Schedule) and not isinstance(learning_rate, Schedule):
-        return dadapt_adamw(rate, betas, eps, estim_lr0, weight_decay)
-    b1, b2 = _betas(betas)
+    b1, b2 = checked_betas(betas)
     check.non_negative(learning_rate=learning_rate, eps=eps, weight_decay=weight_decay)
     check.positive(estim_lr0=estim_lr0)
 
@@ -83,7 +94,7 @@ def dadapt_adamw(
         check.real_leaves(updates)
         check.params(params)
         like = tree.factor_like
-        d, beta = state["rate"], like(_root(b2), state["rate"])
+        d, beta = state["rate"], like(b2**0.5, state["rate"])
         now = (
             d
             * like(learning_rate, d)
@@ -96,16 +107,16 @@ def dadapt_adamw(
 
         gain = tree.dot(updates, tree.map(over, state["sum"], state["preconditioner"]))
         weighted = beta * state["weighted"] + (1 - beta) * now * gain
-        fading, keep = (
-            numerics.after(beta, gain),
-            numerics.after(b2, gain),
-        )  # the gain reads S and v before they change
+        # The gain reads S and v before they are overwritten. XLA on CPU copies both arrays unless
+        # their update depends on the gain, so `after` adds a false dependency. The row
+        # "dadapt_adamw" of benchmarks/step.py measures the speedup (on CPU only).
+        sum_decay, square_decay = numerics.after(beta, gain), numerics.after(b2, gain)
 
         def leaf(g: Any, m: Any, v: Any, s: Any) -> Any:
-            step_g, root = like(now, g) * g, like(fading, g)
+            step_g, root = like(now, g) * g, like(sum_decay, g)
             return (
                 like(b1, g) * m + like(1 - b1, g) * step_g,
-                like(keep, g) * v + like(1 - b2, g) * (g * g),
+                like(square_decay, g) * v + like(1 - b2, g) * (g * g),
                 root * s + (1 - root) * step_g,
             )
 
@@ -113,7 +124,7 @@ def dadapt_adamw(
             leaf, updates, state["moment"], state["preconditioner"], state["sum"], outputs=3
         )
         size = tree.total(tree.map(lambda s: jnp.sum(jnp.abs(s)), total), total)
-        found = jnp.maximum(d, numerics.divide(weighted, (1 - beta) * size))
+        estimate = jnp.maximum(d, numerics.divide(weighted, (1 - beta) * size))
         updates = tree.map(
             lambda m, v, p: -like(weight_decay, p) * like(now, p) * p - over(m, v),
             moment,
@@ -124,7 +135,7 @@ def dadapt_adamw(
             "moment": moment,
             "preconditioner": preconditioner,
             "sum": total,
-            "rate": found,
+            "rate": estimate,
             "weighted": weighted,
         }
 

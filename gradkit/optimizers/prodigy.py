@@ -1,4 +1,10 @@
-"""Prodigy."""
+"""Prodigy: D-Adaptation with weights that grow with d, which finds the learning rate faster.
+
+    Δθ_t = −λ_t m_t / (√v_t + d ε) − w λ_t θ
+    d_t = max(d_{t−1}, c Σ d_s² ⟨g_s, θ_0 − θ_s⟩ / ‖Σ d_s² g_s‖₁), both sums with decay b3
+
+φ is ``ema`` of d g, ψ is ``ema`` of (d g)².
+"""
 
 from typing import Any
 
@@ -8,59 +14,63 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
-from gradkit._schedule import Schedule, as_rate
-from gradkit._transform import Transform, transform
-from gradkit.optimizers.dadapt_adamw import _betas, _root
+from gradkit._transform import transform
+from gradkit.optimizers.dadapt_adamw import checked_betas
+from gradkit.typing import Rate
 
 
 @transform
 def prodigy(
-    learning_rate: Any = 1.0,
-    betas: tuple[Any, Any] = (0.9, 0.999),
-    beta3: Any = None,
-    eps: Any = 1e-8,
-    estim_lr0: Any = 1e-6,
-    estim_lr_coef: Any = 1.0,
-    weight_decay: Any = 0.0,
+    learning_rate: Rate = 1.0,
+    betas: tuple[float, float] = (0.9, 0.999),
+    beta3: Rate | None = None,
+    eps: Rate = 1e-8,
+    estim_lr0: float = 1e-6,
+    estim_lr_coef: Rate = 1.0,
+    weight_decay: Rate = 0.0,
     safeguard_warmup: bool = False,
-) -> Rule | Transform:
-    """Prodigy: D-Adaptation that finds the rate faster.
+) -> Rule:
+    """Prodigy: AdamW that estimates its learning rate, faster than D-Adaptation.
 
-    **Rule** λ_t = d α √(1 − b2^t) / (1 − b1^t); r ← b3 r + (d / d_0) λ ⟨g, θ_0 − θ⟩; S ← b3 S + λ d g / d_0; m ← b1 m + (1 − b1) d g,
-    v ← b2 v + (1 − b2) d² g²; d⁺ = max(d, c r / ‖S‖₁); Δθ = −λ m / (√v + d⁺ ε) − w λ θ.
+    **Update rule** λ_t = d α √(1 − b2^t) / (1 − b1^t);
+    r ← b3 r + (d / d_0) λ ⟨g, θ_0 − θ⟩; S ← b3 S + λ d g / d_0;
+    m ← b1 m + (1 − b1) d g, v ← b2 v + (1 − b2) d² g²;
+    d⁺ = max(d, c r / ‖S‖₁); Δθ = −λ m / (√v + d⁺ ε) − w λ θ.
 
-    **Remembers** ``moment`` (m), ``preconditioner`` (v), ``sum`` (S) and ``origin`` (θ_0): 16 bytes per parameter; ``rate`` (d) and ``weighted`` (r), one number
-    each. Needs params.
+    **State** ``moment`` (m), ``preconditioner`` (v), ``sum`` (S) and ``origin`` (θ_0), each of the
+    shape of the leaf, float32 or wider: 16 bytes per parameter. ``rate`` (d) and ``weighted`` (r),
+    one scalar each.
+
+    Requires params.
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule around 1.
+      learning_rate: α ≥ 0, or a schedule. Usually 1: d finds the scale.
       betas: b1 and b2, each in [0, 1).
       beta3: b3 in [0, 1); None is √b2.
-      eps: ε ≥ 0.
-      estim_lr0: d_0 > 0, below the rate to be found.
+      eps: ε ≥ 0; d ε is added to the root.
+      estim_lr0: d_0 > 0, below the learning rate to be found.
       estim_lr_coef: c > 0, multiplies the estimate.
-      weight_decay: w ≥ 0, decoupled.
-      safeguard_warmup: d in the place of λ in S, so that a warm-up of α does not raise the estimate.
+      weight_decay: w ≥ 0, decoupled: w λ_t θ is subtracted.
+      safeguard_warmup: Use d instead of λ in S, so that a warmup of α does not raise the estimate.
 
     Raises:
-      ValueError: a number out of range, no params.
-      TypeError: complex updates.
+      ValueError: A decay outside [0, 1); a negative ε, w or learning rate; a d_0 or c that is not
+        positive; missing params.
+      TypeError: A hyperparameter that is neither a number nor a schedule; betas that are not a
+        pair of numbers; complex updates.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx, w = gk.prodigy(eps=0.0, estim_lr0=0.5), jnp.zeros(2)
-      >>> assert jnp.allclose(tx.update(jnp.array([3.0, -7.0]), tx.init(w), w)[0], jnp.array([-0.5, 0.5]))  # Adam's first step
+      >>> updates, _ = tx.update(jnp.array([3.0, -7.0]), tx.init(w), w)
+      >>> assert jnp.allclose(updates, jnp.array([-0.5, 0.5]))  # Adam's first step
 
-    **Differs** from optax: where all gradients so far are zero d stays as it is (there NaN); the scalars are float32 also for bfloat16 parameters.
+    **Differs from optax**: while all gradients are zero, d keeps its value (NaN there). The scalars
+    are at least float32, also for bfloat16 parameters.
 
     Reference: Mishchenko and Defazio 2023, https://arxiv.org/abs/2306.06101.
     """
-    rate = as_rate(learning_rate)
-    if isinstance(rate, Schedule) and not isinstance(learning_rate, Schedule):
-        return prodigy(
-            rate, betas, beta3, eps, estim_lr0, estim_lr_coef, weight_decay, safeguard_warmup
-        )
-    b1, b2 = _betas(betas)
+    b1, b2 = checked_betas(betas)
     if beta3 is not None:
         check.decay(beta3=beta3)
     check.non_negative(learning_rate=learning_rate, eps=eps, weight_decay=weight_decay)
@@ -78,10 +88,8 @@ def prodigy(
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         check.real_leaves(updates)
         like, d = tree.factor_like, state["rate"]
-        origin, b3 = (
-            tree.origin_at(state["origin"], params, step),
-            like(_root(b2) if beta3 is None else beta3, d),
-        )
+        origin = tree.origin_at(state["origin"], params, step)
+        b3 = like(b2**0.5 if beta3 is None else beta3, d)
         now = (
             d
             * like(learning_rate, d)
@@ -104,10 +112,10 @@ def prodigy(
             leaf, updates, state["moment"], state["preconditioner"], state["sum"], outputs=3
         )
         size = tree.total(tree.map(lambda s: jnp.sum(jnp.abs(s)), total), total)
-        found = jnp.maximum(d, numerics.divide(like(estim_lr_coef, d) * weighted, size))
+        estimate = jnp.maximum(d, numerics.divide(like(estim_lr_coef, d) * weighted, size))
 
         def step_of(m: Any, v: Any, p: Any) -> Any:
-            quotient = numerics.divide(m, numerics.sqrt(v) + like(found, v) * like(eps, v))
+            quotient = numerics.divide(m, numerics.sqrt(v) + like(estimate, v) * like(eps, v))
             return -like(weight_decay, p) * like(now, p) * p - like(now, p) * quotient
 
         updates = tree.map(step_of, moment, preconditioner, params)
@@ -116,7 +124,7 @@ def prodigy(
             "preconditioner": preconditioner,
             "sum": total,
             "origin": origin,
-            "rate": found,
+            "rate": estimate,
             "weighted": weighted,
         }
 

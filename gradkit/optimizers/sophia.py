@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
-from gradkit._rule import Rule
+from gradkit._rule import Part, Rule, gate
 from gradkit._transform import Transform, chain, transform
 from gradkit.averages.ema import ema
 from gradkit.transforms.hessian import hutchinson_estimator_diag_hessian
@@ -77,21 +77,22 @@ def scale_by_sophia(
             path="hessian_diagonal_fn",
             error=TypeError,
         )
-    average, estimator = ema(b1, accumulator_dtype=mu_dtype).rule, hessian_diagonal_fn.rule
+    first = Part("moment", ema(b1, accumulator_dtype=mu_dtype))
+    estimator = Part("estimator", hessian_diagonal_fn)
     every = print_win_rate_every_n_steps if verbose else 0
 
-    def init(params: Any) -> Any:
+    def init(params: Any, *, context: Any) -> Any:
         return {
-            "moment": average.init(params),
+            "moment": first.init(params, context=context),
             "hessian": tree.zeros_like(params),
-            "estimator": estimator.init(params),
+            "estimator": estimator.init(params, context=context),
         }
 
-    def update(updates: Any, state: Any, params: Any, *, step: Any, **extras: Any) -> Any:
+    def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
         check.real_leaves(updates)
         check.params(params)
         like = tree.factor_like
-        moments, moment = average.update(updates, state["moment"], params)
+        moments, moment = first.update(updates, state["moment"], params, context=context)
         result = tree.map(
             lambda m, h: m / jnp.maximum(like(gamma, h) * h, like(eps, h)),
             moments,
@@ -99,28 +100,23 @@ def scale_by_sophia(
         )
         if clip_threshold is not None:
             if every:
-                _print_win_rate(result, clip_threshold, step, every)
+                _print_win_rate(result, clip_threshold, context.step, every)
             result = tree.map(
                 lambda u: jnp.clip(u, -like(clip_threshold, u), like(clip_threshold, u)), result
             )
 
-        def estimate(hessian: Any, kept: Any) -> Any:
-            diagonal, kept = estimator.update(updates, kept, params, step=step, **extras)
-            return tree.map(
-                lambda h, d: like(b2, h) * h + like(1 - b2, h) * d, hessian, diagonal
-            ), kept
+        def estimate(carry: Any, operands: Any) -> Any:
+            hessian, kept = carry
+            diagonal, kept = estimator.update(updates, kept, params, context=context)
+            average = lambda h, d: like(b2, h) * h + like(1 - b2, h) * d
+            return tree.map(average, hessian, diagonal), kept
 
-        due = step % update_interval == 0
-        hessian, kept = jax.lax.cond(
-            due,
-            estimate,
-            lambda hessian, kept: (hessian, kept),
-            state["hessian"],
-            state["estimator"],
-        )
+        due = context.step % update_interval == 0
+        carry = (state["hessian"], state["estimator"])
+        hessian, kept = gate(due, estimate, carry, (), pure=False)
         return result, {"moment": moment, "hessian": hessian, "estimator": kept}
 
-    return Rule(init, update)
+    return Rule(init, update, parts=(first, estimator))
 
 
 def _print_win_rate(updates: Any, threshold: Any, step: Any, every: int) -> None:

@@ -1,44 +1,56 @@
-"""Yogi."""
+"""Yogi: Adam whose preconditioner changes by at most (1 − b2) g² per step.
 
-from typing import Any
+    Δθ_t = −α_t · m̂_t / (√(v̂_t + ε_root) + ε)        m = ema(g; b1)
+    v_t = v_{t−1} − (1 − b2) sign(v_{t−1} − |g_t|²) |g_t|²
+
+φ is ``ema``, ψ is ``additive_ema`` of g².
+"""
 
 from gradkit import _checks as check
 from gradkit._transform import Transform, chain, transform
 from gradkit.averages.ema import additive_ema, ema
 from gradkit.transforms.precondition import precondition
 from gradkit.transforms.scale import scale_by_learning_rate
+from gradkit.typing import Rate
 
 
 @transform
 def scale_by_yogi(
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-3,
-    eps_root: Any = 0.0,
-    initial_accumulator_value: Any = 1e-6,
+    b1: Rate = 0.9,
+    b2: Rate = 0.999,
+    eps: Rate = 1e-3,
+    eps_root: Rate = 0.0,
+    initial_accumulator_value: float = 1e-6,
 ) -> Transform:
-    """Yogi's direction: Adam whose preconditioner falls no faster than it rises.
+    """Scale the gradient as Yogi does, without applying a learning rate.
 
-    **Rule** u = m̂ / (√(v̂ + ε_root) + ε), m = ema(g; b1), v_t = v_{t−1} − (1 − b2) sign(v_{t−1} − |g_t|²) |g_t|², m_0 = v_0 = a, both debiased.
+    The preconditioner falls no faster than it rises.
 
-    **Remembers** ``moment.average`` and ``preconditioner.average`` (float32 or wider; 8 bytes per parameter), and the ``log_unseen`` of each.
+    **Update rule** u = m̂ / (√(v̂ + ε_root) + ε), m = ema(g; b1),
+    v_t = v_{t−1} − (1 − b2) sign(v_{t−1} − |g_t|²) |g_t|², m_0 = v_0 = a, both debiased;
+    0 where the denominator is 0.
+
+    **State** ``moment.average`` and ``preconditioner.average`` (shape of the leaf, float32 or
+    wider; 8 bytes per parameter), and the ``log_unseen`` of each, one scalar.
 
     Args:
-      b1: decay of the moment, in [0, 1).
-      b2: decay of the preconditioner, in [0, 1).
-      eps: ε ≥ 0, outside the root.
-      eps_root: ε_root ≥ 0, under the root.
-      initial_accumulator_value: a ≥ 0.
+      b1: Decay of the moment, in [0, 1).
+      b2: Decay of the preconditioner, in [0, 1).
+      eps: ε ≥ 0, added to the root.
+      eps_root: ε_root ≥ 0, added under the root.
+      initial_accumulator_value: a ≥ 0, the initial value of both averages.
 
     Raises:
-      ValueError: a decay outside [0, 1), a negative ε or a.
+      ValueError: A decay outside [0, 1); a negative ε or a.
+      TypeError: A hyperparameter that is neither a number nor a schedule.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx = gk.scale_by_yogi(b2=0.75, eps=0.0, initial_accumulator_value=0.0)
       >>> _, state = tx.update(jnp.full(1, 4.0), tx.init(jnp.zeros(1)))
       >>> _, state = tx.update(jnp.full(1, 1.0), state)
-      >>> assert state.inner["scale_by_yogi"]["preconditioner"]["average"][0] == 3.75  # 4 − 0.25 · 1², where Adam's would be 3.25
+      >>> v = state.inner["scale_by_yogi"]["preconditioner"]["average"]
+      >>> assert v[0] == 3.75  # 4 − 0.25 · 1²; Adam's average would be 3.25
 
     Reference: Zaheer et al. 2018, https://papers.nips.cc/paper/8186.
     """
@@ -53,21 +65,23 @@ def scale_by_yogi(
 
 
 @transform
-def yogi(learning_rate: Any, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-3) -> Transform:
-    """Yogi: Adam whose rates do not jump up when gradients become small.
+def yogi(learning_rate: Rate, b1: Rate = 0.9, b2: Rate = 0.999, eps: Rate = 1e-3) -> Transform:
+    """Yogi: Adam whose steps do not grow abruptly when gradients become small.
 
-    **Rule** Δθ = −α m̂ / (√v̂ + ε), v_t = v_{t−1} − (1 − b2) sign(v_{t−1} − |g_t|²) |g_t|².
+    **Update rule** Δθ = −α m̂ / (√v̂ + ε), m = ema(g; b1),
+    v_t = v_{t−1} − (1 − b2) sign(v_{t−1} − |g_t|²) |g_t|², m_0 = v_0 = 10⁻⁶, both debiased.
 
-    **Remembers** ``scale_by_yogi``: 8 bytes per parameter.
+    **State** That of ``scale_by_yogi``: 8 bytes per parameter.
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule.
-      b1: decay of the moment, in [0, 1).
-      b2: decay of the preconditioner, in [0, 1).
-      eps: ε ≥ 0, outside the root.
+      learning_rate: α ≥ 0, or a schedule.
+      b1: Decay of the moment, in [0, 1).
+      b2: Decay of the preconditioner, in [0, 1).
+      eps: ε ≥ 0, added to the root.
 
     Raises:
-      ValueError: a decay outside [0, 1), a negative ε or rate.
+      ValueError: A decay outside [0, 1); a negative ε or learning rate.
+      TypeError: A hyperparameter that is neither a number nor a schedule.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._rule import Rule
+from gradkit._rule import Part, Rule
 from gradkit._transform import transform
 
 
@@ -44,26 +44,24 @@ def precondition(
     check.non_negative(eps=eps, eps_root=eps_root)
     if order not in (1, 2):
         check.fail("needs order 1 or 2", repr(order), path="order")
-    check.part(moment=moment)
-    phi = moment.rule
+    first = Part("moment", moment)
     if preconditioner is None:
-        return phi
-    check.part(preconditioner=preconditioner)
-    psi = preconditioner.rule
+        return moment.rule
+    second = Part("preconditioner", preconditioner)
 
-    def init(params: Any) -> Any:
+    def init(params: Any, *, context: Any) -> Any:
+        magnitudes = tree.magnitudes_like(params)
         return {
-            "moment": phi.init(params),
-            "preconditioner": psi.init(tree.magnitudes_like(params)),
+            "moment": first.init(params, context=context),
+            "preconditioner": second.init(magnitudes, context=context),
         }
 
-    def update(updates: Any, state: Any, params: Any, **extras: Any) -> Any:
-        moments, kept_moment = phi.update(updates, state["moment"], params, **extras)
+    def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
+        moments, kept_moment = first.update(updates, state["moment"], params, context=context)
         size = numerics.abs_sq if order == 2 else jnp.abs
-        extras = {**extras, "gradient": updates, "moment": moments}
-        preconditioners, kept_metric = psi.update(
-            tree.map(size, updates), state["preconditioner"], params, **extras
-        )
+        inside = context.extend(gradient=updates, moment=moments)
+        magnitudes, kept = tree.map(size, updates), state["preconditioner"]
+        preconditioners, kept = second.update(magnitudes, kept, params, context=inside)
 
         def leaf(m: Any, g: Any) -> Any:
             root = numerics.sqrt(g + tree.factor_like(eps_root, g)) if order == 2 else g
@@ -71,7 +69,7 @@ def precondition(
 
         return tree.map(leaf, moments, preconditioners), {
             "moment": kept_moment,
-            "preconditioner": kept_metric,
+            "preconditioner": kept,
         }
 
-    return Rule(init, update)
+    return Rule(init, update, parts=(first, second))

@@ -23,7 +23,6 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit import masks
 from gradkit._rule import Rule
-from gradkit._schedule import Schedule, as_rate
 from gradkit._transform import Transform, stateless, transform
 
 

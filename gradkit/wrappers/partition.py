@@ -58,7 +58,8 @@ def masked(inner: Transform, mask: Mask, *, mask_compatible_extra_args: bool = F
     def select(context: Context) -> PyTree:
         return masks.resolve(mask, context.leaves, whole=context.whole)
 
-    part = Part("", inner, view=_selection(select, mask_compatible_extra_args))
+    view = _selection(select, mask_compatible_extra_args)
+    part = Part("", inner, view=view, selects=True)
     return Rule(part.init, part.update, parts=(part,))
 
 
@@ -105,8 +106,9 @@ def partition(
 
         return select
 
+    all_extras = mask_compatible_extra_args
     parts = tuple(
-        Part(str(label), part, view=_selection(group(label), mask_compatible_extra_args))
+        Part(str(label), part, view=_selection(group(label), all_extras), selects=True)
         for label, part in transforms.items()
     )
 
@@ -271,7 +273,7 @@ def _selection(
                 return see(value)
             return value
 
-        return View(see, merge, extra, selects=True)
+        return View(see, merge, extra)
 
     return view
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._rule import Rule
+from gradkit._rule import Rule, gate
 from gradkit._transform import Transform, transform
 from gradkit.stores import as_store, encoded
 from gradkit.typing import Rate, StoreLike
@@ -134,7 +134,7 @@ def swa(start: int, every: int = 1, store: StoreLike = None) -> Rule:
 
             return {"average": tree.map(leaf, _after(*operands), state["average"]), "seen": seen}
 
-        return updates, numerics.run_if(due, snapshot, state, (leaves, updates))
+        return updates, gate(due, snapshot, state, (leaves, updates), pure=True)
 
     def evaluate(state: Any, params: Any) -> Any:
         def leaf(w: Any, stored: Any) -> Any:

@@ -227,7 +227,8 @@ BAD = [
     (lambda: gk.novograd(0.1, weight_decay=-1.0), r"weight_decay: needs a finite number >= 0"),
     (lambda: gk.adan(0.1, b3=1.0), r"b3: needs a decay"),
     (lambda: gk.adopt(0.1, b2=-0.1), r"b2: needs a decay"),
-    (lambda: gk.ademamix(0.1, b3=1.0), r"decay: needs a decay"),
+    (lambda: gk.ademamix(0.1, b3=1.0), r"b3: needs a decay"),
+    (lambda: gk.ademamix(0.1, alpha=float("nan")), r"alpha: needs a finite number"),
     (lambda: gk.mars(0.1, gamma=-1.0), r"gamma: needs a finite number >= 0"),
     (lambda: gk.mars(0.1, max_norm=0.0), r"max_norm: needs a number > 0"),
     (

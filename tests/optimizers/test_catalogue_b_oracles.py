@@ -459,7 +459,7 @@ BAD = {
         lambda: gk.scale_by_sm3(b2=1.5),
         r"scale_by_sm3, b2: needs a number in \[0, 1\]; got 1.5",
     ),
-    "adam_mini": (lambda: gk.adam_mini(0.1, axis="rows"), "adam_mini.*axis: needs an axis"),
+    "adam_mini": (lambda: gk.adam_mini(0.1, axis="rows"), "adam_mini.*axis='rows' is not an axis"),
     "came": (lambda: gk.came(0.1, b3=1.0), f"came.*b3: {DECAY}"),
     "cocob": (lambda: gk.cocob(alpha=0.0), f"cocob.*alpha: {ABOVE_0}"),
     "dog word": (
@@ -478,7 +478,11 @@ BAD = {
     "betas": (lambda: gk.prodigy(betas=(0.9, 1.0)), rf"prodigy, betas\[1\]: {DECAY}; got 1.0"),
     "betas pair": (
         lambda: gk.dadapt_adamw(betas=0.9),
-        "dadapt_adamw, betas: needs a pair of decays; got 0.9",
+        "dadapt_adamw: betas=0.9 is not a pair. Expected a pair of decays.",
+    ),
+    "betas schedule": (
+        lambda: gk.prodigy(betas=(0.9, gk.constant_schedule(0.999))),
+        r"prodigy: betas=\(0.9, constant_schedule\(0.999\)\) contains a schedule.",
     ),
     "prodigy": (lambda: gk.prodigy(estim_lr0=0.0), f"prodigy, estim_lr0: {ABOVE_0}"),
     "mechanize": (

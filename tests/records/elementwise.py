@@ -301,7 +301,7 @@ ELEMENTWISE = [
         lambda: gk.scale_by_ademamix(0.8, 0.9, 0.95, 2.0, 1e-3, 1e-4),
         bad=(
             *adam_like("scale_by_ademamix"),
-            (lambda: gk.scale_by_ademamix(b3=1.0), f"decay: {DECAY}"),
+            (lambda: gk.scale_by_ademamix(b3=1.0), f"b3: {DECAY}"),
         ),
     ),
     Case(
