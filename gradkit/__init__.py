@@ -42,10 +42,7 @@ from gradkit.masks import by_function as by_function
 from gradkit.masks import by_path as by_path
 from gradkit.masks import by_rank as by_rank
 from gradkit.masks import by_size as by_size
-from gradkit.masks import every as every
-from gradkit.masks import outside as outside
 from gradkit.masks import predicate as predicate
-from gradkit.masks import some as some
 from gradkit.optimizers import acprop as acprop
 from gradkit.optimizers import adabelief as adabelief
 from gradkit.optimizers import adadelta as adadelta
