@@ -22,7 +22,7 @@ _PREDICATE = "a predicate such as by_rank(2)"
 
 
 class Predicate(Call):
-    """A test of one leaf, ``predicate(path, leaf) -> bool``, to combine with ``&``, ``|`` and ``~``.
+    """A test of a leaf, ``predicate(path, leaf) -> bool``, to combine with ``&``, ``|`` and ``~``.
 
     Called with a tree, ``predicate(params)`` returns the tree of bools: the mask that other
     libraries accept. Optax treats a mask as a pytree, and a predicate is a pytree without leaves:
