@@ -155,7 +155,6 @@ from gradkit.schedules import warmup_stable_decay_schedule as warmup_stable_deca
 from gradkit.stores import Store as Store
 from gradkit.stores import blockwise_mean as blockwise_mean
 from gradkit.stores import factored as factored
-from gradkit.stores import factored_axes as factored_axes
 from gradkit.stores import sm3_cover as sm3_cover
 from gradkit.stores import store_in as store_in
 from gradkit.transforms import adaptive_grad_clip as adaptive_grad_clip

@@ -54,7 +54,7 @@ def trace(decay: Any, nesterov: bool = False, accumulator_dtype: Any = None) -> 
     Reference: Polyak 1964; Sutskever et al. 2013, https://proceedings.mlr.press/v28/sutskever13.html.
     """
     check.probability(decay=decay)
-    store = as_store(accumulator_dtype)
+    store = as_store(accumulator_dtype, "accumulator_dtype")
 
     def update(updates: Any, state: Any, params: Any) -> Any:
         def leaf(x: Any, stored: Any) -> Any:

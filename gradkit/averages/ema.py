@@ -53,7 +53,7 @@ def ema(
     """
     check.decay(decay=decay)
     check.finite(initial_value=initial_value)
-    store = as_store(accumulator_dtype)
+    store = as_store(accumulator_dtype, "accumulator_dtype")
 
     def init(params: Any) -> Any:
         average = encoded(store, params, initial_value)

@@ -30,7 +30,7 @@ def refused(error, words):
     return pytest.raises(error, match=f"^{words}$")
 
 
-# ---- by_path, by_rank, by_dtype --------------------------------------------------------
+# ---- by_path, by_rank, by_dtype ------------------------------------------------------
 
 
 def test_by_path_selects_what_any_of_its_patterns_matches():
@@ -90,7 +90,7 @@ def test_patterns_ranks_and_dtypes_are_checked_when_a_predicate_is_made(make, er
         make()
 
 
-# ---- operators -------------------------------------------------------------------------
+# ---- operators -----------------------------------------------------------------------
 
 A, B, C = gk.by_rank(2), gk.by_path("head.*"), gk.by_dtype(jnp.bfloat16)
 
@@ -145,7 +145,7 @@ def test_a_predicate_has_no_truth_value(ask):
     [
         (
             lambda: step(gk.masked(gk.adam(1e-3), gk.by_path)),
-            rf"masked: mask=by_path is not a predicate, .* {A_PREDICATE} Call .*by_path\(\.\.\.\)\.",
+            rf"masked: mask=by_path is not a predicate, .* {A_PREDICATE} Call .*by_path\(.*\)\.",
         ),
         (
             lambda: gk.by_function(gk.by_rank),
@@ -214,7 +214,7 @@ def test_a_predicate_applied_to_a_tree_gives_a_mask_that_optax_takes():
     assert [float(leaf.ravel()[0]) for leaf in jax.tree.leaves(split)] == [0.0, -1.0, 0.0]
 
 
-# ---- masks of the wrong type ----------------------------------------------------------
+# ---- masks of the wrong type ---------------------------------------------------------
 
 RANKS = {"dense": {"kernel": 2, "bias": 1}, "norm": {"scale": 1}}
 
@@ -244,7 +244,7 @@ RANKS = {"dense": {"kernel": 2, "bias": 1}, "norm": {"scale": 1}}
         (
             {"dense": gk.by_rank(2), "norm": True},
             r"\.dense",
-            r"=by_rank\(2\) .* A predicate is a whole mask: combine it with by_path .*",
+            r"=by_rank\(2\) .* A predicate is a whole mask: combine it with .*",
         ),
         ({"dense": len, "norm": True}, r"\.dense", r"=len .*"),
     ],
@@ -296,7 +296,7 @@ def test_every_single_bool_is_a_bool(yes):
         ) == [2.0, 2.0, 2.0]
 
 
-# ---- masks that select nothing ---------------------------------------------------------
+# ---- masks that select nothing -------------------------------------------------------
 
 NONE = {"dense": {"kernel": False, "bias": False}, "norm": {"scale": False}}
 
@@ -369,7 +369,7 @@ def test_a_long_list_of_paths_is_cut():
         masks.resolve(gk.by_path("layers_3"), many)
 
 
-# ---- labels ----------------------------------------------------------------------------
+# ---- labels --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_labels_that_do_not_fit_are_refused(given, error, words):
         masks.labels(given, PARAMS)
 
 
-# ---- describe --------------------------------------------------------------------------------------------------------
+# ---- describe ------------------------------------------------------------------------
 
 KERNELS = gk.adamw(1e-3, mask=gk.by_path("kernel"))
 GROUPS = gk.partition(
@@ -510,7 +510,7 @@ def test_describe_takes_trees_with_none_and_with_complex_leaves():
     assert routes(tx, params) == {"w": (outer, f"{outer}.masked"), "v": (outer,), "s": ()}
 
 
-# ---- what passes -----------------------------------------------------------------------------------------------------
+# ---- what passes ---------------------------------------------------------------------
 
 
 def test_the_leaves_outside_pass_unless_something_else_is_said():
