@@ -1,6 +1,7 @@
 """Widening, roots and quotients with finite derivatives, the step counter, and random keys."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -52,6 +53,11 @@ def cast(x: Array, dtype: Any) -> Array:
 def abs_sq(x: Array) -> Array:
     """|x|², real also for complex x, with a finite gradient at zero."""
     return x * x if not jnp.iscomplexobj(x) else jnp.real(x) ** 2 + jnp.imag(x) ** 2
+
+
+def norm(x: Array) -> Array:
+    """The 2-norm √Σ|x|² of an array; its derivative at zero is zero."""
+    return sqrt(jnp.sum(abs_sq(x)))
 
 
 def rms(x: Array) -> Array:
@@ -143,3 +149,23 @@ def is_number(x: Any) -> bool:
     return isinstance(
         x, (int, float, complex, np.generic, np.ndarray, jax.Array)
     ) and not isinstance(x, bool)
+
+
+def fails(value: Any, test: Callable[[Any], Any]) -> bool:
+    """Whether a number that is known now (no tracer, no schedule) fails a test."""
+    if not is_number(value) or isinstance(value, jax.core.Tracer):
+        return False
+    return not np.all(test(np.asarray(value)))
+
+
+def as_axes(axis: Any, name: str = "axis") -> tuple[int, ...] | None:
+    """Axes as a tuple of ints, or None, after a check that they are axes."""
+    if axis is None:
+        return None
+    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    if not all(isinstance(a, (int, np.integer)) and not isinstance(a, bool) for a in axes):
+        expected = "an int, a tuple of ints, or None"
+        check.refuse(f"{name}={axis!r} is not an axis", expected=expected, error=TypeError)
+    if len(set(axes)) < len(axes):
+        check.refuse(f"{name}={axis!r} names an axis twice", expected="different axes")
+    return tuple(int(a) for a in axes)

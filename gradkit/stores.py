@@ -295,20 +295,7 @@ def blockwise_mean(axis: int | tuple[int, ...] | None = None) -> Store:
 
     Reference: Zhang et al. 2024, https://arxiv.org/abs/2406.16793.
     """
-    return Store(_With(_block_means, check_axes(axis)), _broadcast)
-
-
-def check_axes(axis: Any, name: str = "axis") -> tuple[int, ...] | None:
-    """The axes as a tuple of ints, or None, after a check that they are axes."""
-    if axis is None:
-        return None
-    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-    if not all(isinstance(a, (int, np.integer)) and not isinstance(a, bool) for a in axes):
-        expected = "an int, a tuple of ints, or None"
-        check.refuse(f"{name}={axis!r} is not an axis", expected=expected, error=TypeError)
-    if len(set(axes)) < len(axes):
-        check.refuse(f"{name}={axis!r} names an axis twice", expected="different axes")
-    return tuple(int(a) for a in axes)
+    return Store(_With(_block_means, numerics.as_axes(axis)), _broadcast)
 
 
 def _block_means(axes: tuple[int, ...] | None, leaf: Any) -> Any:
