@@ -42,10 +42,7 @@ from gradkit.masks import by_function as by_function
 from gradkit.masks import by_path as by_path
 from gradkit.masks import by_rank as by_rank
 from gradkit.masks import by_size as by_size
-from gradkit.masks import every as every
-from gradkit.masks import outside as outside
 from gradkit.masks import predicate as predicate
-from gradkit.masks import some as some
 from gradkit.optimizers import acprop as acprop
 from gradkit.optimizers import adabelief as adabelief
 from gradkit.optimizers import adadelta as adadelta
@@ -158,7 +155,6 @@ from gradkit.schedules import warmup_stable_decay_schedule as warmup_stable_deca
 from gradkit.stores import Store as Store
 from gradkit.stores import blockwise_mean as blockwise_mean
 from gradkit.stores import factored as factored
-from gradkit.stores import factored_axes as factored_axes
 from gradkit.stores import sm3_cover as sm3_cover
 from gradkit.stores import store_in as store_in
 from gradkit.transforms import adaptive_grad_clip as adaptive_grad_clip

@@ -1,4 +1,4 @@
-"""Widening, safe roots, and the scalars of the clock."""
+"""Widening, roots and quotients with finite derivatives, the step counter, and random keys."""
 
 import math
 from collections.abc import Callable
@@ -10,8 +10,11 @@ import numpy as np
 from jax import lax
 
 from gradkit import _checks as check
+from gradkit._xla import after as after
+from gradkit._xla import run_if as run_if
 
-Array = Any  # a jax.Array, a NumPy array, a tracer or a Python number: what jax.typing.ArrayLike says, and ShapeDtypeStruct
+# What jax.typing.ArrayLike says (arrays, tracers, Python numbers), and ShapeDtypeStruct.
+Array = Any
 
 
 def wide(dtype: Any) -> Any:
@@ -43,13 +46,18 @@ def scalar_dtype(tree: Any) -> Any:
 
 
 def cast(x: Array, dtype: Any) -> Array:
-    """``x`` in ``dtype``; no operation when it is so already."""
+    """``x`` in ``dtype``; no operation when it has that dtype already."""
     return x if isinstance(x, jax.Array) and x.dtype == dtype else jnp.asarray(x, dtype)
 
 
 def abs_sq(x: Array) -> Array:
     """|x|², real also for complex x, with a finite gradient at zero."""
     return x * x if not jnp.iscomplexobj(x) else jnp.real(x) ** 2 + jnp.imag(x) ** 2
+
+
+def norm(x: Array) -> Array:
+    """The 2-norm √Σ|x|² of an array; its derivative at zero is zero."""
+    return sqrt(jnp.sum(abs_sq(x)))
 
 
 def rms(x: Array) -> Array:
@@ -64,8 +72,10 @@ def sqrt(x: Array) -> Array:
 
 
 def cbrt(x: Array) -> Array:
-    """∛x of x ≥ 0 to an ulp, whose derivative at zero is zero. By exp and log, which XLA vectorizes, where ``jnp.cbrt`` calls a library's root
-    number by number; one step of Newton's makes up for what they round.
+    """∛x of x ≥ 0 to within an ulp, whose derivative at zero is zero.
+
+    By exp and log, which XLA vectorizes, where ``jnp.cbrt`` calls a library function for each
+    element; one Newton step removes their rounding errors.
     """
     zero = x < jnp.finfo(x.dtype).tiny
     safe = jnp.where(zero, 1.0, x)
@@ -75,7 +85,7 @@ def cbrt(x: Array) -> Array:
 
 
 def divide(x: Array, by: Array) -> Array:
-    """``x / by``, zero (with a finite derivative) where ``by_function`` is zero; NaN stays NaN."""
+    """``x / by``, zero (with a finite derivative) where ``by`` is zero; NaN stays NaN."""
     zero = by == 0
     return jnp.where(
         zero, jnp.zeros_like(x), x / jnp.where(zero, jnp.ones_like(by), by).astype(x.dtype)
@@ -83,85 +93,51 @@ def divide(x: Array, by: Array) -> Array:
 
 
 def log(decay: Array) -> Array:
-    """Log β; of 0 it is −inf with a derivative of zero. A Python number is taken in float64."""
+    """Log β; for 0 it is −inf with a derivative of zero. A Python number is taken in float64."""
     if isinstance(decay, (int, float)):
         return math.log(decay) if decay > 0 else -math.inf
-    seen = decay > 0
-    return jnp.where(seen, jnp.log(jnp.where(seen, decay, 1.0)), -jnp.inf)
+    positive = decay > 0
+    return jnp.where(positive, jnp.log(jnp.where(positive, decay, 1.0)), -jnp.inf)
 
 
 def increment(step: Array) -> Array:
-    """``step + 1``, which stops at the largest integer instead of wrapping round."""
+    """``step + 1``, which stays at the largest integer instead of wrapping around."""
     top = jnp.iinfo(jnp.result_type(step)).max
     return jnp.where(step < top, step + 1, top)
 
 
-def run_if(wanted: Array, function: Callable[[Any, Any], Any], carry: Any, operands: Any) -> Any:
-    """``function(carry, operands)`` if ``wanted``, else ``carry``, updated in place.
-
-    Where XLA would copy what passes through a ``cond``, the carry of a loop of no or one turn keeps its buffers, so a call that does nothing
-    costs nothing. ``function`` returns what it was given in type and closes over no tracer. (Derivatives go through the ``cond``.)
-    """
-    if not isinstance(wanted, jax.core.Tracer):
-        jax.eval_shape(
-            function, carry, operands
-        )  # what it refuses is refused also where it is not wanted
-        return function(carry, operands) if wanted else carry
-
-    @jax.custom_jvp
-    def run(wanted: Any, carry: Any, operands: Any) -> Any:
-        return lax.while_loop(
-            lambda c: c[0],
-            lambda c: (jnp.zeros_like(c[0]), function(c[1], operands)),
-            (wanted, carry),
-        )[1]
-
-    @run.defjvp
-    def derivative(primals: Any, tangents: Any) -> Any:
-        wanted, *rest = primals
-        return jax.jvp(
-            lambda carry, operands: lax.cond(wanted, function, lambda c, _: c, carry, operands),
-            tuple(rest),
-            tuple(tangents[1:]),
-        )
-
-    return run(wanted, carry, operands)
-
-
-def after(x: Array, *scalars: Array) -> Array:
-    """The number ``x``, known to XLA no sooner than the others. What is computed with it, it may then write over what they were read from; else it
-    copies that first.
-    """
-    x = jnp.asarray(x, jnp.result_type(*scalars))
-    for y in map(lax.stop_gradient, scalars):
-        x = x + (0 * jnp.where(jnp.isfinite(y), y, 0)).astype(
-            x.dtype
-        )  # nothing, but not provably so
-    return x
-
-
-def as_key(key: Any) -> Any:
-    """A random key from a seed, a typed key or the data of one."""
+def as_key(key: Array) -> jax.Array:
+    """A typed random key from a seed, a typed key or its data (or several, for ``vmap``)."""
+    expected = "a seed such as key=0, a random key, or the data of one"
     if key is None:
-        check.fail(
-            "needs a seed or a random key",
-            "None",
-            "Such as key=0; noise that nobody chose cannot be drawn again",
-            path="key",
-            error=TypeError,
-        )
+        fix = "Noise without a key of its own could not be drawn again"
+        check.refuse("key is None", expected=expected, fix=fix, error=TypeError)
+    if not is_number(key):
+        check.refuse(f"key={key!r} is not a random key", expected=expected, error=TypeError)
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         return key
-    return jax.random.wrap_key_data(jnp.asarray(key)) if jnp.ndim(key) else jax.random.key(key)
+    if not jnp.issubdtype(jnp.result_type(key), jnp.integer):
+        check.refuse(f"key={key!r} is not a random key", expected=expected, error=TypeError)
+    if not jnp.ndim(key):
+        return jax.random.key(key)
+    data = jax.eval_shape(jax.random.key_data, jax.eval_shape(jax.random.key, 0))
+    if jnp.shape(key)[-1:] != data.shape or jnp.result_type(key) != data.dtype:
+        fix = f"The data of a key of the default implementation is {check.shape_dtype(data)}"
+        problem = f"key={check.shape_dtype(key)} is not the data of a key"
+        check.refuse(problem, expected=expected, fix=fix)
+    return jax.random.wrap_key_data(jnp.asarray(key))
 
 
 def key_data(key: Any) -> Any:
-    """The raw data of a random key, for a state. A copy, because the state may be donated."""
+    """The data of a random key, for a state. A copy, because the state may be donated."""
     return jnp.array(jax.random.key_data(key), copy=True)
 
 
 def split_key(data: Any, like: Any, number: int) -> tuple[Any, list[Any]]:
-    """The key data to store next, and ``number`` keys to use; ``like`` is a key of the same implementation."""
+    """The key data to store next, and ``number`` keys to use now.
+
+    ``like`` is a key of the same implementation.
+    """
     following, *keys = jax.random.split(
         jax.random.wrap_key_data(data, impl=jax.random.key_impl(like)), number + 1
     )
@@ -175,30 +151,21 @@ def is_number(x: Any) -> bool:
     ) and not isinstance(x, bool)
 
 
-def is_key(x: Any) -> bool:
-    """Whether ``x`` is a typed random key."""
-    return isinstance(x, jax.Array) and bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
+def fails(value: Any, test: Callable[[Any], Any]) -> bool:
+    """Whether a number that is known now (no tracer, no schedule) fails a test."""
+    if not is_number(value) or isinstance(value, jax.core.Tracer):
+        return False
+    return not np.all(test(np.asarray(value)))
 
 
-def loss_like(value: Any, like: Any) -> Any:
-    """The extra argument ``value`` as a scalar in the scalar dtype of a tree."""
-    if value is None:
-        fix = "Call update(grads, state, params, value=loss), with jax.value_and_grad"
-        check.refuse("value=None is not a loss", fix=fix, error=TypeError)
-    try:
-        shape, kind = jnp.shape(value), jax.dtypes.result_type(value)
-    except TypeError:
-        problem = f"value={check.shown(value)} is not a loss"
-        check.refuse(problem, expected="one real number", error=TypeError)
-    if shape != ():
-        problem = f"value is {check.shape_dtype(value)}"
-        check.refuse(problem, expected="one number", fix="Take the mean over the batch")
-    if jnp.issubdtype(kind, jnp.complexfloating):
-        problem = f"value is {check.shape_dtype(value)}"
-        check.refuse(problem, expected="one real number", error=TypeError)
-    return jnp.asarray(value, scalar_dtype(like))
-
-
-def strong(values: Any) -> Any:
-    """Python numbers, and arrays with their weak type, as arrays that keep their dtype everywhere."""
-    return jax.tree.map(lambda x: jnp.asarray(x, jax.dtypes.result_type(x)), values)
+def as_axes(axis: Any, name: str = "axis") -> tuple[int, ...] | None:
+    """Axes as a tuple of ints, or None, after a check that they are axes."""
+    if axis is None:
+        return None
+    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    if not all(isinstance(a, (int, np.integer)) and not isinstance(a, bool) for a in axes):
+        expected = "an int, a tuple of ints, or None"
+        check.refuse(f"{name}={axis!r} is not an axis", expected=expected, error=TypeError)
+    if len(set(axes)) < len(axes):
+        check.refuse(f"{name}={axis!r} names an axis twice", expected="different axes")
+    return tuple(int(a) for a in axes)

@@ -1,4 +1,4 @@
-"""All tree arithmetic."""
+"""Arithmetic on trees of arrays."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +9,7 @@ from jax import lax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit import _xla as xla
 
 # Below this many leaves a nested jit costs more to read in the jaxpr than it saves in tracing.
 _MANY = 32
@@ -17,14 +18,14 @@ _MANY = 32
 def map(function: Callable[..., Any], tree: Any, *rest: Any, outputs: int = 1) -> Any:
     """``jax.tree.map``; with ``outputs=n`` the function returns n values and the result is n trees.
 
-    ``rest`` may have subtrees where ``tree`` has leaves. In a trace with many leaves the function is traced once per distinct
-    shape (a nested jit, which XLA inlines) instead of once per leaf: most of the compile time of a model with a thousand leaves.
+    ``rest`` may have subtrees where ``tree`` has leaves. In a jit trace with many leaves the
+    function is traced and lowered once per distinct shape (a nested jit, which XLA inlines) instead
+    of once per leaf: most of the compile time of a model with a thousand leaves.
     """
     treedef: Any
     leaves, treedef = jax.tree.flatten(tree)
     columns = [leaves, *(treedef.flatten_up_to(other) for other in rest)]
-    # The name, not the class, which is private: a rename would cost compile time only. Under an eager vmap or grad a jit would compile anew at every call.
-    if len(leaves) >= _MANY and type(leaves[0]).__name__ == "DynamicJaxprTracer":
+    if len(leaves) >= _MANY and isinstance(leaves[0], jax.core.Tracer) and _in_jit():
         function = jax.jit(function, inline=False)
     results = [function(*row) for row in zip(*columns, strict=True)]
     if outputs == 1:
@@ -32,8 +33,20 @@ def map(function: Callable[..., Any], tree: Any, *rest: Any, outputs: int = 1) -
     return tuple(treedef.unflatten([result[i] for result in results]) for i in range(outputs))
 
 
+def _in_jit() -> bool:
+    """Whether operations are recorded in a jaxpr now.
+
+    A leaf is a tracer under an eager ``vmap`` or ``grad`` too, where a nested jit of a new function
+    would compile at every call. But there, a constant is a concrete array.
+    """
+    return isinstance(jnp.zeros(()), jax.core.Tracer)
+
+
 def zeros_like(params: Any, fill: Any = 0.0, dtype: Any = None) -> Any:
-    """A tree of ``fill`` with the shapes (and sharding) of params, in the wide dtype of each leaf unless told otherwise."""
+    """A tree of ``fill`` with the shapes and sharding of params.
+
+    The dtype is ``dtype``, or by default the wide dtype of each leaf.
+    """
 
     def leaf(p: Any) -> Any:
         kind = numerics.wide(jax.dtypes.result_type(p)) if dtype is None else dtype
@@ -63,7 +76,7 @@ def magnitudes_like(params: Any) -> Any:
 
 
 def bare(tree: Any) -> Any:
-    """The tree with the arrays themselves where Flax NNX holds them in variables, as in ``nnx.Optimizer.opt_state``; any other as it is."""
+    """The tree with arrays in place of Flax NNX variables, as in ``nnx.Optimizer.opt_state``."""
 
     def holds(x: Any) -> bool:
         return hasattr(x, "get_value")
@@ -91,12 +104,15 @@ def scale(tree: Any, factor: Any) -> Any:
 
 
 def factor_like(factor: Any, x: Any) -> Any:
-    """A scalar cast so that it multiplies ``x`` without promoting it; a Python number needs no cast."""
+    """A scalar in the dtype of ``x``, which it then does not promote; a Python number as it is."""
     return factor if isinstance(factor, (int, float)) else jnp.asarray(factor).astype(x.dtype)
 
 
 def round_stochastically(sums: Any, like: Any, key: Any) -> Any:
-    """Each number of a wide tree rounded to the dtype of ``like``, up or down at random, without bias: the nearer, the likelier."""
+    """A wide tree rounded to the dtypes of ``like``, each element up or down at random.
+
+    The probability of a neighbour is its nearness, so the expectation is the element itself.
+    """
     leaves, treedef = jax.tree.flatten(sums)
     kinds = [jax.dtypes.result_type(leaf) for leaf in jax.tree.leaves(like)]
     keys = jax.random.split(key, max(len(leaves), 1))
@@ -116,19 +132,16 @@ def round_stochastically(sums: Any, like: Any, key: Any) -> Any:
 
 
 def norm(tree: Any) -> Any:
-    """The joint 2-norm √Σ|x|², float32 or wider; zero for an empty tree, with a finite derivative at zero."""
+    """The joint 2-norm √Σ|x|², float32 or wider; 0 for an empty tree; a finite derivative at 0."""
     dtype = numerics.scalar_dtype(tree)
-    # Behind the barrier XLA cannot share x² with a second moment elsewhere, and so does not write it to memory.
     squares = [
         jnp.sum(numerics.abs_sq(x)).astype(dtype)
-        for x in jax.tree.leaves(lax.optimization_barrier(widen(tree)))
+        for x in jax.tree.leaves(xla.separate(widen(tree)))
     ]
     if not squares:
         return jnp.zeros((), dtype)
-    # The norm of the leaves' norms, as a dot product: XLA copies a sum into every fusion that uses it (with n leaves n² reductions, and
-    # minutes of compiling at a thousand), but computes a dot once.
     norms = numerics.sqrt(jnp.stack(squares))
-    return numerics.sqrt(jnp.dot(norms, norms, precision="highest"))
+    return numerics.sqrt(xla.sq_norm(norms))
 
 
 def dot(a: Any, b: Any) -> Any:
@@ -149,7 +162,7 @@ def total(scalars: Any, like: Any) -> Any:
 
 
 def scalar(value: Any, like: Any) -> Any:
-    """A scalar in the scalar dtype of a tree. A copy, because a state that holds it may be donated."""
+    """A scalar in the scalar dtype of a tree; a copy, as a state that holds it may be donated."""
     return jnp.array(value, numerics.scalar_dtype(like), copy=True)
 
 
@@ -160,7 +173,7 @@ def debias(decay: Any, step: Any, like: Any) -> Any:
 
 
 def origin(params: Any) -> Any:
-    """A copy of the parameters at init, which may be donated with the state; zeros for ShapeDtypeStruct."""
+    """A copy of the parameters, as the state may be donated; zeros for ShapeDtypeStruct."""
 
     def leaf(p: Any) -> Any:
         dtype = numerics.wide(jax.dtypes.result_type(p))
@@ -174,9 +187,10 @@ def origin(params: Any) -> Any:
 
 
 def origin_at(stored: Any, params: Any, step: Any) -> Any:
-    """The initial parameters: those of step 0, which may have been loaded after ``init``, else the stored ones.
+    """The initial parameters: at step 0 ``params``, later the stored copy.
 
-    In place: later steps read the stored copy and do not write it.
+    They are taken at the first step because parameters are often loaded after ``init``. The
+    stored copy is updated in place: later steps do not write it.
     """
     check.params(params)
 
@@ -184,11 +198,11 @@ def origin_at(stored: Any, params: Any, step: Any) -> Any:
         # A copy: the state may be donated together with the parameters.
         return map(lambda k, p: jnp.array(p, k.dtype, copy=True), stored, params)
 
-    return numerics.run_if(step == 0, take, stored, params)
+    return xla.run_if(step == 0, take, stored, params)
 
 
 def count(tree: Any) -> int:
-    """How many numbers the tree holds."""
+    """The number of elements of the tree."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 

@@ -17,7 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # Lowest floor first; a file imports from its own floor or from below.
 FLOORS = [
-    ("typing", "_checks", "_numerics", "_tree"),
+    ("typing", "_checks", "_numerics", "_tree", "_xla"),
     ("_call", "_schedule", "_link", "_transform"),
     ("masks", "schedules", "stores"),
     ("averages",),

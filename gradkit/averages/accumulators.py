@@ -1,4 +1,13 @@
-"""Accumulators."""
+"""Averages that do not forget at a fixed rate: the latest value, sums and running maxima.
+
+| average | A_t | used as |
+|---|---|---|
+| ``latest()`` | x_t | φ of SGD, ψ of sign methods |
+| ``trace(β)`` | x_t + β A_{t−1} | φ of momentum and Nesterov |
+| ``running_sum()`` | A_{t−1} + x_t | ψ of AdaGrad |
+| ``running_max(average)`` | max(A_{t−1}, average_t) | ψ of AMSGrad |
+| ``decayed_max(β)`` | max(x_t + ε, β A_{t−1}) | ψ of Adamax |
+"""
 
 from typing import Any
 
@@ -6,42 +15,45 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
-from gradkit._rule import Rule
-from gradkit._transform import stateless, transform
+from gradkit._link import Rule
+from gradkit._transform import Transform, stateless, transform
 from gradkit.stores import as_store, encoded
+from gradkit.typing import Rate, StoreLike
 
 
 @transform
 def latest() -> Rule:
-    """No average at all: what came last.
+    """Return the most recent value (no averaging).
 
-    **Rule** A_t = x_t.
+    **Update rule** A_t = x_t.
 
-    **Remembers** nothing.
+    **State** none.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.precondition(gk.latest(), None)
+      >>> tx = gk.precondition(gk.averages.latest(), None)
       >>> assert tx.update(jnp.ones(2), tx.init(jnp.ones(2)))[0].tolist() == [1.0, 1.0]
     """
     return stateless(lambda updates, params: updates)
 
 
 @transform
-def trace(decay: Any, nesterov: bool = False, accumulator_dtype: Any = None) -> Rule:
-    """Heavy-ball momentum: a sum of gradients that fades.
+def trace(decay: Rate, nesterov: bool = False, accumulator_dtype: StoreLike = None) -> Rule:
+    """Heavy-ball momentum: accumulate a decayed sum of the gradients.
 
-    **Rule** A_t = x_t + β A_{t−1}, A_0 = 0; with ``nesterov`` the result is x_t + β A_t.
+    **Update rule** A_t = x_t + β A_{t−1}, A_0 = 0; with ``nesterov`` the result is x_t + β A_t.
 
-    **Remembers** ``trace`` (shape of the leaf; float32 or wider, or ``accumulator_dtype``; 4 bytes per parameter).
+    **State** ``trace`` (shape of the leaf; float32 or wider, or ``accumulator_dtype``; 4 bytes
+    per parameter).
 
     Args:
       decay: β in [0, 1], a number or a schedule.
       nesterov: look one step ahead.
-      accumulator_dtype: dtype of the memory, or a `Store`.
+      accumulator_dtype: dtype of the state, or a `Store`.
 
     Raises:
       ValueError: a decay outside [0, 1].
+      TypeError: ``accumulator_dtype`` is neither a floating dtype nor a `Store`.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -51,10 +63,11 @@ def trace(decay: Any, nesterov: bool = False, accumulator_dtype: Any = None) -> 
       ...     update, state = tx.update(jnp.ones(1), state)
       >>> assert update[0] == 1.75  # 1 + 0.5 + 0.25
 
-    Reference: Polyak 1964; Sutskever et al. 2013, https://proceedings.mlr.press/v28/sutskever13.html.
+    Reference: Polyak 1964; Sutskever et al. 2013,
+    https://proceedings.mlr.press/v28/sutskever13.html.
     """
     check.probability(decay=decay)
-    store = as_store(accumulator_dtype)
+    store = as_store(accumulator_dtype, "accumulator_dtype")
 
     def update(updates: Any, state: Any, params: Any) -> Any:
         def leaf(x: Any, stored: Any) -> Any:
@@ -69,20 +82,24 @@ def trace(decay: Any, nesterov: bool = False, accumulator_dtype: Any = None) -> 
 
 
 @transform
-def running_sum(initial_value: Any = 0.0, store: Any = None) -> Rule:
-    """The sum of all that came: AdaGrad's preconditioner.
+def running_sum(initial_value: float = 0.0, store: StoreLike = None) -> Rule:
+    """Accumulate the sum of all values: the preconditioner of AdaGrad.
 
-    **Rule** A_t = A_{t−1} + x_t, A_0 = ``initial_value``.
+    **Update rule** A_t = A_{t−1} + x_t, A_0 = ``initial_value``.
 
-    **Remembers** ``running_sum`` (shape of the leaf; float32 or wider, or ``store``; 4 bytes per parameter).
+    **State** ``sum`` (shape of the leaf; float32 or wider, or ``store``; 4 bytes per parameter).
 
     Args:
       initial_value: A_0, any finite number.
-      store: dtype of the memory, or a `Store`.
+      store: dtype of the state, or a `Store`.
+
+    Raises:
+      ValueError: an ``initial_value`` that is not finite.
+      TypeError: ``store`` is neither a floating dtype nor a `Store`.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.running_sum(0.5)
+      >>> tx = gk.averages.running_sum(0.5)
       >>> _, state = tx.update(jnp.ones(1), tx.init(jnp.zeros(1)))
       >>> assert tx.update(jnp.ones(1), state)[0][0] == 2.5
     """
@@ -94,28 +111,32 @@ def running_sum(initial_value: Any = 0.0, store: Any = None) -> Rule:
             new = store.decode(stored, x) + x
             return new, store.encode(new)
 
-        totals, stored = tree.map(leaf, updates, state["sum"], outputs=2)
-        return totals, {"sum": stored}
+        sums, stored = tree.map(leaf, updates, state["sum"], outputs=2)
+        return sums, {"sum": stored}
 
     return Rule(lambda params: {"sum": encoded(store, params, initial_value)}, update)
 
 
 @transform
-def running_max(average: Any, store: Any = None) -> Rule:
-    """The largest value another average has had: AMSGrad's preconditioner.
+def running_max(average: Transform, store: StoreLike = None) -> Rule:
+    """Keep the largest value that another average has had: the preconditioner of AMSGrad.
 
-    **Rule** A_t = max(A_{t−1}, inner_t), A_0 = 0, elementwise; for averages of magnitudes.
+    **Update rule** A_t = max(A_{t−1}, inner_t), A_0 = 0, elementwise; for averages of magnitudes.
 
-    **Remembers** ``running_max`` (shape of the leaf; float32 or wider, or ``store``; 4 bytes per parameter) and what the inner average
-    remembers, under ``average``.
+    **State** ``max`` (shape of the leaf; float32 or wider, or ``store``; 4 bytes per parameter)
+    and ``average``, the state of the inner average.
 
     Args:
       average: the inner average, a transform such as ``ema(0.999)``.
-      store: dtype of the peak's own memory, or a `Store`.
+      store: dtype of the maximum, or a `Store`.
+
+    Raises:
+      TypeError: ``average`` is not a transform; ``store`` is neither a floating dtype nor a
+        `Store`; complex values, which have no order.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.running_max(gk.latest())
+      >>> tx = gk.averages.running_max(gk.averages.latest())
       >>> _, state = tx.update(jnp.full(1, 3.0), tx.init(jnp.zeros(1)))
       >>> assert tx.update(jnp.ones(1), state)[0][0] == 3.0
 
@@ -135,28 +156,34 @@ def running_max(average: Any, store: Any = None) -> Rule:
             new = jnp.maximum(store.decode(stored, x), x)
             return new, store.encode(new)
 
-        peaks, stored = tree.map(leaf, averages, state["max"], outputs=2)
-        return peaks, {"average": kept, "max": stored}
+        maxima, stored = tree.map(leaf, averages, state["max"], outputs=2)
+        return maxima, {"average": kept, "max": stored}
 
     return Rule(init, update)
 
 
 @transform
-def decayed_max(decay: Any, eps: Any = 0.0, store: Any = None) -> Rule:
-    """The largest value so far, which fades: Adamax's preconditioner.
+def decayed_max(decay: Rate, eps: Rate = 0.0, store: StoreLike = None) -> Rule:
+    """Keep the largest value so far, which decays: the preconditioner of Adamax.
 
-    **Rule** A_t = max(x_t + ε, β A_{t−1}), A_0 = 0, elementwise; for averages of magnitudes.
+    **Update rule** A_t = max(x_t + ε, β A_{t−1}), A_0 = 0, elementwise; for averages of
+    magnitudes.
 
-    **Remembers** ``running_max`` (shape of the leaf; float32 or wider, or ``store``; 4 bytes per parameter).
+    **State** ``max`` (shape of the leaf; float32 or wider, or ``store``; 4 bytes per parameter).
 
     Args:
       decay: β in [0, 1), a number or a schedule.
-      eps: ε ≥ 0, keeps the peak off zero.
-      store: dtype of the memory, or a `Store`.
+      eps: ε ≥ 0, a number or a schedule; keeps the maximum above zero.
+      store: dtype of the state, or a `Store`.
+
+    Raises:
+      ValueError: a decay outside [0, 1), a negative ``eps``.
+      TypeError: ``store`` is neither a floating dtype nor a `Store`; complex values, which have
+        no order.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.decayed_max(0.5)
+      >>> tx = gk.averages.decayed_max(0.5)
       >>> _, state = tx.update(jnp.full(1, 8.0), tx.init(jnp.zeros(1)))
       >>> assert tx.update(jnp.ones(1), state)[0][0] == 4.0
 
@@ -174,7 +201,7 @@ def decayed_max(decay: Any, eps: Any = 0.0, store: Any = None) -> Rule:
             )
             return new, store.encode(new)
 
-        peaks, stored = tree.map(leaf, updates, state["max"], outputs=2)
-        return peaks, {"max": stored}
+        maxima, stored = tree.map(leaf, updates, state["max"], outputs=2)
+        return maxima, {"max": stored}
 
     return Rule(lambda params: {"max": encoded(store, params, real=True)}, update)

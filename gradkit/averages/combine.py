@@ -1,45 +1,51 @@
-"""Combine."""
+"""Averages made of other averages: weighted sums, one value for each leaf, compressed input."""
 
+import inspect
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import Transform, transform
-from gradkit.stores import Store, encoded
+from gradkit.stores import Store, blockwise_mean, encoded
+from gradkit.typing import Rate
 
 
 def _average(**named: Any) -> Rule:
     """The rule of an argument that must be an average."""
     ((name, part),) = named.items()
     if not isinstance(part, Transform):
-        check.fail("needs an average", repr(part), "Such as ema(0.9)", path=name, error=TypeError)
+        check.refuse(
+            f"{name}={part!r} is not an average",
+            expected="a transform such as ema(0.9)",
+            fix=check.uncalled(part),
+            error=TypeError,
+        )
     return part.rule
 
 
 @transform
-def weighted_sum(first: Any, second: Any, weight: Any = 1.0) -> Rule:
-    """Two averages of the same, added.
+def weighted_sum(first: Transform, second: Transform, weight: Rate = 1.0) -> Rule:
+    """Add two averages of the same values, the second with a weight.
 
-    **Rule** A_t = first_t + w second_t.
+    **Update rule** A_t = first_t + w second_t.
 
-    **Remembers** ``first`` and ``second``: what the two averages remember.
+    **State** ``first`` and ``second``, the states of the two averages.
 
     Args:
       first: an average, such as ``ema(0.9)``.
-      second: another.
+      second: another average.
       weight: w, a finite number or a schedule.
 
     Raises:
       ValueError: a weight that is not finite.
-      TypeError: a part that is no transform.
+      TypeError: ``first`` or ``second`` is not a transform.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.weighted_sum(gk.trace(0.5), gk.latest(), weight=3.0)
+      >>> tx = gk.averages.weighted_sum(gk.trace(0.5), gk.averages.latest(), weight=3.0)
       >>> _, state = tx.update(jnp.ones(1), tx.init(jnp.zeros(1)))
       >>> assert tx.update(jnp.ones(1), state)[0][0] == 1.5 + 3.0
     """
@@ -59,79 +65,68 @@ def weighted_sum(first: Any, second: Any, weight: Any = 1.0) -> Rule:
 
 
 @transform
-def per_leaf(average: Any, mean: bool = False) -> Rule:
-    """One number for each leaf: an average fed the sum of the leaf.
+def per_leaf(average: Transform, mean: bool = False) -> Transform:
+    """Average one value for each leaf: the sum or the mean of its elements.
 
-    **Rule** A_t = average of Σ_i x_i (or, with ``mean``, of the mean over the leaf), the same for every number of the leaf. As a preconditioner it averages ‖g‖².
+    **Update rule** A_t = average of Σ_i x_i (or, with ``mean``, of the mean over the leaf), the
+    same for every element of the leaf. As a preconditioner it averages ‖g‖². It is ``compressed``
+    with a store that keeps one element: ``per_leaf(average, mean=True)`` is ``compressed(average,
+    blockwise_mean())``.
 
-    **Remembers** ``leaf``: what the inner average remembers for one number per leaf.
+    **State** that of ``average`` for one element per leaf.
 
     Args:
       average: the inner average, a transform such as ``ema(0.999)``.
       mean: divide the sum by the size of the leaf.
 
     Raises:
-      TypeError: ``average`` is no transform.
+      TypeError: ``average`` is not a transform.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.precondition(gk.latest(), gk.per_leaf(gk.latest()))
-      >>> assert jnp.allclose(tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))[0], jnp.array([0.6, 0.8]))  # g / ‖g‖
+      >>> tx = gk.precondition(gk.averages.latest(), gk.averages.per_leaf(gk.averages.latest()))
+      >>> updates, _ = tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))
+      >>> assert jnp.allclose(updates, jnp.array([0.6, 0.8]))  # g / ‖g‖
     """
-    inner = _average(average=average)
-
-    def init(params: Any) -> Any:
-        return {
-            "leaf": inner.init(
-                jax.tree.map(lambda x: jnp.zeros((), x.dtype), tree.zeros_like(params))
-            )
-        }
-
-    def update(updates: Any, state: Any, params: Any, **extras: Any) -> Any:
-        def gathered(x: Any) -> Any:
-            return jnp.sum(x) / max(x.size, 1) if mean else jnp.sum(x)
-
-        averages, kept = inner.update(tree.map(gathered, updates), state["leaf"], params, **extras)
-        return tree.map(lambda a, x: jnp.broadcast_to(a, x.shape), averages, updates), {
-            "leaf": kept
-        }
-
-    return Rule(init, update)
+    return compressed(average, blockwise_mean() if mean else _LEAF_SUM)
 
 
 @transform
-def compressed(average: Any, store: Any, offset: Any = 0.0) -> Rule:
-    """An average of what a store keeps: compress what comes, average that, give it back whole.
+def compressed(average: Transform, store: Store, offset: Rate = 0.0) -> Rule:
+    """Average what a store keeps: encode the values, average those, decode the average.
 
-    **Rule** A_t = decode(inner(encode(x_t + ε))), ε = ``offset``. For a store of means that is the inner average of x, compressed, for averages
-    and means commute.
+    **Update rule** A_t = decode(inner(encode(x_t + ε))), ε = ``offset``. For a store of means
+    that is the inner average of x, compressed, because averages and means commute.
 
-    **Remembers** what ``average`` remembers, of the size of what the store keeps.
+    **State** that of ``average``, of the size of what the store keeps.
 
     Args:
       average: the inner average, a transform such as ``ema(0.999)``.
       store: a `Store` such as ``factored()``.
-      offset: ε ≥ 0, added to everything that comes, to keep the means off zero.
+      offset: ε ≥ 0, a number or a schedule; added to every value, to keep the means above zero.
 
     Raises:
-      TypeError: ``store`` is no Store.
+      ValueError: a negative offset.
+      TypeError: ``average`` is not a transform, ``store`` is not a `Store`.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> adafactor = gk.precondition(gk.latest(), gk.compressed(gk.ema(0.5, debias=False), gk.factored(2)))
+      >>> second = gk.averages.compressed(gk.ema(0.5, debias=False), gk.stores.factored(2))
+      >>> adafactor = gk.precondition(gk.averages.latest(), second)
       >>> g = jnp.array([[1.0, 1.0], [1.0, 3.0]])
       >>> updates, state = adafactor.update(g, adafactor.init(g))
-      >>> assert jnp.allclose(updates[0, 0], 1 / (0.5 * 1.0 * 1.0 / 3.0) ** 0.5)  # rows 1, 5; columns 1, 5; their mean 3
+      >>> expected = 1 / (0.5 * 1.0 * 1.0 / 3.0) ** 0.5  # rows 1, 5; columns 1, 5; their mean 3
+      >>> assert jnp.allclose(updates[0, 0], expected)
 
     Reference: Shazeer and Stern 2018, https://arxiv.org/abs/1804.04235, algorithm 4.
     """
     check.non_negative(offset=offset)
+    check.part(average=average)
     if not isinstance(store, Store):
-        check.fail(
-            "needs a Store",
-            repr(store),
-            "Such as factored(), cover(), block_mean()",
-            path="store",
+        check.refuse(
+            f"store={store!r} is not a Store",
+            expected="a Store such as factored(), sm3_cover() or blockwise_mean()",
+            fix=f"Call it: {store.__name__}(...)" if inspect.isfunction(store) else "",
             error=TypeError,
         )
     inner = average.rule
@@ -142,3 +137,14 @@ def compressed(average: Any, store: Any, offset: Any = 0.0) -> Rule:
         return tree.map(lambda x, stored: store.decode(stored, x), updates, averages), state
 
     return Rule(lambda params: inner.init(encoded(store, params)), update)
+
+
+def _leaf_sum(leaf: Any) -> Any:
+    return jnp.sum(leaf)
+
+
+def _broadcast(stored: Any, like: Any) -> Any:
+    return jnp.broadcast_to(stored, like.shape)
+
+
+_LEAF_SUM = Store(_leaf_sum, _broadcast)

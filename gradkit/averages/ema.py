@@ -1,4 +1,12 @@
-"""Ema."""
+"""Exponential moving averages, and the variance made of two of them.
+
+| average | starts | used as |
+|---|---|---|
+| ``ema(β)`` | at ``initial_value``, debiased by the weight of the values seen | φ and ψ of Adam |
+| ``ema_from_first(β)`` | at the first value | ψ of NovoGrad |
+| ``additive_ema(β)`` | as ``ema``; its steps do not grow with the distance | ψ of Yogi |
+| ``variance(β)`` | as ``ema``; of the gradient about its own average | ψ of centered RMSprop |
+"""
 
 from typing import Any
 
@@ -10,34 +18,38 @@ from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import transform
 from gradkit.stores import as_store, encoded
+from gradkit.typing import Rate, StoreLike
 
 
 @transform
 def ema(
-    decay: Any,
+    decay: Rate,
     debias: bool = True,
-    accumulator_dtype: Any = None,
+    accumulator_dtype: StoreLike = None,
     *,
     nesterov: bool = False,
-    initial_value: Any = 0.0,
+    initial_value: float = 0.0,
 ) -> Rule:
-    """Exponential moving average, with its weights exact also when the decay moves.
+    """Exponential moving average, correctly debiased even when the decay is scheduled.
 
-    **Rule** A_t = A_{t−1} + (1 − β_t)(x_t − A_{t−1}), A_0 = ``initial_value``. The weight of what was not seen is u_t = Π β_s; debiased: A_t / (1 − u_t).
-    With ``nesterov``: β A_t / (1 − β u_t) + (1 − β) x_t / (1 − u_t), the average one step ahead if x came again.
+    **Update rule** A_t = A_{t−1} + (1 − β_t)(x_t − A_{t−1}), A_0 = ``initial_value``. The values
+    not yet seen have the weight u_t = Π β_s; debiased: A_t / (1 − u_t). With ``nesterov``: β A_t
+    / (1 − β u_t) + (1 − β) x_t / (1 − u_t), the average one step ahead if x_t came again.
 
-    **Remembers** ``average`` (shape of the leaf; float32 or wider, or ``accumulator_dtype``; 4 bytes per parameter) and, debiased,
-    ``log_unseen`` = log u_t (one number).
+    **State** ``average`` (shape of the leaf; float32 or wider, or ``accumulator_dtype``; 4 bytes
+    per parameter) and, debiased, ``log_unseen`` = log u_t (one scalar).
 
     Args:
-      decay: β in [0, 1), a number or a schedule. 0 is ``latest``, also under grad.
-      debias: divide by the weight of what was seen.
-      accumulator_dtype: dtype of the memory, or a `Store`.
+      decay: β in [0, 1), a number or a schedule. 0 is ``latest``, also under ``grad``.
+      debias: divide by the weight 1 − u_t of the values seen.
+      accumulator_dtype: dtype of the state, or a `Store`.
       nesterov: look one step ahead.
-      initial_value: A_0, a finite number; the debiased average divides it by 1 − u_t like the rest, as optax does.
+      initial_value: A_0, a finite number; the debiased average divides it by 1 − u_t too, as
+        optax does.
 
     Raises:
-      ValueError: a decay outside [0, 1).
+      ValueError: a decay outside [0, 1), an ``initial_value`` that is not finite.
+      TypeError: ``accumulator_dtype`` is neither a floating dtype nor a `Store`.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -45,15 +57,16 @@ def ema(
       >>> state = tx.init(jnp.zeros(1))
       >>> for _ in range(10):
       ...     average, state = tx.update(jnp.ones(1), state)
-      >>> assert abs(float(average[0]) - 1) < 1e-6  # 1 - 0.99**10 instead of the carried weight would give 10.1
+      >>> assert abs(float(average[0]) - 1) < 1e-6  # dividing by 1 - 0.99**10 would give 10.1
 
-    **Differs** from optax: memory is float32 also for bfloat16 gradients; a scheduled decay is debiased exactly.
+    **Differs from optax**: the state is float32 also for bfloat16 gradients; a scheduled decay is
+    debiased exactly.
 
     Reference: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980, section 3.
     """
     check.decay(decay=decay)
     check.finite(initial_value=initial_value)
-    store = as_store(accumulator_dtype)
+    store = as_store(accumulator_dtype, "accumulator_dtype")
 
     def init(params: Any) -> Any:
         average = encoded(store, params, initial_value)
@@ -91,28 +104,38 @@ def ema(
 
 
 @transform
-def variance(decay: Any, debias: bool = False, initial_value: Any = 0.0, store: Any = None) -> Rule:
-    """The spread of the gradient about its own moving mean: the preconditioner of centered RMSprop.
+def variance(
+    decay: Rate, debias: bool = False, initial_value: float = 0.0, store: StoreLike = None
+) -> Rule:
+    """Variance of the gradient about its moving average: the preconditioner of centered RMSprop.
 
-    **Rule** V = E[|g|²] − |E[g]|² with E the ema of decay β, carried as V_t = β (V_{t−1} + (1 − β)|g_t − m_{t−1}|²), m_t = m_{t−1} + (1 − β)(g_t − m_{t−1}), so
-    it never turns negative. Debiased with s = 1 − β^t: V / s − |m|² (1 − s) / s², clipped at zero.
+    **Update rule** V = E[|g|²] − |E[g]|², E the ema of decay β. It is computed as V_t = β
+    (V_{t−1} + (1 − β)|g_t − m_{t−1}|²), m_t = m_{t−1} + (1 − β)(g_t − m_{t−1}), and so never
+    turns negative. Debiased with s = 1 − β^t: V / s − |m|² (1 − s) / s², clipped at zero.
 
-    **Remembers** ``mean`` and ``variance`` (shape of the leaf; float32 or wider, or ``store``; 8 bytes per parameter) and, debiased,
-    ``log_unseen`` (one number).
+    **State** ``mean`` and ``variance`` (shape of the leaf; float32 or wider, or ``store``; 8
+    bytes per parameter) and, debiased, ``log_unseen`` (one scalar).
 
     Args:
       decay: β in [0, 1), a number or a schedule.
-      debias: divide both expectations by the weight of what was seen.
+      debias: divide both expectations by the weight of the values seen.
       initial_value: V_0 ≥ 0.
-      store: dtype of the memory, or a `Store`.
+      store: dtype of the state, or a `Store`.
+
+    Raises:
+      ValueError: a decay outside [0, 1), a negative ``initial_value``.
+      TypeError: ``store`` is neither a floating dtype nor a `Store`; complex gradients; used as
+        anything but the preconditioner of ``precondition``, which passes ``gradient``.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.precondition(gk.latest(), gk.variance(0.5), eps_root=1.0)
+      >>> psi = gk.averages.variance(0.5)
+      >>> tx = gk.precondition(gk.averages.latest(), psi, eps_root=1.0)
       >>> updates, state = tx.update(jnp.full(1, 2.0), tx.init(jnp.zeros(1)))
-      >>> assert state.inner["precondition"]["preconditioner"]["variance"][0] == 1.0  # 0.5 * 2² - (0.5 * 2)²
+      >>> assert updates[0] == 2 / 2**0.5  # V = 0.5 * 2² - (0.5 * 2)² = 1
 
-    **Differs** from optax, whose difference of the two expectations cancels: on gradients 1000 ± 0.1 in float32 it is off by orders.
+    **Differs from optax**, which subtracts the two expectations: on gradients 1000 ± 0.1 in
+    float32 the cancellation makes its result wrong by orders of magnitude.
 
     Reference: Graves 2013, https://arxiv.org/abs/1308.0850, equations 38 to 45.
     """
@@ -137,13 +160,12 @@ def variance(decay: Any, debias: bool = False, initial_value: Any = 0.0, store: 
 
         def leaf(square: Any, g: Any, stored_mean: Any, stored: Any) -> Any:
             like = tree.factor_like
-            check.real(
-                g
-            )  # a preconditioner's memory is real, and this one holds a mean of the gradient itself
+            # The state of a preconditioner is real; this one holds a mean of the gradient itself.
+            check.real(g)
             mean, old = store.decode(stored_mean, g), store.decode(stored, square)
-            apart = g - mean
-            mean = mean + like(fresh, g) * apart
-            new = like(decay, square) * (old + like(fresh, square) * numerics.abs_sq(apart))
+            distance = g - mean
+            mean = mean + like(fresh, g) * distance
+            new = like(decay, square) * (old + like(fresh, square) * numerics.abs_sq(distance))
             out = new
             if debias:
                 s = like(seen, square)
@@ -161,23 +183,29 @@ def variance(decay: Any, debias: bool = False, initial_value: Any = 0.0, store: 
 
 
 @transform
-def ema_from_first(decay: Any, store: Any = None) -> Rule:
-    """Exponential moving average that begins with the first value instead of zero, and so needs no debiasing.
+def ema_from_first(decay: Rate, store: StoreLike = None) -> Rule:
+    """Exponential moving average that starts at the first value, and so needs no debiasing.
 
-    **Rule** A_t = A_{t−1} + (1 − β)(x_t − A_{t−1}), A_1 = x_1. The first value weighs β^(t−1), where a debiased ``ema`` gives it (1 − β) β^(t−1) / (1 − β^t).
+    It is ``ema(decay, debias=False)`` with another initialization: A_0 = x_1, which no
+    ``initial_value`` can say before x_1 is known.
 
-    **Remembers** ``average`` (shape of the leaf; float32 or wider, or ``store``; 4 bytes per parameter).
+    **Update rule** A_t = A_{t−1} + (1 − β)(x_t − A_{t−1}), A_1 = x_1. The first value has the
+    weight β^(t−1); in a debiased ``ema`` it has (1 − β) β^(t−1) / (1 − β^t).
+
+    **State** ``average`` (shape of the leaf; float32 or wider, or ``store``; 4 bytes per
+    parameter).
 
     Args:
       decay: β in [0, 1), a number or a schedule.
-      store: dtype of the memory, or a `Store`.
+      store: dtype of the state, or a `Store`.
 
     Raises:
       ValueError: a decay outside [0, 1).
+      TypeError: ``store`` is neither a floating dtype nor a `Store`.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.ema_from_first(0.75)
+      >>> tx = gk.averages.ema_from_first(0.75)
       >>> first, state = tx.update(jnp.full(1, 4.0), tx.init(jnp.zeros(1)))
       >>> assert first[0] == 4.0 and tx.update(jnp.zeros(1), state)[0][0] == 3.0
     """
@@ -198,29 +226,33 @@ def ema_from_first(decay: Any, store: Any = None) -> Rule:
 
 @transform
 def additive_ema(
-    decay: Any, debias: bool = True, initial_value: Any = 0.0, store: Any = None
+    decay: Rate, debias: bool = True, initial_value: float = 0.0, store: StoreLike = None
 ) -> Rule:
-    """An average that moves towards what comes by a step that does not grow with the distance: Yogi's preconditioner.
+    """Average whose steps do not grow with the distance to the value: the preconditioner of Yogi.
 
-    **Rule** A_t = A_{t−1} − (1 − β) sign(A_{t−1} − x_t) x_t, A_0 = ``initial_value``; debiased: A_t / (1 − Πβ). For averages of magnitudes.
+    **Update rule** A_t = A_{t−1} − (1 − β) sign(A_{t−1} − x_t) x_t, A_0 = ``initial_value``;
+    debiased: A_t / (1 − Πβ). For averages of magnitudes.
 
-    **Remembers** ``average`` (shape of the leaf; float32 or wider, or ``store``; 4 bytes per parameter) and, debiased,
-    ``log_unseen`` (one number).
+    **State** ``average`` (shape of the leaf; float32 or wider, or ``store``; 4 bytes per
+    parameter) and, debiased, ``log_unseen`` (one scalar).
 
     Args:
       decay: β in [0, 1), a number or a schedule.
-      debias: divide by the weight of what was seen.
+      debias: divide by the weight of the values seen.
       initial_value: A_0 ≥ 0.
-      store: dtype of the memory, or a `Store`.
+      store: dtype of the state, or a `Store`.
 
     Raises:
       ValueError: a decay outside [0, 1), a negative ``initial_value``.
-      TypeError: complex numbers, which have no order.
+      TypeError: ``store`` is neither a floating dtype nor a `Store`; complex values, which have
+        no order.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.additive_ema(0.75, debias=False, initial_value=8.0)
-      >>> assert tx.update(jnp.full(1, 4.0), tx.init(jnp.zeros(1)))[0][0] == 7.0  # an ema would be at 7 too, but at 6 for x = 0, where this stays
+      >>> tx = gk.averages.additive_ema(0.75, debias=False, initial_value=8.0)
+      >>> state = tx.init(jnp.zeros(1))
+      >>> assert tx.update(jnp.full(1, 4.0), state)[0][0] == 7.0  # as an ema
+      >>> assert tx.update(jnp.zeros(1), state)[0][0] == 8.0  # an ema would be at 6
 
     Reference: Zaheer et al. 2018, https://papers.nips.cc/paper/8186, algorithm 2.
     """

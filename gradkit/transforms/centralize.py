@@ -1,4 +1,4 @@
-"""Centralize."""
+"""Gradient centralization."""
 
 from typing import Any
 
@@ -11,19 +11,21 @@ from gradkit._transform import stateless, transform
 
 @transform
 def centralize() -> Rule:
-    """Take the mean out of every slice of a matrix or a higher array.
+    """Gradient centralization: subtract the mean from every slice of a matrix or higher array.
 
-    **Rule** u ← g − mean(g over all axes but the first), for leaves of rank 2 and more; others pass.
+    **Update rule** u ← g − mean(g over all axes but the first), for leaves of rank 2 and more;
+    other leaves pass.
 
-    **Remembers** nothing.
+    **State** none.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx = gk.centralize()
-      >>> assert tx.update(jnp.array([[1.0, 3.0]]), tx.init(jnp.zeros((1, 2))))[0].tolist() == [[-1.0, 1.0]]
+      >>> updates, _ = tx.update(jnp.array([[1.0, 3.0]]), tx.init(jnp.zeros((1, 2))))
+      >>> assert updates.tolist() == [[-1.0, 1.0]]
 
-    **Differs** from the paper, whose mean runs over all axes but the output channel: for Flax's kernels, whose last axis is the output,
-    that is another slice. The slice here is optax's.
+    **Differs from the paper**, whose mean runs over all axes but the output channel. Flax kernels
+    have the output on the last axis, so that is another slice. The slice here is that of optax.
 
     Reference: Yong et al. 2020, https://arxiv.org/abs/2004.01461.
     """

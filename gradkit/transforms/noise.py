@@ -1,4 +1,4 @@
-"""Noise."""
+"""Gradient noise."""
 
 from typing import Any
 
@@ -10,20 +10,25 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import transform
+from gradkit.typing import Key, Rate
 
 
 @transform
-def add_noise(eta: Any, gamma: Any, key: Any) -> Rule:
-    """Add Gaussian noise that fades with the step.
+def add_noise(eta: Rate, gamma: Rate, key: Key) -> Rule:
+    """Add Gaussian noise to the gradient, with a variance that decays over the steps.
 
-    **Rule** u ← g + σ_t n, n ~ N(0, 1), σ_t² = η / t^γ, t = step + 1.
+    **Update rule** u ← g + σ_t n, n ~ N(0, 1), σ_t² = η / t^γ, t = step + 1.
 
-    **Remembers** ``key``: the data of the next random key.
+    **State** ``key``, the data of the next random key.
 
     Args:
-      eta: η ≥ 0, the variance at the first step.
-      gamma: γ ≥ 0, how fast it fades; the paper uses 0.55.
-      key: a seed or a random key.
+      eta: η ≥ 0, the variance at the first step; a number or a schedule.
+      gamma: γ ≥ 0, the rate of decay; the paper uses 0.55.
+      key: a seed, a random key, or the data of one.
+
+    Raises:
+      ValueError: a negative ``eta`` or ``gamma``.
+      TypeError: ``key`` is None, or not a key.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -31,7 +36,7 @@ def add_noise(eta: Any, gamma: Any, key: Any) -> Rule:
       >>> updates, _ = tx.update(jnp.zeros(10_000), tx.init(jnp.zeros(10_000)))
       >>> assert abs(float(jnp.std(updates)) - 2.0) < 0.05
 
-    **Differs** from optax: the key is required.
+    **Differs from optax**: the key is required.
 
     Reference: Neelakantan et al. 2015, https://arxiv.org/abs/1511.06807.
     """
@@ -39,24 +44,17 @@ def add_noise(eta: Any, gamma: Any, key: Any) -> Rule:
     first = numerics.as_key(key)
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
-        following, now = jax.random.split(
-            jax.random.wrap_key_data(state["key"], impl=jax.random.key_impl(first))
-        )
+        following, (now,) = numerics.split_key(state["key"], first, 1)
         treedef: Any
         leaves, treedef = jax.tree.flatten(updates)
-        dtype = numerics.scalar_dtype(updates)
-        deviation = numerics.sqrt(
-            tree.factor_like(eta, jnp.zeros((), dtype))
-            / (step + 1).astype(dtype) ** tree.factor_like(gamma, jnp.zeros((), dtype))
-        )
-        keys = jax.random.split(now, max(len(leaves), 1))
-        noise = [
-            tree.factor_like(deviation, u) * jax.random.normal(k, u.shape, u.dtype)
-            for k, u in zip(keys, leaves)
+        zero = jnp.zeros((), numerics.scalar_dtype(updates))
+        time = (step + 1).astype(zero.dtype)
+        variance = tree.factor_like(eta, zero) / time ** tree.factor_like(gamma, zero)
+        deviation = numerics.sqrt(variance + zero)
+        noisy = [
+            u + tree.factor_like(deviation, u) * jax.random.normal(each, u.shape, u.dtype)
+            for each, u in zip(jax.random.split(now, max(len(leaves), 1)), leaves)
         ]
-        return treedef.unflatten([u + n for u, n in zip(leaves, noise, strict=True)]), {
-            "key": jax.random.key_data(following)
-        }
+        return treedef.unflatten(noisy), {"key": following}
 
-    # A copy: donating the state must not take the user's key with it.
-    return Rule(lambda params: {"key": jnp.array(jax.random.key_data(first), copy=True)}, update)
+    return Rule(lambda params: {"key": numerics.key_data(first)}, update)

@@ -1,4 +1,4 @@
-"""Nonnegative."""
+"""The constraint that parameters stay non-negative."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from gradkit._transform import stateless, transform
 
 @transform
 def keep_params_nonnegative() -> Rule:
-    """Stop every number of the parameters at zero: the last link of a chain.
+    """Project updates so that parameters stay non-negative. Must come last in the chain.
 
-    **Rule** u ← −θ where θ + g < 0, else g.
+    **Update rule** u ← −θ where θ + g < 0, else g.
 
-    **Remembers** nothing. Needs params, which begin non-negative.
+    **State** none. Needs params, which must be non-negative at the start.
 
     Raises:
       ValueError: no params.
@@ -25,7 +25,8 @@ def keep_params_nonnegative() -> Rule:
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx, w = gk.chain(gk.sgd(1.0), gk.keep_params_nonnegative()), jnp.array([1.0, 1.0])
-      >>> assert (w + tx.update(jnp.array([0.25, 3.0]), tx.init(w), w)[0]).tolist() == [0.75, 0.0]
+      >>> updates, _ = tx.update(jnp.array([0.25, 3.0]), tx.init(w), w)
+      >>> assert (w + updates).tolist() == [0.75, 0.0]
     """
 
     def leaf(u: Any, p: Any) -> Any:

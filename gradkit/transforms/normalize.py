@@ -1,4 +1,4 @@
-"""Normalize."""
+"""Updates of a fixed global norm."""
 
 from typing import Any
 
@@ -7,21 +7,25 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._rule import Rule
-from gradkit._transform import stateless, transform
+from gradkit._link import Rule
+from gradkit._transform import Transform, stateless, transform
+from gradkit.typing import Rate
 
 
 @transform
-def normalize_by_update_norm(scale_factor: Any = 1.0, eps: Any = 1e-6) -> Rule:
-    """Give the whole update a fixed length.
+def normalize_by_update_norm(scale_factor: Rate = 1.0, eps: Rate = 1e-6) -> Rule:
+    """Scale all updates together to a fixed global norm.
 
-    **Rule** u ← s g / (‖g‖ + ε), the norm over the whole tree.
+    **Update rule** u ← s g / (‖g‖ + ε), ‖g‖ the norm of the whole tree; 0 for g = 0.
 
-    **Remembers** nothing.
+    **State** none.
 
     Args:
       scale_factor: s, a finite number or a schedule.
-      eps: ε ≥ 0.
+      eps: ε ≥ 0, a number or a schedule.
+
+    Raises:
+      ValueError: an ``s`` that is not finite, a negative ``eps``.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -29,7 +33,7 @@ def normalize_by_update_norm(scale_factor: Any = 1.0, eps: Any = 1e-6) -> Rule:
       >>> updates, _ = tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))
       >>> assert jnp.allclose(updates, jnp.array([6.0, 8.0]))
 
-    **Differs** from optax: a zero gradient with ε = 0 gives zero, not NaN.
+    **Differs from optax**: a zero gradient with ε = 0 gives zero, not NaN.
     """
     check.finite(scale_factor=scale_factor)
     check.non_negative(eps=eps)
@@ -46,23 +50,20 @@ def normalize_by_update_norm(scale_factor: Any = 1.0, eps: Any = 1e-6) -> Rule:
 
 
 @transform
-def normalize() -> Rule:
-    """Give the updates together the length one.
+def normalize() -> Transform:
+    """Normalize the updates to unit global norm: ``normalize_by_update_norm(1.0, eps=0.0)``.
 
-    **Rule** u ← g / ‖g‖, ‖g‖ the norm of the whole tree; 0 for g = 0.
+    **Update rule** u ← g / ‖g‖, ‖g‖ the norm of the whole tree; 0 for g = 0.
 
-    **Remembers** nothing.
+    **State** none.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx = gk.normalize()
-      >>> assert jnp.allclose(tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))[0], jnp.array([0.6, 0.8]))
+      >>> updates, _ = tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))
+      >>> assert jnp.allclose(updates, jnp.array([0.6, 0.8]))
 
-    **Differs** from optax, where a zero gradient gives NaN.
+    **Differs from optax**, where a zero gradient gives NaN.
     """
 
-    def update(updates: Any, params: Any) -> Any:
-        length = tree.norm(updates)
-        return tree.scale(updates, numerics.divide(jnp.ones_like(length), length))
-
-    return stateless(update)
+    return normalize_by_update_norm(1.0, 0.0)

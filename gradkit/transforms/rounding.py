@@ -1,13 +1,13 @@
-"""bf16 weights done right: small steps that survive the rounding of the parameters.
+"""Small steps of bfloat16 parameters, kept in spite of rounding.
 
-A step below half a unit in the last place of a weight is lost when the sum is rounded to nearest. Two links, each the last of its
-chain, keep it: on average, or exactly.
+A step below half a unit in the last place of a parameter is lost when the sum is rounded to
+nearest. Two transforms, each the last of its chain, keep it: on average, or exactly.
 
-| | p ← | costs |
+| | θ ← | cost |
 |---|---|---|
-| nearest | round(p + u) | a step below ½ ulp is lost |
-| ``stochastic_rounding`` | up or down at random, E[p] = p + u | random bits |
-| ``compensated`` | round(p + u + c), c ← what the rounding left over (Kahan) | one more array in the parameter's dtype |
+| nearest | round(θ + u) | a step below ½ ulp is lost |
+| ``stochastic_rounding`` | up or down at random, E[θ'] = θ + u | random bits |
+| ``compensated`` | round(θ + u + c), c ← the rounding error (Kahan) | one more array |
 """
 
 from typing import Any
@@ -20,27 +20,36 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import stateless, transform
+from gradkit.typing import Key
 
 
 @transform
-def stochastic_rounding(key: Any) -> Rule:
-    """Round the new parameters up or down at random, so that on average nothing is lost.
+def stochastic_rounding(key: Key) -> Rule:
+    """Stochastic rounding: round new parameters up or down at random, without bias.
 
-    **Rule** u ← r − θ, r a neighbour of θ + u in the dtype of θ, the upper with a probability of its nearness: E[r] = θ + u.
+    **Update rule** u ← r − θ, r a neighbour of θ + u in the dtype of θ, chosen with the
+    probability of its nearness: E[r] = θ + u.
 
-    **Remembers** nothing: the random bits are those of ``fold_in(key, step)``. Needs params. The last link of the chain, for ``tx.apply`` and ``make_step``.
+    **State** none: the random bits are those of ``fold_in(key, step)``. Needs params. Must come
+    last in the chain, in ``tx.apply`` or ``make_step``.
 
     Args:
-      key: a seed or a random key.
+      key: a seed, a random key, or the data of one.
+
+    Raises:
+      ValueError: no params.
+      TypeError: ``key`` is None, or not a key.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx = gk.chain(gk.scale(-1.0), gk.stochastic_rounding(key=0))
       >>> w = jnp.ones(10_000, jnp.bfloat16)
-      >>> new, _ = tx.apply(w, tx.init(w), jnp.full(10_000, -(2.0**-9), jnp.bfloat16))  # a quarter of a unit in the last place
+      >>> quarter = jnp.full(10_000, -(2.0**-9), jnp.bfloat16)  # of a unit in the last place
+      >>> new, _ = tx.apply(w, tx.init(w), quarter)
       >>> assert set(new.tolist()) == {1.0, 1.0078125} and abs(float((new > 1).mean()) - 0.25) < 0.02
 
-    Reference: Gupta et al. 2015, https://arxiv.org/abs/1502.02551; Zamirai et al. 2020, https://arxiv.org/abs/2010.06192.
+    Reference: Gupta et al. 2015, https://arxiv.org/abs/1502.02551; Zamirai et al. 2020,
+    https://arxiv.org/abs/2010.06192.
     """
     first = numerics.as_key(key)
 
@@ -58,12 +67,15 @@ def stochastic_rounding(key: Any) -> Rule:
 
 @transform
 def compensated() -> Rule:
-    """Carry what the rounding of the parameters leaves over into the next step.
+    """Kahan summation: carry the rounding error of the parameters into the next step.
 
-    **Rule** s = θ + u + c, r = round(s), u ← r − θ, c ← s − r (Kahan's sum along the steps).
+    **Update rule** s = θ + u + c, r = round(s), u ← r − θ, c ← s − r.
 
-    **Remembers** ``residue``: c, in the dtype of the parameter (2 bytes per bfloat16 parameter). Needs params. The last link of the chain, for
-    ``tx.apply`` and ``make_step``.
+    **State** ``residue``: c, in the dtype of the parameter (2 bytes per bfloat16 parameter).
+    Needs params. Must come last in the chain, in ``tx.apply`` or ``make_step``.
+
+    Raises:
+      ValueError: no params.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -91,7 +103,7 @@ def compensated() -> Rule:
     return Rule(
         lambda params, *, leaves: {
             "residue": jax.tree.map(
-                lambda p: jnp.zeros(jnp.shape(p), jax.dtypes.result_type(p)), leaves
+                lambda p: tree.zeros_like(p, dtype=jax.dtypes.result_type(p)), leaves
             )
         },
         update,
@@ -99,5 +111,5 @@ def compensated() -> Rule:
 
 
 def _shift(rounded: Any, params: Any) -> Any:
-    """The updates that lead from params to what was rounded: the difference is exact in the wide dtype."""
+    """The updates from params to the rounded ones; the difference is exact in the wide dtype."""
     return jax.tree.map(lambda r, p: numerics.cast(r, p.dtype) - p, rounded, params)

@@ -1,4 +1,4 @@
-"""Sanitize."""
+"""Zeros in place of updates, or of their NaNs."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from gradkit._transform import stateless, transform
 
 @transform
 def set_to_zero() -> Rule:
-    """Replace every update by zero: parameters stay as they are.
+    """Replace every update by zero, so that the parameters stay as they are.
 
-    **Rule** u ← 0.
+    **Update rule** u ← 0.
 
-    **Remembers** nothing.
+    **State** none.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -30,11 +30,11 @@ def set_to_zero() -> Rule:
 
 @transform
 def zero_nans() -> Rule:
-    """Replace NaN by zero, and say where it was.
+    """Replace NaN in the updates by zero, and record which leaves had any.
 
-    **Rule** u ← 0 where g is NaN, else g.
+    **Update rule** u ← 0 where g is NaN, else g.
 
-    **Remembers** ``found_nan``: for each leaf, whether its last update held a NaN (one bool).
+    **State** ``found_nan``: for each leaf, whether its last update contained a NaN (one bool).
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -45,11 +45,11 @@ def zero_nans() -> Rule:
 
     def update(updates: Any, state: Any, params: Any) -> Any:
         def leaf(u: Any) -> Any:
-            found = jnp.isnan(u)
-            return jnp.where(found, jnp.zeros_like(u), u), jnp.any(found)
+            is_nan = jnp.isnan(u)
+            return jnp.where(is_nan, jnp.zeros_like(u), u), jnp.any(is_nan)
 
-        updates, found = tree.map(leaf, updates, outputs=2)
-        return updates, {"found_nan": found}
+        updates, found_nan = tree.map(leaf, updates, outputs=2)
+        return updates, {"found_nan": found_nan}
 
     return Rule(
         lambda params: {"found_nan": jax.tree.map(lambda p: jnp.zeros((), bool), params)}, update

@@ -1,24 +1,25 @@
-"""Multiplication by a number, constant or moving."""
-
-from typing import Any
+"""Multiplication by a scalar, constant or scheduled."""
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
-from gradkit._rule import Rule
-from gradkit._schedule import as_rate
+from gradkit._link import Rule
 from gradkit._transform import Transform, identity, stateless, transform
+from gradkit.typing import Rate
 
 
 @transform
-def scale(step_size: Any) -> Rule:
-    """Multiply by a number.
+def scale(step_size: Rate) -> Rule:
+    """Multiply the updates by a scalar.
 
-    **Rule** u ← s g.
+    **Update rule** u ← s g.
 
-    **Remembers** nothing.
+    **State** none.
 
     Args:
       step_size: s, a finite number or a schedule.
+
+    Raises:
+      ValueError: a number that is not finite.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -30,12 +31,12 @@ def scale(step_size: Any) -> Rule:
 
 
 @transform
-def scale_by_schedule(step_size_fn: Any) -> Transform:
-    """Multiply by a schedule.
+def scale_by_schedule(step_size_fn: Rate) -> Transform:
+    """Multiply the updates by a schedule: ``scale`` under its name in optax for schedules.
 
-    **Rule** u ← s(step) g, ``step`` = completed updates, from 0.
+    **Update rule** u ← s(step) g, ``step`` the number of completed updates, from 0.
 
-    **Remembers** nothing: the clock is the root's.
+    **State** none: the step is counted by the outermost transform.
 
     Args:
       step_size_fn: a schedule, or any function of the step.
@@ -46,33 +47,35 @@ def scale_by_schedule(step_size_fn: Any) -> Transform:
       >>> updates, state = tx.update(jnp.ones(1), tx.init(jnp.zeros(1)))
       >>> assert updates[0] == 1.0 and tx.update(jnp.ones(1), state)[0][0] == 0.5
     """
-    return scale(as_rate(step_size_fn))
+    return scale(step_size_fn)
 
 
 @transform
-def scale_by_learning_rate(learning_rate: Any = None, *, flip_sign: bool = True) -> Transform:
-    """Multiply by −α: the last link of most optimizers.
+def scale_by_learning_rate(
+    learning_rate: Rate | None = None, *, flip_sign: bool = True
+) -> Transform:
+    """Multiply the updates by −learning rate: the last transform of most optimizers.
 
-    **Rule** u ← −α_t g; without a rate u ← g.
+    **Update rule** u ← −α_t g; without a learning rate u ← g.
 
-    **Remembers** nothing.
+    **State** none.
 
     Args:
       learning_rate: α ≥ 0, a number, a schedule, any function of the step, or None.
       flip_sign: multiply by −α (to descend) rather than by α.
 
     Raises:
-      ValueError: a negative rate.
+      ValueError: a negative learning rate.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx = gk.scale_by_learning_rate(gk.linear_schedule(0.5, 0.0, 10))
       >>> assert tx.update(jnp.ones(1), tx.init(jnp.zeros(1)))[0][0] == -0.5
 
-    **Differs** from optax: a negative rate is refused; to ascend say ``flip_sign=False``.
+    **Differs from optax**: a negative learning rate is refused; to ascend, pass
+    ``flip_sign=False``.
     """
     if learning_rate is None:
         return identity()
-    rate = as_rate(learning_rate)
-    check.non_negative(learning_rate=rate)
-    return scale(-rate if flip_sign else rate)
+    check.non_negative(learning_rate=learning_rate)
+    return scale(-learning_rate if flip_sign else learning_rate)

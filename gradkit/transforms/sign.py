@@ -1,4 +1,4 @@
-"""Sign."""
+"""The sign of the updates."""
 
 import jax.numpy as jnp
 
@@ -9,16 +9,17 @@ from gradkit._transform import stateless, transform
 
 @transform
 def scale_by_sign() -> Rule:
-    """Keep the sign alone.
+    """Replace every element of the updates by its sign.
 
-    **Rule** u ← sign(g); g / |g| for complex g; 0 for g = 0.
+    **Update rule** u ← sign(g); g / |g| for complex g; 0 for g = 0.
 
-    **Remembers** nothing.
+    **State** none.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx = gk.scale_by_sign()
-      >>> assert tx.update(jnp.array([-3.0, 0.0, 0.1]), tx.init(jnp.zeros(3)))[0].tolist() == [-1.0, 0.0, 1.0]
+      >>> updates, _ = tx.update(jnp.array([-3.0, 0.0, 0.1]), tx.init(jnp.zeros(3)))
+      >>> assert updates.tolist() == [-1.0, 0.0, 1.0]
 
     Reference: Bernstein et al. 2018, https://arxiv.org/abs/1802.04434.
     """

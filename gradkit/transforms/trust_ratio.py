@@ -1,4 +1,4 @@
-"""Trust ratio."""
+"""Updates in proportion to the norm of their parameter (a block is a leaf, as in optax)."""
 
 from typing import Any
 
@@ -9,24 +9,25 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import stateless, transform
+from gradkit.typing import Rate
 
 
 def _norm(x: Any, least: Any = 0.0) -> Any:
     """The 2-norm of a leaf, at least ``least``."""
-    size = numerics.sqrt(jnp.sum(numerics.abs_sq(x)))
+    size = numerics.norm(x)
     return jnp.maximum(size, tree.factor_like(least, size))
 
 
 @transform
-def scale_by_param_block_norm(min_scale: Any = 1e-3) -> Rule:
-    """Multiply each leaf by the norm of its parameter.
+def scale_by_param_block_norm(min_scale: Rate = 1e-3) -> Rule:
+    """Multiply each leaf of the updates by the norm of its parameter.
 
-    **Rule** u ← g · max(‖θ‖, c), the 2-norm of the whole leaf.
+    **Update rule** u ← g · max(‖θ‖, c), the 2-norm of the whole leaf.
 
-    **Remembers** nothing. Needs params.
+    **State** none. Needs params.
 
     Args:
-      min_scale: c ≥ 0, so that a parameter of zero can move.
+      min_scale: c ≥ 0, a number or a schedule; lets a parameter of zero move.
 
     Raises:
       ValueError: c < 0, no params.
@@ -46,15 +47,15 @@ def scale_by_param_block_norm(min_scale: Any = 1e-3) -> Rule:
 
 
 @transform
-def scale_by_param_block_rms(min_scale: Any = 1e-3) -> Rule:
-    """Multiply each leaf by the root mean square of its parameter: Adafactor's relative step.
+def scale_by_param_block_rms(min_scale: Rate = 1e-3) -> Rule:
+    """Multiply each leaf by the RMS of its parameter: the relative step of Adafactor.
 
-    **Rule** u ← g · max(rms θ, c), rms θ = √mean(|θ|²) of the leaf.
+    **Update rule** u ← g · max(rms θ, c), rms θ = √mean(|θ|²) of the leaf.
 
-    **Remembers** nothing. Needs params.
+    **State** none. Needs params.
 
     Args:
-      min_scale: c ≥ 0, so that a parameter of zero can move.
+      min_scale: c ≥ 0, a number or a schedule; lets a parameter of zero move.
 
     Raises:
       ValueError: c < 0, no params.
@@ -80,17 +81,20 @@ def scale_by_param_block_rms(min_scale: Any = 1e-3) -> Rule:
 
 
 @transform
-def scale_by_trust_ratio(min_norm: Any = 0.0, trust_coefficient: Any = 1.0, eps: Any = 0.0) -> Rule:
-    """Give each leaf's update a length in proportion to its parameter: LARS, LAMB, Fromage.
+def scale_by_trust_ratio(
+    min_norm: Rate = 0.0, trust_coefficient: Rate = 1.0, eps: Rate = 0.0
+) -> Rule:
+    """Trust ratio: scale each leaf to the norm of its parameter (LARS, LAMB, Fromage).
 
-    **Rule** u ← g · κ ‖θ‖ / (‖g‖ + ε) per leaf, both norms at least ``min_norm``; u = g where either is zero.
+    **Update rule** u ← g · κ ‖θ‖ / (‖g‖ + ε) per leaf, both norms at least ``min_norm``; u = g
+    where either is zero.
 
-    **Remembers** nothing. Needs params.
+    **State** none. Needs params.
 
     Args:
-      min_norm: the least that a norm counts as, ≥ 0.
-      trust_coefficient: κ > 0.
-      eps: ε ≥ 0.
+      min_norm: the lower bound of both norms, ≥ 0; a number or a schedule.
+      trust_coefficient: κ > 0, a number or a schedule.
+      eps: ε ≥ 0, a number or a schedule.
 
     Raises:
       ValueError: arguments out of range, no params.
@@ -98,9 +102,11 @@ def scale_by_trust_ratio(min_norm: Any = 0.0, trust_coefficient: Any = 1.0, eps:
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx, w = gk.scale_by_trust_ratio(trust_coefficient=0.5), jnp.array([3.0, 4.0])
-      >>> assert jnp.allclose(tx.update(jnp.array([0.0, 100.0]), tx.init(w), w)[0], jnp.array([0.0, 2.5]))
+      >>> updates, _ = tx.update(jnp.array([0.0, 100.0]), tx.init(w), w)
+      >>> assert jnp.allclose(updates, jnp.array([0.0, 2.5]))
 
-    Reference: You et al. 2017, https://arxiv.org/abs/1708.03888; You et al. 2020, https://arxiv.org/abs/1904.00962.
+    Reference: You et al. 2017, https://arxiv.org/abs/1708.03888; You et al. 2020,
+    https://arxiv.org/abs/1904.00962.
     """
     check.non_negative(min_norm=min_norm, eps=eps)
     check.positive(trust_coefficient=trust_coefficient)

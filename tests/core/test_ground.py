@@ -1,4 +1,4 @@
-"""The ground floor: tree arithmetic, safe numerics, and how an error reads."""
+"""The ground floor: tree arithmetic, safe numerics, random keys, and how an error reads."""
 
 import jax
 import jax.numpy as jnp
@@ -46,13 +46,6 @@ def test_cbrt_is_exact_to_an_ulp_and_finite_at_zero_with_its_derivative():
     np.testing.assert_allclose(jax.grad(numerics.cbrt)(8.0), 1 / 12, 1e-6)
 
 
-@pytest.mark.parametrize("scalar", [2.0, 0.0, np.inf, np.nan])
-def test_after_is_the_number_itself(scalar):
-    after = jax.jit(numerics.after)
-    assert after(jnp.float32(0.1), jnp.float32(scalar)) == jnp.float32(0.1)
-    assert jax.grad(numerics.after, argnums=(0, 1))(0.1, scalar) == (1.0, 0.0)
-
-
 def test_origin_at_keeps_the_parameters_of_step_0():
     for wrap in (jax.jit, lambda f: f):
         start = wrap(tree.origin_at)
@@ -79,6 +72,86 @@ def test_map_gives_several_trees_and_traces_a_shape_once():
     many = {str(i): jnp.zeros(2 + i % 2) for i in range(40)}
     jax.jit(lambda t: tree.map(lambda x: traced.append(1) or x + 1, t)).trace(many)
     assert len(traced) == 2
+
+
+MANY = {str(i): jnp.ones((3, 2 + i % 2)) for i in range(40)}
+
+
+def affine(tree_):
+    return tree.map(lambda x: 2 * x + 1, tree_)
+
+
+def summed(tree_):
+    return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(affine(tree_)))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda f: jax.jit(f),
+        lambda f: jax.jit(jax.vmap(f)),
+        lambda f: jax.vmap(jax.jit(f)),
+        lambda f: jax.jit(jax.grad(lambda t: sum(map(jnp.sum, jax.tree.leaves(f(t)))))),
+        lambda f: lambda t: jax.lax.scan(lambda c, _: (f(c), None), t, length=2),
+    ],
+    ids=["jit", "jit vmap", "vmap jit", "jit grad", "scan"],
+)
+def test_map_traces_a_shape_once_in_every_kind_of_trace(wrap):
+    traced = []
+    wrap(lambda t: tree.map(lambda x: traced.append(1) or x + 1, t))(MANY)
+    assert len(traced) == 2
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: jax.vmap(affine)(MANY),
+        lambda: jax.grad(summed)(MANY),
+        lambda: jax.jvp(affine, (MANY,), (MANY,)),
+    ],
+    ids=["vmap", "grad", "jvp"],
+)
+def test_map_under_an_eager_transformation_compiles_nothing_the_second_time(call):
+    compiled = []
+
+    def listen(event, *args, **kwargs):
+        if "backend_compile" in event:
+            compiled.append(event)
+
+    call()
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        call()
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert not compiled
+
+
+def test_keys_are_seeds_typed_keys_or_their_data():
+    key = jax.random.key(3)
+    for given in (
+        3,
+        np.int32(3),
+        key,
+        jax.random.key_data(key),
+        np.asarray(jax.random.key_data(key)),
+    ):
+        assert (jax.random.key_data(numerics.as_key(given)) == jax.random.key_data(key)).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        (None, TypeError, r"key is None\. Expected a seed such as key=0, .*"),
+        (0.5, TypeError, r"key=0\.5 is not a random key\. Expected .*"),
+        ("seed", TypeError, r"key='seed' is not a random key\. Expected .*"),
+        (True, TypeError, r"key=True is not a random key\. Expected .*"),
+        (np.arange(3), ValueError, r"key=int.*\[3\] is not the data of a key\. .* uint32\[2\]\."),
+    ],
+)
+def test_what_is_not_a_key_is_refused(given, error, words):
+    with pytest.raises(error, match=f"^{words}$"):
+        numerics.as_key(given)
 
 
 def test_an_error_names_the_link_the_path_the_need_and_the_mend():

@@ -1,4 +1,6 @@
-"""What a mask is, what it is not, and what is said of the second."""
+"""Masks: what predicates select and print, what is refused, and which masks may select nothing."""
+
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -7,12 +9,17 @@ import optax
 import pytest
 
 import gradkit as gk
+from gradkit import masks
 
 PARAMS = {
     "dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)},
     "norm": {"scale": jnp.ones(2)},
 }
-IS_A_MASK = r"needs a mask: a tree of bools like the parameters or a prefix of it, a function of them, or a predicate; got "
+A_MASK = (
+    r"Expected a tree of bools like the parameters or a prefix of it, a function of the "
+    r"parameters that returns such a tree, or a predicate\."
+)
+A_PREDICATE = r"Expected a predicate such as by_rank\(2\)\."
 
 
 def step(tx):
@@ -23,10 +30,10 @@ def refused(error, words):
     return pytest.raises(error, match=f"^{words}$")
 
 
-# ---- by_path and by_dtype --------------------------------------------------------------------------------------------
+# ---- by_path, by_rank, by_dtype ------------------------------------------------------
 
 
-def test_by_path_means_what_any_of_its_patterns_fits():
+def test_by_path_selects_what_any_of_its_patterns_matches():
     plain = gk.by_path("dense.*", "scale")
     assert plain(PARAMS | {"other": jnp.ones(1)}) == {
         "dense": {"kernel": True, "bias": True},
@@ -35,47 +42,87 @@ def test_by_path_means_what_any_of_its_patterns_fits():
     }
     assert gk.by_path("^dense", r"\.bi", regex=True)("norm.bias", None)
     assert not gk.by_path("^dense", r"\.bi", regex=True)("norm.scale", None)
-    assert [repr(gk.by_path("a", "b")), repr(gk.by_path("a", regex=True))] == [
-        "by_path('a', 'b')",
-        "by_path('a', regex=True)",
-    ]
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "error", "words"),
     [
-        (
-            lambda: gk.by_path(),
-            r"by_path, patterns: needs at least one pattern; got none\. Such as by_path\('dense\.\*', 'norm\.\*'\)\.",
-        ),
+        (masks.by_path, TypeError, r"by_path: no pattern was given\. Expected one or more .*"),
         (
             lambda: gk.by_path("bias", True),
-            r"by_path, patterns\[1\]: needs patterns that are strings; got True\. Write regex=True\.",
+            TypeError,
+            r"by_path: True is not a pattern\. Expected .* Write regex=True\.",
         ),
         (
             lambda: gk.by_path(["a", "b"]),
-            r"by_path, patterns\[0\]: needs patterns that are strings; got \['a', 'b'\]\. Such as by_path\(.*\)\.",
+            TypeError,
+            r"by_path: \['a', 'b'\] is not a pattern\. Expected .* such as by_path\(.*\)\.",
+        ),
+        (
+            lambda: gk.by_path("(", regex=True),
+            ValueError,
+            r"by_path: '\(' is not a regular expression: .*",
+        ),
+        (
+            lambda: gk.by_rank(2, 1),
+            ValueError,
+            r"by_rank: at_most=1 is out of range\. Expected at_most >= 2\.",
         ),
         (
             lambda: gk.by_dtype("flot16"),
-            r"by_dtype, dtype: needs a dtype or a kind of dtypes; got 'flot16'\. Did you mean 'float16'\?",
+            TypeError,
+            r"by_dtype: dtype='flot16' is not a dtype\. Expected .* Did you mean 'float16'\?",
         ),
         (
             lambda: gk.by_dtype(None),
-            r"by_dtype, dtype: needs a dtype or a kind of dtypes; got None\. Such as 'bfloat16'\.",
+            TypeError,
+            r"by_dtype: dtype=None is not a dtype\. Expected a dtype such as 'bfloat16', or .*",
         ),
         (
             lambda: gk.by_dtype(3),
-            r"by_dtype, dtype: needs a dtype or a kind of dtypes; got 3\. Such as 'bfloat16'\.",
+            TypeError,
+            r"by_dtype: dtype=3 is not a dtype\. Expected a dtype such as 'bfloat16', or .*",
         ),
     ],
 )
-def test_what_is_no_pattern_and_no_dtype_is_refused(make, words):
-    with refused(TypeError, words):
+def test_patterns_ranks_and_dtypes_are_checked_when_a_predicate_is_made(make, error, words):
+    with refused(error, words):
         make()
 
 
-# ---- a predicate is a question, not an answer ------------------------------------------------------------------------
+# ---- operators -----------------------------------------------------------------------
+
+A, B, C = gk.by_rank(2), gk.by_path("head.*"), gk.by_dtype(jnp.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        (A & ~B, "by_rank(2) & ~by_path('head.*')"),
+        (A & B | C, "by_rank(2) & by_path('head.*') | by_dtype('bfloat16')"),
+        ((A | B) & C, "(by_rank(2) | by_path('head.*')) & by_dtype('bfloat16')"),
+        (A & (B & C), "by_rank(2) & by_path('head.*') & by_dtype('bfloat16')"),
+        (A | (B | C), "by_rank(2) | by_path('head.*') | by_dtype('bfloat16')"),
+        (~(A | B), "~(by_rank(2) | by_path('head.*'))"),
+        (~(A & ~~B), "~(by_rank(2) & ~~by_path('head.*'))"),
+        (gk.by_rank(1, 1), "by_rank(1, at_most=1)"),
+        (gk.by_size(at_most=3), "by_size(at_most=3)"),
+        (gk.by_path("a", regex=True), "by_path('a', regex=True)"),
+    ],
+)
+def test_a_predicate_prints_as_the_expression_that_makes_it(made, text):
+    assert repr(made) == text
+    assert eval(text, vars(gk)) == made
+    assert pickle.loads(pickle.dumps(made)) == made
+
+
+def test_operators_select_the_intersection_the_union_and_the_complement():
+    sees = {"a": jnp.zeros((2, 2)), "b": jnp.zeros(2)}
+    vector, named = gk.by_rank(1, 1), gk.by_path("a")
+    assert (vector & named)(sees) == {"a": False, "b": False}
+    assert (vector | named)(sees) == {"a": True, "b": True}
+    assert (~vector)(sees) == {"a": True, "b": False}
+    assert (vector & named) & A == vector & (named & A)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +134,8 @@ def test_what_is_no_pattern_and_no_dtype_is_refused(make, words):
         bool,
     ],
 )
-def test_a_predicate_has_no_truth(ask):
-    words = r"by_rank\(at_least=2\): needs &, \| or ~ to be combined; got and, or, not or if, which ask for its truth\. Write a & b for a and b, .*\."
+def test_a_predicate_has_no_truth_value(ask):
+    words = r"by_rank\(2\): a predicate has no truth value, .* Write a & b for a and b, .*\."
     with refused(TypeError, words):
         ask(gk.by_rank(2))
 
@@ -98,44 +145,51 @@ def test_a_predicate_has_no_truth(ask):
     [
         (
             lambda: step(gk.masked(gk.adam(1e-3), gk.by_path)),
-            r"masked, mask: needs a predicate; got the function by_path\. Call it: by_path\(\.\.\.\)\.",
-        ),
-        (
-            lambda: gk.where(gk.by_rank, gk.sgd(1.0)),
-            r"where, predicate: needs a predicate; got the function by_rank\. Call it: by_rank\(\.\.\.\)\.",
+            rf"masked: mask=by_path is not a predicate, .* {A_PREDICATE} Call .*by_path\(.*\)\.",
         ),
         (
             lambda: gk.by_function(gk.by_rank),
-            r"by_function, function: needs a predicate; got the function by_rank\. Call it: .*",
+            rf"by_function: function=by_rank is not a predicate, .* {A_PREDICATE} Call .*",
+        ),
+        (
+            lambda: gk.by_function(lambda path: True),
+            r"by_function: function=<lambda> is not a function of \(path, leaf\)\. Expected .*",
         ),
         (
             lambda: gk.by_rank(2) & gk.by_path,
-            r"every, predicates\[1\]: needs a predicate; got the function by_path\. Call it: .*",
+            rf"by_rank\(2\) & by_path: by_path is not a predicate\. {A_PREDICATE} Call .*",
         ),
         (
             lambda: gk.by_rank(2) | True,
-            r"some, predicates\[1\]: needs a predicate, or a function of \(path, leaf\); got True\. Such as by_rank\(2\)\.",
+            rf"by_rank\(2\) \| True: True is not a predicate\. {A_PREDICATE}",
         ),
         (
-            lambda: gk.outside("bias"),
-            r"outside, inner: needs a predicate, or a function of \(path, leaf\); got 'bias'\. Such as by_rank\(2\)\.",
-        ),
-        (
-            lambda: step(gk.partition({"a": gk.sgd(1.0)}, {"a": gk.by_path})),
-            r"partition, param_labels\['a'\]: needs a predicate; got .* Call it: .*",
+            lambda: gk.by_rank(2) & (lambda path, leaf: True),
+            rf"by_rank\(2\) & <lambda>: .* {A_PREDICATE} Write by_function\(f\) for .*\.",
         ),
         (
             lambda: gk.by_rank(2)("dense.kernel"),
-            r"by_rank\(at_least=2\): needs a path and a leaf, or a tree of parameters; got the path 'dense.kernel' alone\.",
+            r"by_rank\(2\): the path 'dense\.kernel' was given without a leaf\. Expected .*\.",
+        ),
+        (
+            lambda: gk.by_function(lambda path, leaf: "yes")(PARAMS),
+            r"dense\.bias: by_function\(.*\) returned 'yes'\. Expected one bool, .*\.",
         ),
     ],
 )
-def test_what_is_no_predicate_is_refused(make, words):
+def test_what_is_not_a_predicate_is_refused(make, words):
     with refused(TypeError, words):
         make()
 
 
-def test_a_predicate_answers_for_a_tree_which_optax_takes():
+def test_a_predicate_by_values_is_refused_in_a_trace():
+    positive = gk.by_function(lambda path, leaf: (leaf > 0).all())
+    assert positive({"w": jnp.ones(2)}) == {"w": True}
+    with pytest.raises(TypeError, match=r"w: by_function\(.*\) returned bool\[\]\. Expected one"):
+        jax.eval_shape(positive, {"w": jnp.ones(2)})
+
+
+def test_a_predicate_applied_to_a_tree_gives_a_mask_that_optax_takes():
     matrices = gk.by_rank(2)
     tree = {"dense": {"kernel": True, "bias": False}, "norm": {"scale": False}}
     assert matrices(PARAMS) == tree
@@ -160,62 +214,74 @@ def test_a_predicate_answers_for_a_tree_which_optax_takes():
     assert [float(leaf.ravel()[0]) for leaf in jax.tree.leaves(split)] == [0.0, -1.0, 0.0]
 
 
-# ---- masks of the wrong type -----------------------------------------------------------------------------------------
+# ---- masks of the wrong type ---------------------------------------------------------
 
 RANKS = {"dense": {"kernel": 2, "bias": 1}, "norm": {"scale": 1}}
 
 
-@pytest.mark.parametrize(
-    "given", [lambda mask: mask, lambda mask: lambda params: mask], ids=["tree", "function"]
-)
+@pytest.mark.parametrize("how", ["tree", "function"])
 @pytest.mark.parametrize(
     "link",
     [lambda mask: gk.adamw(1e-3, mask=mask), lambda mask: gk.masked(gk.sgd(1.0), mask)],
     ids=["adamw", "masked"],
 )
 @pytest.mark.parametrize(
-    ("mask", "path", "words"),
+    ("mask", "place", "words"),
     [
-        ("kernel", "mask", r"str 'kernel'\. Did you mean by_path\('kernel'\)\?"),
-        ("dense", "mask", r"str 'dense'\. Did you mean by_path\('dense\.\*'\)\?"),
-        ("kern", "mask", r"str 'kern'\. Did you mean by_path\('kern\*'\)\?"),
-        ("head", "mask", r"str 'head'\. Did you mean by_path\('head'\)\?"),
-        (
-            ["kernel", "norm"],
-            r"mask\.0",
-            r"str 'kernel'\. Did you mean by_path\('kernel', 'norm\.\*'\)\?",
-        ),
-        (
-            RANKS,
-            r"mask\.dense\.bias",
-            r"int 1\. Compare, as in x\.ndim >= 2, or write by_rank\(2\)\.",
-        ),
-        (
-            {"dense": np.array(1.0), "norm": True},
-            r"mask\.dense",
-            r"ndarray array\(1\.\)\. Compare, .*",
-        ),
+        ("kernel", "", rf"='kernel' .* {A_MASK} Did you mean by_path\('kernel'\)\?"),
+        ("kernal", "", rf"='kernal' .* {A_MASK} Did you mean by_path\('kernel'\)\?"),
+        ("dense", "", r"='dense' .* Did you mean by_path\('dense\.\*'\)\?"),
+        ("kern", "", r"='kern' .* Did you mean by_path\('kern\*'\)\?"),
+        (["kernel", "norm"], r"\.0", r"='kernel' .* by_path\('kernel', 'norm\.\*'\)\?"),
+        (RANKS, r"\.dense\.bias", r"=1 .* Compare, as in x\.ndim >= 2, or write by_rank\(2\)\."),
+        (0.5, "", r"=0\.5 .* Compare, .*"),
+        ({"dense": np.array(1.0), "norm": True}, r"\.dense", r"=array\(1\.\) .* Compare, .*"),
         (
             {"dense": np.array([True, False]), "norm": True},
-            r"mask\.dense",
-            r"bool\[2\]\. A mask has one bool for a leaf, not one for a number\.",
+            r"\.dense",
+            r"=bool\[2\] .* Expected one bool for each leaf, not one for each element\.",
         ),
         (
             {"dense": gk.by_rank(2), "norm": True},
-            r"mask\.dense",
-            r"by_rank\(at_least=2\)\. A predicate is a whole mask: join it with by_path .*",
+            r"\.dense",
+            r"=by_rank\(2\) .* A predicate is a whole mask: combine it with .*",
+        ),
+        ({"dense": len, "norm": True}, r"\.dense", r"=len .*"),
+    ],
+    ids=range(11),
+)
+def test_a_mask_of_anything_but_bools_is_refused(mask, place, words, link, how):
+    given, name = (mask, "mask") if how == "tree" else (lambda params: mask, r"mask\(params\)")
+    with refused(TypeError, rf"(add_decayed_weights|masked): {name}{place}{words}"):
+        step(link(given))
+
+
+@pytest.mark.parametrize(
+    ("mask", "error", "words"),
+    [
+        (None, TypeError, rf"mask is None\. {A_MASK}"),
+        (
+            lambda path, leaf: True,
+            TypeError,
+            rf"mask=<lambda> is not a function of one argument\. {A_MASK} Write by_function\(f\) .*",
         ),
         (
-            {"dense": len, "norm": True},
-            r"mask\.dense",
-            r"builtin_function_or_method <built-in function len>\.",
+            {"dense": True},
+            ValueError,
+            r"mask has no entry for norm\.scale\. Expected a tree like .*",
         ),
+        (
+            {"dense": True, "norm": True, "x": False},
+            ValueError,
+            r"mask has the entry x, which the parameters lack\. Expected .*",
+        ),
+        ({"dense": None, "norm": True}, ValueError, r"mask has no entry for dense\.bias\. .*"),
     ],
-    ids=range(10),
+    ids=range(5),
 )
-def test_a_mask_of_anything_but_bools_is_refused(mask, path, words, link, given):
-    with refused(TypeError, rf"(add_decayed_weights|masked), {path}: {IS_A_MASK}{words}"):
-        step(link(given(mask)))
+def test_a_mask_that_does_not_fit_the_parameters_is_refused(mask, error, words):
+    with refused(error, words):
+        masks.resolve(mask, PARAMS)
 
 
 @pytest.mark.parametrize(
@@ -230,52 +296,137 @@ def test_every_single_bool_is_a_bool(yes):
         ) == [2.0, 2.0, 2.0]
 
 
-# ---- masks that mean nothing -----------------------------------------------------------------------------------------
+# ---- masks that select nothing -------------------------------------------------------
+
+NONE = {"dense": {"kernel": False, "bias": False}, "norm": {"scale": False}}
 
 
 @pytest.mark.parametrize(
-    ("mask", "mend"),
+    "mask",
     [
-        (gk.by_path("dense"), r" Did you mean by_path\('dense\.\*'\)\?"),
-        (gk.by_path("ense"), r" Did you mean by_path\('\*ense\.\*'\)\?"),
+        False,
+        NONE,
+        lambda params: NONE,
+        gk.by_rank(3),
+        gk.by_path("kernel") & gk.by_rank(3),
+        gk.by_function(lambda path, leaf: False),
+    ],
+    ids=range(6),
+)
+def test_a_mask_may_select_no_leaf(mask):
+    assert masks.resolve(mask, PARAMS) == NONE
+    assert jax.tree.leaves(jax.tree.map(jnp.sum, step(gk.masked(gk.sgd(1.0), mask)))) == [2, 4, 2]
+    step(gk.adamw(1e-3, mask=mask))
+
+
+@pytest.mark.parametrize(
+    ("mask", "words", "fix"),
+    [
+        (
+            gk.by_path("dense"),
+            r"mask=by_path\('dense'\)",
+            r" Did you mean by_path\('dense\.\*'\)\?",
+        ),
+        (gk.by_path("ense"), r"mask=by_path\('ense'\)", r" .* by_path\('\*ense\.\*'\)\?"),
         (
             gk.by_path("dense", "norm", "head"),
+            r"mask=by_path\('dense', 'norm', 'head'\)",
             r" Did you mean by_path\('dense\.\*', 'norm\.\*', 'head'\)\?",
         ),
-        (gk.by_path("dense") & gk.by_rank(2), r" Did you mean by_path\('dense\.\*'\)\?"),
-        (gk.by_path("kernal"), ""),
-        (gk.by_path("^kernel", regex=True), ""),
-        (gk.by_path("kernel") & gk.by_rank(3), ""),
-        (lambda path, leaf: False, ""),
+        (gk.by_path("kernal"), r"mask=by_path\('kernal'\)", r" Did you mean by_path\('kernel'\)\?"),
+        (gk.by_path("danse.*"), r"mask=.*", r" Did you mean by_path\('dense\.\*'\)\?"),
+        (gk.by_path("danse"), r"mask=.*", r" Did you mean by_path\('dense\.\*'\)\?"),
+        (gk.by_path("dense.kernal"), r"mask=.*", r" Did you mean by_path\('dense\.kernel'\)\?"),
+        (gk.by_path("zzz"), r"mask=.*", ""),
+        (gk.by_path("^kernel", regex=True), r"mask=.*", ""),
     ],
-    ids=range(8),
+    ids=range(9),
 )
-def test_a_mask_that_means_nothing_is_refused_with_the_wildcards_it_lacks(mask, mend):
-    none = r"masked, mask: needs a mask that means at least one leaf; got .*, which means none of dense\.bias, dense\.kernel, norm\.scale\."
-    with refused(ValueError, none + mend):
+def test_a_pattern_that_matches_nothing_is_refused_with_what_was_meant(mask, words, fix):
+    paths = r"Available paths: dense\.bias, dense\.kernel, norm\.scale\."
+    with refused(ValueError, rf"masked: {words} matches no parameter\. {paths}{fix}"):
         gk.masked(gk.sgd(1.0), mask).init(PARAMS)
+    # also inside a predicate that selects something
+    inside = rf"masked: by_path\(.*\) matches no parameter \(in mask=.*\)\. {paths}{fix}"
+    with refused(ValueError, inside):
+        gk.masked(gk.sgd(1.0), gk.by_rank(1) & ~mask).init(PARAMS)
 
 
-def test_groups_that_mean_nothing_are_refused_with_the_wildcards_they_lack():
-    with refused(
-        ValueError,
-        r"where: .* got none for 'then'\. The labels in use are 'otherwise'\. Did you mean by_path\('dense\.\*'\)\?",
-    ):
-        gk.where(gk.by_path("dense"), gk.sgd(1.0)).init(PARAMS)
-    two = {"a": gk.sgd(1.0), "b": gk.sgd(1.0)}
-    with refused(
-        ValueError,
-        r"partition, dense.bias: .* got \[\]\. Make .* cover all\. Did you mean by_path\('dense\.\*'\)\?",
-    ):
-        gk.partition(two, {"a": gk.by_path("dense"), "b": gk.by_path("norm.*")}).init(PARAMS)
-    with refused(
-        ValueError,
-        r"partition, dense.bias: .* got \['a', 'b'\]\. Make the predicates exclude one another and cover all\.",
-    ):
-        gk.partition(two, {"a": gk.by_rank(1), "b": gk.by_path("bias", "norm")}).init(PARAMS)
+def test_a_pattern_must_match_in_the_whole_tree_not_in_a_group():
+    group = {"dense": {"kernel": None, "bias": PARAMS["dense"]["bias"]}, "norm": {"scale": None}}
+    mask = gk.by_path("kernel") | gk.by_rank(2)
+    assert jax.tree.leaves(masks.resolve(mask, group, whole=PARAMS)) == [False]
+    with pytest.raises(ValueError, match="matches no parameter"):
+        masks.resolve(mask, group)
+    with pytest.raises(ValueError, match="matches no parameter"):
+        masks.resolve(gk.by_path("kernal"), group, whole=PARAMS)
+    assert masks.resolve(gk.by_path("kernal"), {}) == {}
 
 
-# ---- describe --------------------------------------------------------------------------------------------------------
+def test_a_long_list_of_paths_is_cut():
+    many = {f"layer_{i}": jnp.ones(1) for i in range(20)}
+    with pytest.raises(ValueError, match=r"Available paths: layer_0, .*layer_15, …\. Did you mean"):
+        masks.resolve(gk.by_path("layers_3"), many)
+
+
+# ---- labels --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"dense": {"kernel": "a", "bias": "b"}, "norm": "b"},
+        lambda params: jax.tree.map(lambda p: "a" if p.ndim == 2 else "b", params),
+        gk.by_function(lambda path, leaf: "a" if path.endswith("kernel") else "b"),
+        {"a": gk.by_rank(2), "b": ~gk.by_rank(2)},
+        {"a": gk.by_rank(2), "b": gk.by_rank(1, 1), "unused": gk.by_rank(3)},
+    ],
+    ids=range(5),
+)
+def test_labels_are_trees_functions_of_the_tree_or_predicates(given):
+    expected = {"dense": {"kernel": "a", "bias": "b"}, "norm": {"scale": "b"}}
+    assert masks.labels(given, PARAMS) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        (
+            {"a": gk.by_path("dense.*"), "b": gk.by_path("nrom.*")},
+            ValueError,
+            r"param_labels\['b'\]=by_path\('nrom\.\*'\) matches no .* by_path\('norm\.\*'\)\?",
+        ),
+        (
+            {"a": gk.by_rank(2)},
+            ValueError,
+            r"dense\.bias: no predicate of param_labels matches this parameter\. .* cover all .*",
+        ),
+        (
+            {"a": gk.by_rank(1, 1), "b": gk.by_path("bias")},
+            ValueError,
+            r"dense\.bias: the predicates of 'a', 'b' match this parameter\. Expected .* one\. .*",
+        ),
+        (
+            {"a": gk.by_rank(2), "b": "rest"},
+            TypeError,
+            r"param_labels\['b'\]='rest' is not a predicate\. Expected .*",
+        ),
+        ({"a": gk.by_path}, TypeError, r"param_labels\['a'\]=by_path is not a predicate, .*"),
+        (
+            lambda path, leaf: "a",
+            TypeError,
+            r"param_labels=<lambda> is not a function of one argument\. .* Write by_function\(f\) .*",
+        ),
+        ({"dense": "a"}, ValueError, r"param_labels has no entry for norm\.scale\. Expected .*"),
+    ],
+    ids=range(7),
+)
+def test_labels_that_do_not_fit_are_refused(given, error, words):
+    with refused(error, words):
+        masks.labels(given, PARAMS)
+
+
+# ---- describe ------------------------------------------------------------------------
 
 KERNELS = gk.adamw(1e-3, mask=gk.by_path("kernel"))
 GROUPS = gk.partition(
@@ -320,7 +471,7 @@ def test_describe_sees_masks_and_groups_inside_a_wrapper(name):
     }
     with refused(
         ValueError,
-        rf"{name}\.add_decayed_weights, mask: needs a mask that means at least one leaf; got by_path\('kernal'\), .*",
+        rf"{name}\.add_decayed_weights: mask=by_path\('kernal'\) matches no parameter\. .*",
     ):
         gk.describe(wrap(gk.adamw(1e-3, mask=gk.by_path("kernal"))), PARAMS)
 
@@ -359,7 +510,7 @@ def test_describe_takes_trees_with_none_and_with_complex_leaves():
     assert routes(tx, params) == {"w": (outer, f"{outer}.masked"), "v": (outer,), "s": ()}
 
 
-# ---- what passes -----------------------------------------------------------------------------------------------------
+# ---- what passes ---------------------------------------------------------------------
 
 
 def test_the_leaves_outside_pass_unless_something_else_is_said():

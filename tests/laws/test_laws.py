@@ -129,7 +129,7 @@ def test_the_ways_to_say_a_mask_agree(grads, params, weight):
     ways = [
         by_tree,
         lambda tree: by_tree,
-        lambda path, leaf: path == "a",
+        gk.by_function(lambda path, leaf: path == "a"),
         gk.by_path("a"),
         gk.by_rank(1),
         ~gk.by_path("b"),

@@ -241,7 +241,9 @@ ROUTES = [
     ),
     Case(
         "multi_transform",
-        lambda: gk.multi_transform({"vector": gk.trace(0.8), "other": gk.scale(0.1)}, label),
+        lambda: gk.multi_transform(
+            {"vector": gk.trace(0.8), "other": gk.scale(0.1)}, gk.by_function(label)
+        ),
         bad=(
             (
                 lambda: gk.multi_transform({"fast": 0.5}, {"fast": gk.by_rank(0)}),
@@ -289,20 +291,5 @@ PREDICATES = [
         lambda: gk.by_function(is_vector),
         bad=((lambda: gk.by_function(), "missing a required argument: 'function'"),),
         reads_back=False,
-    ),
-    Case(
-        "every",
-        lambda: gk.by_path("a") & gk.by_rank(1),
-        bad=((lambda: gk.every(predicate=1), "unexpected keyword"),),
-    ),
-    Case(
-        "some",
-        lambda: gk.by_path("a") | gk.by_rank(1),
-        bad=((lambda: gk.some(predicate=1), "unexpected keyword"),),
-    ),
-    Case(
-        "outside",
-        lambda: ~gk.by_path("a"),
-        bad=((lambda: gk.outside(), "missing a required argument: 'inner'"),),
     ),
 ]

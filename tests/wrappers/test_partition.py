@@ -72,7 +72,7 @@ def test_predicates_mean_leaves(predicate, expected):
             "norm": False,
             "temperature": True,
         },
-        lambda path, leaf: path.startswith("layers.0") or path == "temperature",
+        gk.by_function(lambda path, leaf: path.startswith("layers.0") or path == "temperature"),
     ],
 )
 def test_masks_are_prefixes_functions_of_the_tree_or_of_the_leaf(mask):
@@ -121,7 +121,7 @@ def test_nnx_states_are_trees_with_paths():
     (kernel,) = marked(gk.by_path("*kernel*"), state)
     assert kernel.startswith("linear.kernel")
     assert len(marked(gk.by_path(r"^norm\.", regex=True), state)) == 2
-    assert len(marked(lambda path, leaf: "bias" in path, state)) == 2
+    assert len(marked(gk.by_function(lambda path, leaf: "bias" in path), state)) == 2
 
 
 def test_nnx_optimizer_takes_groups():

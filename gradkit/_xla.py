@@ -1,0 +1,111 @@
+"""Code that exists for XLA's sake: it changes what is kept in memory, never what is computed.
+
+Each function works around what XLA for CPU does with the plain code. On other backends the plain
+code runs. A row of ``python -m benchmarks.step`` shows the effect.
+
+| function | XLA for CPU, given the plain code | row |
+|---|---|---|
+| ``run_if`` | copies what merely passes through a ``cond`` | accumulate 8, guard, dog |
+| ``after`` | copies an old buffer that is both read and overwritten | dadapt_adamw |
+| ``separate`` | writes to memory what two computations share | clip+adamw, adafactor |
+| ``sq_norm`` | copies a sum into every fusion that uses it | clip+adamw, in the column *compile* |
+
+The choice is made while tracing, by ``jax.default_backend()``. (``lax.platform_dependent`` would
+make it while lowering, but traces both forms, and with them a whole optimizer twice.) Where a
+computation is placed on another backend than the default one, it is slower and as correct.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def on_cpu() -> bool:
+    """Whether the default backend is the CPU."""
+    return jax.default_backend() == "cpu"
+
+
+def run_if(wanted: Any, function: Callable[[Any, Any], Any], carry: Any, operands: Any) -> Any:
+    """Return ``function(carry, operands)`` if ``wanted``, else ``carry``, updated in place.
+
+    A ``while_loop`` that runs zero or one iterations updates its carry in place, so a skipped call
+    is free; XLA for CPU copies what passes through a ``cond``. On other backends, and under
+    derivatives, this is a ``cond``.
+
+    Args:
+      wanted: one bool. A concrete one decides at once, without a branch in the trace.
+      function: returns a tree of the structure, shapes and dtypes of ``carry``, and closes over no
+        tracer.
+      carry: the tree to update.
+      operands: what else ``function`` reads.
+
+    Returns:
+      The next carry.
+    """
+    if not isinstance(wanted, jax.core.Tracer):
+        # Errors of the function are raised also where it is skipped.
+        jax.eval_shape(function, carry, operands)
+        return function(carry, operands) if wanted else carry
+    if not on_cpu():
+        return _cond(wanted, function, carry, operands)
+
+    @jax.custom_jvp
+    def run(wanted: Any, carry: Any, operands: Any) -> Any:
+        return lax.while_loop(
+            lambda c: c[0],
+            lambda c: (jnp.zeros_like(c[0]), function(c[1], operands)),
+            (wanted, carry),
+        )[1]
+
+    @run.defjvp
+    def derivative(primals: Any, tangents: Any) -> Any:
+        wanted, *rest = primals
+        return jax.jvp(
+            lambda carry, operands: _cond(wanted, function, carry, operands),
+            tuple(rest),
+            tuple(tangents[1:]),
+        )
+
+    return run(wanted, carry, operands)
+
+
+def _cond(wanted: Any, function: Callable[[Any, Any], Any], carry: Any, operands: Any) -> Any:
+    return lax.cond(wanted, function, lambda carry, _: carry, carry, operands)
+
+
+def after(x: Any, *scalars: Any) -> Any:
+    """Return ``x`` with a fake data dependency on ``scalars``, in their dtype.
+
+    XLA for CPU overwrites an old buffer only if the data prove that every reader comes before the
+    writer; otherwise it copies the buffer first. With ``x = after(x, y)`` what is computed with
+    ``x`` comes after all that ``y`` was computed from, and may overwrite it.
+    """
+    x = jnp.asarray(x, jnp.result_type(*scalars))
+    if not on_cpu():
+        return x
+    for y in map(lax.stop_gradient, scalars):
+        # Always zero, which XLA cannot prove.
+        x = x + (0 * jnp.where(jnp.isfinite(y), y, 0)).astype(x.dtype)
+    return x
+
+
+def separate(tree: Any) -> Any:
+    """Return ``tree`` behind an optimization barrier, apart from its other uses.
+
+    XLA for CPU computes what two results share once and writes it to memory: g², when the norm and
+    the second moment both need it. Behind the barrier g is another array, so the square is computed
+    twice and written never, which costs less.
+    """
+    return lax.optimization_barrier(tree) if on_cpu() else tree
+
+
+def sq_norm(x: Any) -> Any:
+    """Return Σx² of a real vector.
+
+    XLA for CPU copies a sum into every fusion that uses it: with n leaves n² reductions, and half a
+    minute of compiling at 300. It computes a dot product once.
+    """
+    return jnp.dot(x, x, precision="highest") if on_cpu() else jnp.sum(x * x)
