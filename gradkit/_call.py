@@ -196,7 +196,11 @@ class Call:
                 fix = check.nearest(path, names)
                 if places:
                     fix = f"Use one of: {', '.join('.'.join((*at, last)) for at, last in places)}"
-                matches = f"is ambiguous: {len(places)} arguments match" if places else "matches no argument"
+                matches = (
+                    f"is ambiguous: {len(places)} arguments match"
+                    if places
+                    else "matches no argument"
+                )
                 with check.inside(self.factory.__name__):
                     check.refuse(f"replace: {path!r} {matches}", fix=fix)
             result = result._set(*places[0], value)
@@ -273,7 +277,9 @@ def factory(function: Callable[..., Any], kind: type[Call]) -> Any:
     signature = inspect.signature(function)
     for name in signature.parameters:
         if hasattr(kind, name) and not getattr(function, "__module__", "").startswith("gradkit._"):
-            problem = f"{function.__name__}: the parameter {name!r} would hide {kind.__name__}.{name}"
+            problem = (
+                f"{function.__name__}: the parameter {name!r} would hide {kind.__name__}.{name}"
+            )
             check.refuse(problem, fix="Choose another name", error=TypeError)
 
     @functools.wraps(function)
@@ -303,7 +309,10 @@ CONVERTERS: dict[Any, Callable[[str, Any], Any]] = {}
 
 def _is_movable(annotation: Any) -> bool:
     """Whether a schedule given for the argument is evaluated at each step: a ``Rate``, or an argument without a type."""
-    if annotation in (inspect.Parameter.empty, Any) or getattr(annotation, "__name__", "") == "Rate":
+    if (
+        annotation in (inspect.Parameter.empty, Any)
+        or getattr(annotation, "__name__", "") == "Rate"
+    ):
         return True
     if isinstance(annotation, str):
         return "Rate" in annotation or annotation == "Any"

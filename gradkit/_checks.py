@@ -150,7 +150,11 @@ _NUMBERS = (bool, int, float, complex, np.ndarray, np.generic, jax.Array)
 def shown(value: Any) -> str:
     """A value as it is named in a message, on one line."""
     if isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, jax.core.Tracer):
-        return repr(value.item()) if value.ndim == 0 and value.dtype.kind in "biufc" else shape_dtype(value)
+        return (
+            repr(value.item())
+            if value.ndim == 0 and value.dtype.kind in "biufc"
+            else shape_dtype(value)
+        )
     text = getattr(value, "__name__", None) if callable(value) else None
     text = " ".join((text or repr(value)).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
@@ -188,7 +192,9 @@ def as_number(name: str, value: Any, *, schedule: bool = False) -> Any:
     if not is_real:
         expected = "a number, a scalar array or a schedule" if schedule else "a real number"
         problem = f"{name}={shown(value)} is not a number"
-        refuse(problem, expected=expected, fix=uncalled(value), argument=(name, value), error=TypeError)
+        refuse(
+            problem, expected=expected, fix=uncalled(value), argument=(name, value), error=TypeError
+        )
     return float(value) if isinstance(value, int) else value
 
 
@@ -398,7 +404,9 @@ def inexact(tree: Any, what: str) -> None:
         if not jax.numpy.issubdtype(kind, jax.numpy.inexact):
             problem = f"this {what} is {shape_dtype(leaf)}"
             fix = "Remove integer leaves from the tree, or wrap the whole optimizer in masked or where"
-            refuse(problem, expected="a floating dtype", fix=fix, path=keystr(path), error=TypeError)
+            refuse(
+                problem, expected="a floating dtype", fix=fix, path=keystr(path), error=TypeError
+            )
 
 
 def _kind(leaf: Any) -> Any:

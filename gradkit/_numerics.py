@@ -169,3 +169,32 @@ def as_axes(axis: Any, name: str = "axis") -> tuple[int, ...] | None:
     if len(set(axes)) < len(axes):
         check.refuse(f"{name}={axis!r} names an axis twice", expected="different axes")
     return tuple(int(a) for a in axes)
+
+
+def is_key(x: Any) -> bool:
+    """Whether ``x`` is a typed random key."""
+    return isinstance(x, jax.Array) and bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
+
+
+def loss_like(value: Any, like: Any) -> Any:
+    """The extra argument ``value`` as a scalar in the scalar dtype of a tree."""
+    if value is None:
+        fix = "Call update(grads, state, params, value=loss), with jax.value_and_grad"
+        check.refuse("value=None is not a loss", fix=fix, error=TypeError)
+    try:
+        shape, kind = jnp.shape(value), jax.dtypes.result_type(value)
+    except TypeError:
+        problem = f"value={check.shown(value)} is not a loss"
+        check.refuse(problem, expected="one real number", error=TypeError)
+    if shape != ():
+        problem = f"value is {check.shape_dtype(value)}"
+        check.refuse(problem, expected="one number", fix="Take the mean over the batch")
+    if jnp.issubdtype(kind, jnp.complexfloating):
+        problem = f"value is {check.shape_dtype(value)}"
+        check.refuse(problem, expected="one real number", error=TypeError)
+    return jnp.asarray(value, scalar_dtype(like))
+
+
+def strong(values: Any) -> Any:
+    """Python numbers, and arrays with their weak type, as arrays that keep their dtype."""
+    return jax.tree.map(lambda x: jnp.asarray(x, jax.dtypes.result_type(x)), values)

@@ -355,7 +355,9 @@ class Member(NamedTuple):
             offered = {"step": context.step, "leaves": context.leaves, "context": context}
             taken = {k: v for k, v in offered.items() if k in self.takes}
             extras = context.extras
-            taken |= extras if self.takes_all else {k: extras[k] for k in self.takes & extras.keys()}
+            taken |= (
+                extras if self.takes_all else {k: extras[k] for k in self.takes & extras.keys()}
+            )
             made = function(updates, state, params, **taken)
             if not isinstance(made, tuple) or len(made) != 2:
                 problem = f"update returned {type(made).__name__}"

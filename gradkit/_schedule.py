@@ -121,7 +121,7 @@ def function_schedule(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> assert float(gk.function_schedule(lambda step: 1.0 / (step + 1))(3)) == 0.25
+      >>> assert float(gk.schedules.function_schedule(lambda step: 1.0 / (step + 1))(3)) == 0.25
     """
     if not callable(function):
         check.fail("needs a function of the step", repr(function), path="function", error=TypeError)

@@ -37,7 +37,9 @@ def check_state(
     foreign = {member.name for member in members if member.foreign}
     for name in sorted(inner.keys() - expected.keys() - foreign):
         problem = f"the state has {name!r}, which no transform here keeps"
-        check.refuse(problem, expected=f"only {sorted(expected)}", fix=f"{fix}, or delete the entry")
+        check.refuse(
+            problem, expected=f"only {sorted(expected)}", fix=f"{fix}, or delete the entry"
+        )
     for name in sorted(expected.keys() - inner.keys()):
         problem = f"the state has no {name!r}, only {sorted(inner)}"
         check.refuse(problem, fix=fix)

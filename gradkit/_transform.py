@@ -142,7 +142,9 @@ class Transform(Call):
         with check.inside(self.factory.__name__):
             if isinstance(grads, State) or _is_saved(grads):
                 problem = "the third argument is a state"
-                check.refuse(problem, fix="The order is apply(params, state, grads)", error=TypeError)
+                check.refuse(
+                    problem, fix="The order is apply(params, state, grads)", error=TypeError
+                )
             entry = self._enter(grads, state, params, extras)
             updates, inner, wide, context = entry.arguments
             *before, last = entry.members or (None,)
@@ -265,8 +267,8 @@ class Transform(Call):
         args, kwargs = jax.tree.map(as_transform, (args, kwargs), is_leaf=_is_pair)
         return super().bind(factory, args, kwargs)
 
-    def _run(self, arguments: dict[str, Any]) -> Any:
-        made = super()._run(arguments)
+    def _run(self, arguments: dict[str, Any], *, named: bool = True) -> Any:
+        made = super()._run(arguments, named=named)
         if isinstance(made, (Rule, Chain, Transform)):
             return made
         if _is_pair(made):
@@ -667,9 +669,7 @@ def _is_saved(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {"step", "inner"}
 
 
-def _needs_no_state(
-    state: Any, members: tuple[Member, ...], expected: dict[str, Any]
-) -> None:
+def _needs_no_state(state: Any, members: tuple[Member, ...], expected: dict[str, Any]) -> None:
     """A transform that keeps no state and needs no step takes any state, as optax's do."""
     for member in members:
         if member.foreign or member.name in expected or "step" in member.takes:
@@ -685,8 +685,25 @@ def _as_rate(name: str, value: Any) -> Any:
         check.refuse(f"{name}={value.__name__} is a factory", fix=fix, error=TypeError)
     if callable(value) and not isinstance(value, Call):
         check.arity(1, "the step", **{name: value})
+        _try_function(name, value)
         return function_schedule(value)
     return value if isinstance(value, Schedule) else check.as_number(name, value, schedule=True)
+
+
+def _try_function(name: str, function: Callable[[Any], Any]) -> None:
+    """A function of the step returns one number; one that needs a concrete step is tried when it is used."""
+    try:
+        shape = jax.eval_shape(function, jax.ShapeDtypeStruct((), jnp.int32))
+    except jax.errors.JAXTypeError:
+        return
+    except (TypeError, ValueError) as error:
+        problem = f"{name}={check.shown(function)} fails at a step: {str(error).splitlines()[0]}"
+        check.refuse(
+            problem, expected="a function of the step", argument=(name, function), error=TypeError
+        )
+    if getattr(shape, "shape", None) != ():
+        problem = f"{name}={check.shown(function)} returns {shape} for a step"
+        check.refuse(problem, expected="one number", argument=(name, function), error=TypeError)
 
 
 def _as_part(name: str, value: Any) -> Any:

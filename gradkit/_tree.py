@@ -255,10 +255,14 @@ def signature(tree: Any) -> Any:
 
 def add_wide(update: Any, param: Any) -> Any:
     """``param + update`` in at least float32."""
-    dtype = numerics.wider(numerics.wide(jax.dtypes.result_type(param)), jax.dtypes.result_type(update))
+    dtype = numerics.wider(
+        numerics.wide(jax.dtypes.result_type(param)), jax.dtypes.result_type(update)
+    )
     return numerics.cast(param, dtype) + numerics.cast(update, dtype)
 
 
 def add_rounded(params: Any, updates: Any) -> Any:
     """``params + updates``, rounded once to the dtypes of the parameters."""
-    return map(lambda u, p: numerics.cast(add_wide(u, p), jax.dtypes.result_type(p)), updates, params)
+    return map(
+        lambda u, p: numerics.cast(add_wide(u, p), jax.dtypes.result_type(p)), updates, params
+    )

@@ -22,6 +22,7 @@ import numpy as np
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._call import CONVERTERS
 from gradkit.typing import Params, PyTree, StoreLike
 
 _DTYPES = ("bfloat16", "float16", "float32", "float64", "complex64", "complex128")
@@ -316,3 +317,12 @@ _NAMES: dict[Any, str] = {
     _slice_maxima: "sm3_cover",
     _block_means: "blockwise_mean",
 }
+
+
+def _as_store_like(name: str, value: Any) -> Any:
+    """A store as an argument, as it was written: it prints and compares so."""
+    as_store(value, name)
+    return value
+
+
+CONVERTERS[StoreLike] = _as_store_like

@@ -18,9 +18,9 @@ PANELS = {
         "polynomial_schedule, power 2": gk.polynomial_schedule(1.0, 0.0, 2, STEPS),
         "cosine_decay_schedule": gk.cosine_decay_schedule(1.0, STEPS),
         "exponential_decay, in stairs": gk.exponential_decay(1.0, 200, 0.6, staircase=True),
-        "natural_exponential_decay": gk.natural_exponential_decay(1.0, STEPS, 4.0),
-        "inverse_time_decay": gk.inverse_time_decay(1.0, 100, 1.0),
-        "inverse_sqrt_schedule": gk.inverse_sqrt_schedule(1.0, warmup_steps=50),
+        "natural_exponential_decay": gk.schedules.natural_exponential_decay(1.0, STEPS, 4.0),
+        "inverse_time_decay": gk.schedules.inverse_time_decay(1.0, 100, 1.0),
+        "inverse_sqrt_schedule": gk.schedules.inverse_sqrt_schedule(1.0, warmup_steps=50),
         "piecewise_constant_schedule": gk.piecewise_constant_schedule(0.9, {300: 0.5, 600: 0.5}),
     },
     "warmup, then": {
@@ -34,13 +34,13 @@ PANELS = {
         "warmup_stable_decay_schedule, 1-sqrt": gk.warmup_stable_decay_schedule(
             0.0, 0.85, 100, 600, 300, cooldown="1-sqrt"
         ),
-        "linear_warmup of inverse_time_decay": gk.linear_warmup(
-            gk.inverse_time_decay(0.8, 200, 1.0), 100
+        "linear_warmup of inverse_time_decay": gk.schedules.linear_warmup(
+            gk.schedules.inverse_time_decay(0.8, 200, 1.0), 100
         ),
     },
     "cycles and restarts": {
-        "triangular_schedule, shrinking": gk.triangular_schedule(0.2, 1.0, 100, 0.8),
-        "warm_restarts_schedule, growing": gk.warm_restarts_schedule(
+        "triangular_schedule, shrinking": gk.schedules.triangular_schedule(0.2, 1.0, 100, 0.8),
+        "warm_restarts_schedule, growing": gk.schedules.warm_restarts_schedule(
             1.0, 143, t_mul=2, m_mul=0.8, alpha=0.05
         ),
     },
@@ -58,7 +58,7 @@ def draw(path: Path) -> None:
     """Four panels, one file."""
     figure, axes = pyplot.subplots(2, 2, figsize=(11, 7), layout="constrained", sharex=True)
     for ax, (title, schedules) in zip(axes.flat, PANELS.items(), strict=True):
-        gk.plot_schedule(schedules, STEPS, ax=ax)
+        gk.schedules.plot_schedule(schedules, STEPS, ax=ax)
         ax.set_title(title, loc="left", fontsize="medium")
         ax.set_ylim(
             0.0, 1.45 if title == "warmup, then" else 1.06

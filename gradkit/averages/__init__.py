@@ -1,8 +1,4 @@
-"""Averages: the moments φ and preconditioners ψ that optimizers are made of.
-
-An average is a transform that replaces its input by an average of all inputs so far. How it keeps
-its state is the business of a store.
-"""
+"""Averages: the moments and preconditioners that optimizers are made of."""
 
 from gradkit.averages.accumulators import decayed_max as decayed_max
 from gradkit.averages.accumulators import latest as latest

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
-from gradkit._link import Rule
+from gradkit._rule import Part, Rule
 from gradkit._transform import Transform, stateless, transform
 from gradkit.stores import as_store, encoded
 from gradkit.typing import Rate, StoreLike
@@ -142,14 +142,14 @@ def running_max(average: Transform, store: StoreLike = None) -> Rule:
 
     Reference: Reddi et al. 2018, https://openreview.net/forum?id=ryQu7f-RZ.
     """
-    check.part(average=average)
-    inner, store = average.rule, as_store(store)
+    part, store = Part("average", average), as_store(store)
 
-    def init(params: Any) -> Any:
-        return {"average": inner.init(params), "max": encoded(store, params, real=True)}
+    def init(params: Any, *, context: Any) -> Any:
+        inner = part.init(params, context=context)
+        return {"average": inner, "max": encoded(store, params, real=True)}
 
-    def update(updates: Any, state: Any, params: Any, **extras: Any) -> Any:
-        averages, kept = inner.update(updates, state["average"], params, **extras)
+    def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
+        averages, kept = part.update(updates, state["average"], params, context=context)
 
         def leaf(x: Any, stored: Any) -> Any:
             check.real(x)
@@ -159,7 +159,7 @@ def running_max(average: Transform, store: StoreLike = None) -> Rule:
         maxima, stored = tree.map(leaf, averages, state["max"], outputs=2)
         return maxima, {"average": kept, "max": stored}
 
-    return Rule(init, update)
+    return Rule(init, update, parts=(part,))
 
 
 @transform

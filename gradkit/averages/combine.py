@@ -7,23 +7,10 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
-from gradkit._rule import Rule
+from gradkit._rule import Part, Rule
 from gradkit._transform import Transform, transform
 from gradkit.stores import Store, blockwise_mean, encoded
 from gradkit.typing import Rate
-
-
-def _average(**named: Any) -> Rule:
-    """The rule of an argument that must be an average."""
-    ((name, part),) = named.items()
-    if not isinstance(part, Transform):
-        check.refuse(
-            f"{name}={part!r} is not an average",
-            expected="a transform such as ema(0.9)",
-            fix=check.uncalled(part),
-            error=TypeError,
-        )
-    return part.rule
 
 
 @transform
@@ -50,18 +37,18 @@ def weighted_sum(first: Transform, second: Transform, weight: Rate = 1.0) -> Rul
       >>> assert tx.update(jnp.ones(1), state)[0][0] == 1.5 + 3.0
     """
     check.finite(weight=weight)
-    one, other = _average(first=first), _average(second=second)
+    one, other = Part("first", first), Part("second", second)
 
-    def init(params: Any) -> Any:
-        return {"first": one.init(params), "second": other.init(params)}
+    def init(params: Any, *, context: Any) -> Any:
+        return {part.name: part.init(params, context=context) for part in (one, other)}
 
-    def update(updates: Any, state: Any, params: Any, **extras: Any) -> Any:
-        ones, kept_one = one.update(updates, state["first"], params, **extras)
-        others, kept_other = other.update(updates, state["second"], params, **extras)
+    def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
+        ones, kept_one = one.update(updates, state["first"], params, context=context)
+        others, kept_other = other.update(updates, state["second"], params, context=context)
         mixed = tree.map(lambda a, b: a + tree.factor_like(weight, b) * b, ones, others)
         return mixed, {"first": kept_one, "second": kept_other}
 
-    return Rule(init, update)
+    return Rule(init, update, parts=(one, other))
 
 
 @transform
@@ -121,7 +108,6 @@ def compressed(average: Transform, store: Store, offset: Rate = 0.0) -> Rule:
     Reference: Shazeer and Stern 2018, https://arxiv.org/abs/1804.04235, algorithm 4.
     """
     check.non_negative(offset=offset)
-    check.part(average=average)
     if not isinstance(store, Store):
         check.refuse(
             f"store={store!r} is not a Store",
@@ -129,14 +115,17 @@ def compressed(average: Transform, store: Store, offset: Rate = 0.0) -> Rule:
             fix=f"Call it: {store.__name__}(...)" if inspect.isfunction(store) else "",
             error=TypeError,
         )
-    inner = average.rule
+    part = Part("", average)
 
-    def update(updates: Any, state: Any, params: Any, **extras: Any) -> Any:
+    def init(params: Any, *, context: Any) -> Any:
+        return part.init(encoded(store, params), context=context)
+
+    def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
         kept = tree.map(lambda x: store.encode(x + tree.factor_like(offset, x)), updates)
-        averages, state = inner.update(kept, state, params, **extras)
+        averages, state = part.update(kept, state, params, context=context)
         return tree.map(lambda x, stored: store.decode(stored, x), updates, averages), state
 
-    return Rule(lambda params: inner.init(encoded(store, params)), update)
+    return Rule(init, update, parts=(part,))
 
 
 def _leaf_sum(leaf: Any) -> Any:

@@ -1,6 +1,11 @@
-"""Read a transform and its state: descriptions, hyperparameters, logged values."""
+"""Reading a transform and its state: descriptions, hyperparameters, logged values, evaluation weights."""
 
+from gradkit._walk import Node as Node
+from gradkit._walk import walk as walk
 from gradkit.inspect.describe import Description as Description
 from gradkit.inspect.describe import Group as Group
 from gradkit.inspect.describe import describe as describe
+from gradkit.inspect.eval_params import eval_params as eval_params
+from gradkit.inspect.hyperparameters import hyperparameters as hyperparameters
+from gradkit.inspect.logged_values import has_updated as has_updated
 from gradkit.inspect.logged_values import logged_values as logged_values

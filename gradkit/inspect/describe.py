@@ -8,9 +8,9 @@ import numpy as np
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit._rule import Context
 from gradkit._schedule import Schedule
 from gradkit._transform import Transform
-from gradkit._rule import Context
 from gradkit._walk import Node, walk
 from gradkit.typing import Params
 
@@ -56,7 +56,7 @@ class Description:
         return "\n".join(lines)
 
 
-def describe(tx: Transform, params: Any) -> Description:
+def describe(tx: Transform, params: Params) -> Description:
     """Say which leaf goes through which group of a transform, with counts, state and hyperparameters.
 
     Args:

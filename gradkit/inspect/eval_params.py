@@ -75,7 +75,9 @@ def _check_one_each(nodes: list[Node], params: Any) -> None:
             inside = any(part in one.within for part in other.rule.parts)
             if inside or not _paths(one.see(params)) & _paths(other.see(params)):
                 continue
-            names = " and ".join(node.path or node.transform.factory.__name__ for node in (other, one))
+            names = " and ".join(
+                node.path or node.transform.factory.__name__ for node in (other, one)
+            )
             fix = "Keep one average of the weights"
             check.refuse(f"{names} both keep evaluation weights", fix=fix)
 

@@ -68,7 +68,9 @@ def has_updated(state: OptState) -> Any:
     for path, piece, ran in walk_states(state):
         outer = any(path == other or path.startswith(f"{other}.") for other in found)
         if "updated" in piece and not outer:
-            found[_unique(path, found)] = piece["updated"] if ran is None else ran & piece["updated"]
+            found[_unique(path, found)] = (
+                piece["updated"] if ran is None else ran & piece["updated"]
+            )
     if len(found) == 1:
         (updated,) = found.values()
         return updated
@@ -82,7 +84,9 @@ def has_updated(state: OptState) -> Any:
 def walk_states(state: OptState) -> Iterator[tuple[str, dict[str, Any], Any]]:
     """The state of every transform inside a state, with its dotted path and whether a guard around it let its last call run (None: no guard)."""
 
-    def look(piece: Any, path: tuple[str, ...], ran: Any) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    def look(
+        piece: Any, path: tuple[str, ...], ran: Any
+    ) -> Iterator[tuple[str, dict[str, Any], Any]]:
         if isinstance(piece, State):
             yield from look(piece.inner, path, ran)
         elif isinstance(piece, dict):

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from gradkit import _checks as check
-from gradkit._call import Call
+from gradkit._call import CONVERTERS, Call
 from gradkit.masks.predicates import Predicate, brief, by_path, called, is_bool, takes
 from gradkit.typing import Mask, Params, PyTree
 
@@ -244,3 +244,18 @@ def _corrected(patterns: Iterable[str], params: Any) -> Predicate:
 
 def _paths(tree: Any) -> list[str]:
     return [check.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def _as_mask(name: str, value: Any) -> Any:
+    """A mask as an argument: what cannot be one is refused when the factory is called."""
+    number = isinstance(value, (int, float, complex, np.number)) and not is_bool(value)
+    other_call = isinstance(value, Call) and not isinstance(value, Predicate)
+    called(value, name)
+    if isinstance(value, (str, bytes)) or number or other_call:
+        fix = f"Write by_path({value!r})" if isinstance(value, str) else ""
+        problem = f"{name}={check.shown(value)} is not a mask"
+        check.refuse(problem, expected=_MASK, fix=fix, argument=(name, value), error=TypeError)
+    return value
+
+
+CONVERTERS[Mask] = _as_mask

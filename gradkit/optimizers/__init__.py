@@ -1,4 +1,4 @@
-"""Optimizers: one method a file, named for it."""
+"""Optimizers, one method a file."""
 
 from gradkit.optimizers.acprop import acprop as acprop
 from gradkit.optimizers.acprop import scale_by_acprop as scale_by_acprop

@@ -389,37 +389,37 @@ LECTURES = (
     _schedule(
         "natural_exponential_decay",
         "",
-        lambda k: k.natural_exponential_decay(0.3, 20, 0.4),
+        lambda k: k.schedules.natural_exponential_decay(0.3, 20, 0.4),
         lambda o: lambda t: 0.3 * jax.numpy.exp(-0.4 * t / 20),
     ),
     _schedule(
         "inverse_time_decay",
         "",
-        lambda k: k.inverse_time_decay(0.3, 20, 0.4),
+        lambda k: k.schedules.inverse_time_decay(0.3, 20, 0.4),
         lambda o: lambda t: 0.3 / (1 + 0.4 * t / 20),
     ),
     _schedule(
         "inverse_time_decay",
         "staircase",
-        lambda k: k.inverse_time_decay(0.3, 20, 0.4, staircase=True),
+        lambda k: k.schedules.inverse_time_decay(0.3, 20, 0.4, staircase=True),
         lambda o: lambda t: 0.3 / (1 + 0.4 * (t // 20)),
     ),
     _schedule(
         "inverse_sqrt_schedule",
         "",
-        lambda k: k.inverse_sqrt_schedule(0.3),
+        lambda k: k.schedules.inverse_sqrt_schedule(0.3),
         lambda o: lambda t: 0.3 / jax.numpy.sqrt(t + 1.0),
     ),
     _schedule(
         "inverse_sqrt_schedule",
         "warmup",
-        lambda k: k.inverse_sqrt_schedule(0.3, 30),
+        lambda k: k.schedules.inverse_sqrt_schedule(0.3, 30),
         lambda o: lambda t: 0.3 * jax.numpy.minimum((t + 1.0) / 30, jax.numpy.sqrt(30 / (t + 1.0))),
     ),
     _schedule(
         "triangular_schedule",
         "",
-        lambda k: k.triangular_schedule(0.1, 0.5, 25, 0.5),
+        lambda k: k.schedules.triangular_schedule(0.1, 0.5, 25, 0.5),
         lambda o: o.join_schedules(
             [
                 o.linear_schedule(low * 0.5**m, high * 0.5**m, 25)
@@ -433,7 +433,7 @@ LECTURES = (
     _schedule(
         "warm_restarts_schedule",
         "",
-        lambda k: k.warm_restarts_schedule(0.4, 20, t_mul=2, m_mul=0.7, alpha=0.1),
+        lambda k: k.schedules.warm_restarts_schedule(0.4, 20, t_mul=2, m_mul=0.7, alpha=0.1),
         lambda o: o.join_schedules(
             [o.cosine_decay_schedule(0.4 * 0.7**m, 20 * 2**m, 0.1) for m in range(4)], [20, 60, 140]
         ),
@@ -455,7 +455,7 @@ LECTURES = (
     _schedule(
         "linear_warmup",
         "",
-        lambda k: k.linear_warmup(k.cosine_decay_schedule(0.3, 150, 0.1), 30),
+        lambda k: k.schedules.linear_warmup(k.cosine_decay_schedule(0.3, 150, 0.1), 30),
         lambda o: o.join_schedules(
             [o.linear_schedule(0.01, 0.31, 30), o.cosine_decay_schedule(0.3, 150, 0.1)], [30]
         ),
@@ -463,7 +463,7 @@ LECTURES = (
     _schedule(
         "per_epoch",
         "",
-        lambda k: k.per_epoch(k.inverse_sqrt_schedule(0.3), 20),
+        lambda k: k.schedules.per_epoch(k.schedules.inverse_sqrt_schedule(0.3), 20),
         lambda o: lambda t: 0.3 / jax.numpy.sqrt(1.0 + t // 20),
     ),
 )

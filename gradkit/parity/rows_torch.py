@@ -100,7 +100,8 @@ TORCH = (
         "precondition",
         "adagrad",
         lambda k: k.chain(
-            k.precondition(k.latest(), k.running_sum(0.5), eps=1e-3), k.scale_by_learning_rate(0.1)
+            k.precondition(k.averages.latest(), k.averages.running_sum(0.5), eps=1e-3),
+            k.scale_by_learning_rate(0.1),
         ),
         lambda t: lambda p: t.optim.Adagrad(p, lr=0.1, initial_accumulator_value=0.5, eps=1e-3),
         note=_OUTSIDE,
@@ -185,14 +186,14 @@ TORCH = (
     _torch_schedule(
         "triangular_schedule",
         "",
-        lambda k: k.triangular_schedule(0.1, 0.3, 25),
+        lambda k: k.schedules.triangular_schedule(0.1, 0.3, 25),
         lambda s, o: s.CyclicLR(o, 0.1, 0.3, step_size_up=25, cycle_momentum=False),
         note="CyclicLR",
     ),
     _torch_schedule(
         "warm_restarts_schedule",
         "",
-        lambda k: k.warm_restarts_schedule(0.3, 20, t_mul=2, alpha=0.1),
+        lambda k: k.schedules.warm_restarts_schedule(0.3, 20, t_mul=2, alpha=0.1),
         lambda s, o: s.CosineAnnealingWarmRestarts(o, 20, 2, eta_min=0.03),
         note="torch's lower bound is a value, gradkit's a fraction of the upper",
     ),

@@ -35,7 +35,7 @@ def adafactor_decay_schedule(
 
     Example:
       >>> import gradkit as gk
-      >>> beta = gk.adafactor_decay_schedule(0.5, step_offset=10)
+      >>> beta = gk.schedules.adafactor_decay_schedule(0.5, step_offset=10)
       >>> assert [float(beta(step)) for step in (0, 3, 10, 13)] == [0.0, 0.5, 0.0, 0.5]
 
     Reference: Shazeer and Stern 2018, https://arxiv.org/abs/1804.04235, section 7.2.
@@ -267,7 +267,7 @@ def natural_exponential_decay(
 
     Example:
       >>> import gradkit as gk, math
-      >>> assert abs(float(gk.natural_exponential_decay(0.1, 1, 0.04)(25)) - 0.1 / math.e) < 1e-8
+      >>> assert abs(float(gk.schedules.natural_exponential_decay(0.1, 1, 0.04)(25)) - 0.1 / math.e) < 1e-8
     """
     _check_decay(init_value, end_value, transition_steps, transition_begin)
     steps.numbers(decay_rate=decay_rate)
@@ -316,7 +316,7 @@ def inverse_time_decay(
 
     Example:
       >>> import gradkit as gk
-      >>> assert float(gk.inverse_time_decay(1.0, 100, 0.5, staircase=True)(699)) == 0.25
+      >>> assert float(gk.schedules.inverse_time_decay(1.0, 100, 0.5, staircase=True)(699)) == 0.25
     """
     _check_decay(init_value, end_value, transition_steps, transition_begin)
     steps.numbers(decay_rate=decay_rate)
@@ -354,9 +354,9 @@ def inverse_sqrt_schedule(peak_value: Any, warmup_steps: int = 0) -> Callable[[A
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> rate = gk.inverse_sqrt_schedule(1.0, warmup_steps=4)
+      >>> rate = gk.schedules.inverse_sqrt_schedule(1.0, warmup_steps=4)
       >>> assert [float(rate(t)) for t in (0, 3, 15)] == [0.25, 1.0, 0.5]
-      >>> assert gk.inverse_sqrt_schedule(1.0)(24) == 1 / jnp.sqrt(25.0)
+      >>> assert gk.schedules.inverse_sqrt_schedule(1.0)(24) == 1 / jnp.sqrt(25.0)
 
     Reference: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 5.3.
     """

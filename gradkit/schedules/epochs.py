@@ -33,7 +33,7 @@ def per_epoch(
 
     Example:
       >>> import gradkit as gk
-      >>> rate = gk.per_epoch(gk.inverse_time_decay(0.2, 1, 1.0), steps_per_epoch=100)  # 0.2 / (1 + epoch)
+      >>> rate = gk.schedules.per_epoch(gk.schedules.inverse_time_decay(0.2, 1, 1.0), steps_per_epoch=100)  # 0.2 / (1 + epoch)
       >>> assert float(rate(0)) == float(rate(99)) == 2 * float(rate(100)) == 2 * float(rate(199))
     """
     if not callable(schedule) and not numerics.is_number(schedule):
@@ -73,8 +73,8 @@ def linear_scaling_rule(learning_rate: Any, batch_size: int, base_batch_size: in
 
     Example:
       >>> import gradkit as gk
-      >>> assert gk.linear_scaling_rule(0.1, 1024) == 0.4
-      >>> assert float(gk.linear_scaling_rule(gk.linear_schedule(1.0, 0.0, 10), 64, 128)(5)) == 0.25
+      >>> assert gk.schedules.linear_scaling_rule(0.1, 1024) == 0.4
+      >>> assert float(gk.schedules.linear_scaling_rule(gk.linear_schedule(1.0, 0.0, 10), 64, 128)(5)) == 0.25
 
     Reference: Goyal et al. 2017, https://arxiv.org/abs/1706.02677.
     """

@@ -42,7 +42,7 @@ def plot_schedule(
       >>> import gradkit as gk, pytest
       >>> pyplot = pytest.importorskip("matplotlib.pyplot")
       >>> pyplot.switch_backend("agg")
-      >>> ax = gk.plot_schedule([gk.linear_schedule(1.0, 0.0, 10), 0.5], 20)
+      >>> ax = gk.schedules.plot_schedule([gk.linear_schedule(1.0, 0.0, 10), 0.5], 20)
       >>> line = ax.lines[0]
       >>> pyplot.close(ax.figure)
       >>> assert line.get_ydata()[5] == 0.5 and line.get_label() == "linear_schedule(1.0, 0.0, 10)"

@@ -30,7 +30,7 @@ def linear_warmup(schedule: Any, warmup_steps: int) -> Callable[[Any], Any]:
 
     Example:
       >>> import gradkit as gk
-      >>> rate = gk.linear_warmup(gk.exponential_decay(0.8, 1, 0.5), 4)
+      >>> rate = gk.schedules.linear_warmup(gk.exponential_decay(0.8, 1, 0.5), 4)
       >>> assert [round(float(rate(t)), 4) for t in range(7)] == [0.2, 0.4, 0.6, 0.8, 0.8, 0.4, 0.2]
 
     Reference: Goyal et al. 2017, https://arxiv.org/abs/1706.02677, section 2.2.

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._link import Rule
+from gradkit._rule import Part, Rule
 from gradkit._transform import Transform, transform
 from gradkit.typing import Rate
 
@@ -55,8 +55,7 @@ def precondition(
     if type(order) is not int or order not in (1, 2):
         error = ValueError if type(order) is int else TypeError
         check.refuse(f"order={order!r} is out of range", expected="1 or 2", error=error)
-    check.part(moment=moment)
-    phi = moment.rule
+    first = Part("moment", moment)
     if preconditioner is None:
         return moment.rule
     second = Part("preconditioner", preconditioner)
@@ -71,10 +70,9 @@ def precondition(
     def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
         moments, kept_moment = first.update(updates, state["moment"], params, context=context)
         size = numerics.abs_sq if order == 2 else jnp.abs
-        extras = {**extras, "gradient": updates, "moment": moments}
-        preconditioners, kept_preconditioner = psi.update(
-            tree.map(size, updates), state["preconditioner"], params, **extras
-        )
+        inside = context.extend(gradient=updates, moment=moments)
+        magnitudes, kept = tree.map(size, updates), state["preconditioner"]
+        preconditioners, kept = second.update(magnitudes, kept, params, context=inside)
 
         def leaf(m: Any, g: Any) -> Any:
             root = numerics.sqrt(g + tree.factor_like(eps_root, g)) if order == 2 else g
@@ -82,7 +80,7 @@ def precondition(
 
         return tree.map(leaf, moments, preconditioners), {
             "moment": kept_moment,
-            "preconditioner": kept_preconditioner,
+            "preconditioner": kept,
         }
 
     return Rule(init, update, parts=(first, second))

@@ -2,7 +2,7 @@
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
-from gradkit._link import Rule
+from gradkit._rule import Rule
 from gradkit._transform import Transform, identity, stateless, transform
 from gradkit.typing import Rate
 

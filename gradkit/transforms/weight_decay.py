@@ -22,8 +22,9 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit import masks
-from gradkit._rule import Rule
+from gradkit._rule import Context, Rule
 from gradkit._transform import Transform, stateless, transform
+from gradkit.typing import Mask, PyTree, Rate
 
 
 @transform
@@ -50,9 +51,6 @@ def add_decayed_weights(weight_decay: Any = 0.0, mask: Any = None) -> Rule | Tra
 
     Reference: Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101.
     """
-    rate = as_rate(weight_decay)
-    if isinstance(rate, Schedule) and not isinstance(weight_decay, Schedule):
-        return add_decayed_weights(rate, mask)
     check.non_negative(weight_decay=weight_decay)
     if isinstance(weight_decay, (int, float)) and weight_decay == 0:
         return stateless(lambda updates, params: updates)
@@ -169,13 +167,25 @@ def add_smoothed_l1_penalty(penalty: Any, eps: Any = 1e-8, mask: Any = None) -> 
 
 def _penalty(mask: Any, pull: Callable[[Any], Any]) -> Rule:
     """Add ``pull(p)`` to the updates of the masked leaves."""
+    if mask is None:
+        return stateless(lambda updates, params: _pulled(updates, params, pull))
 
-    def update(updates: Any, params: Any, *, leaves: Any) -> Any:
+    def select(context: Context) -> PyTree:
+        return masks.resolve(mask, context.leaves, whole=context.whole)
+
+    def init(params: Any, *, context: Context) -> Any:
+        select(context)  # a mask that does not fit is refused before the first step
+        return ()
+
+    def update(updates: Any, state: Any, params: Any, *, context: Context) -> Any:
         check.params(params)
-        if mask is None:
-            return tree.map(lambda u, p: u + pull(p), updates, params)
-        return jax.tree.map(
-            lambda on, u, p: u + pull(p) if on else u, masks.resolve(mask, leaves), updates, params
-        )
+        on = select(context)
+        new = jax.tree.map(lambda yes, u, p: u + pull(p) if yes else u, on, updates, params)
+        return new, state
 
-    return stateless(update)
+    return Rule(init, update, mask=select)
+
+
+def _pulled(updates: Any, params: Any, pull: Callable[[Any], Any]) -> Any:
+    check.params(params)
+    return tree.map(lambda u, p: u + pull(p), updates, params)

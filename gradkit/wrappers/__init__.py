@@ -1,8 +1,7 @@
-"""Transforms with a transform inside: accumulate, guard, partition, average weights."""
+"""Transforms that run another transform: accumulation, guards, parameter groups, weight averaging."""
 
 from gradkit.wrappers.accumulate import MultiSteps as MultiSteps
 from gradkit.wrappers.accumulate import apply_every as apply_every
-from gradkit.wrappers.accumulate import has_updated as has_updated
 from gradkit.wrappers.accumulate import skip_large_updates as skip_large_updates
 from gradkit.wrappers.accumulate import skip_not_finite as skip_not_finite
 from gradkit.wrappers.cautious import cautious as cautious

@@ -119,7 +119,9 @@ def MultiSteps(
         loss = {"value": state["value"]} if takes_loss else {}
         # A transform that requires the loss raises itself when it is missing.
         if takes_loss and context.extras.get("value") is not None:
-            loss = {"value": add(state["value"], numerics.loss_like(context.extras["value"], updates))}
+            loss = {
+                "value": add(state["value"], numerics.loss_like(context.extras["value"], updates))
+            }
             context = context.extend(**mean(loss, count))
         result, inner = part.update_if(
             due,

@@ -123,9 +123,7 @@ def guard(
             return updates
         return jax.tree.map(lambda u: jnp.where(jnp.isfinite(u), u, jnp.zeros_like(u)), updates)
 
-    def run(
-        updates: Any, state: Any, params: Any, context: Any, value: Any, in_place: bool
-    ) -> Any:
+    def run(updates: Any, state: Any, params: Any, context: Any, value: Any, in_place: bool) -> Any:
         inner_state = state["inner"]
         good, seen = judge(updates, state, value)
         finite = jnp.ones((), bool)
@@ -163,9 +161,7 @@ def guard(
 
     def rule_of(in_place: bool) -> Any:
         # The loss is a required extra argument only where a bound is about it.
-        def with_loss(
-            updates: Any, state: Any, params: Any, *, value: Any, context: Any
-        ) -> Any:
+        def with_loss(updates: Any, state: Any, params: Any, *, value: Any, context: Any) -> Any:
             return run(updates, state, params, context, value, in_place)
 
         def without_loss(updates: Any, state: Any, params: Any, *, context: Any) -> Any:

@@ -69,9 +69,7 @@ def mechanize(
             tree.origin_at(state["origin"], params, context.step),
             jnp.sum(state["scale"]),
         )
-        steps, inner = part.update(
-            updates, state["base_optimizer"], params, context=context
-        )
+        steps, inner = part.update(updates, state["base_optimizer"], params, context=context)
         small = like(eps, s)
         pull = like(weight_decay, s) * s * tree.norm(updates) / (tree.norm(params) + small)
         back = tree.map(lambda p, o: (o - p) / like(s + small, p), params, origin)
@@ -79,9 +77,7 @@ def mechanize(
         betas = jnp.asarray([1 - 0.1**i for i in range(1, num_betas + 1)], s.dtype)
         largest = jnp.maximum(betas * state["max"], jnp.abs(h) + small)
         variance = betas**2 * state["variance"] + h**2
-        reward = (
-            betas * state["reward"] + jnp.clip(h, -state["max"], state["max"]) * state["scale"]
-        )
+        reward = betas * state["reward"] + jnp.clip(h, -state["max"], state["max"]) * state["scale"]
         scale = (like(s_init, s) / num_betas * largest + jnp.maximum(reward, 0.0)) / (
             numerics.sqrt(variance) + small
         )

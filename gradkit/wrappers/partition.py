@@ -251,9 +251,7 @@ def _others(mask: Any) -> Any:
 # ---- how a group sees a tree ---------------------------------------------------------------------
 
 
-def _selection(
-    select: Callable[[Context], PyTree], all_extras: bool
-) -> Callable[[Context], View]:
+def _selection(select: Callable[[Context], PyTree], all_extras: bool) -> Callable[[Context], View]:
     """The view of the leaves that a mask selects."""
 
     def view(context: Context) -> View:
@@ -283,9 +281,7 @@ def _is_like(value: Any, updates: Any) -> bool:
     return bool(have == jax.tree.structure(updates))
 
 
-def labels_of(
-    transforms: Mapping[Any, Any], labels: Any, tree: PyTree, whole: PyTree
-) -> PyTree:
+def labels_of(transforms: Mapping[Any, Any], labels: Any, tree: PyTree, whole: PyTree) -> PyTree:
     """The label of each leaf, each of which has a transform."""
     questions = labels if isinstance(labels, dict) else {}
     for label, question in questions.items():

@@ -123,9 +123,9 @@ def test_replace_by_unique_name_by_path_and_by_link_name():
     assert named.replace({"fast.decay": 0.2}) == gk.named_chain(
         ("slow", gk.trace(0.9)), ("fast", gk.trace(0.2))
     )
-    deep = gk.chain(gk.chain(gk.clip(1.0)), gk.precondition(gk.ema(0.9), gk.running_sum()))
+    deep = gk.chain(gk.chain(gk.clip(1.0)), gk.precondition(gk.ema(0.9), gk.averages.running_sum()))
     assert deep.replace(max_delta=3.0, decay=0.5) == gk.chain(
-        gk.chain(gk.clip(3.0)), gk.precondition(gk.ema(0.5), gk.running_sum())
+        gk.chain(gk.clip(3.0)), gk.precondition(gk.ema(0.5), gk.averages.running_sum())
     )
 
 

@@ -69,17 +69,17 @@ def test_by_path_selects_what_any_of_its_patterns_matches():
             r"by_rank: at_most=1 is out of range\. Expected at_most >= 2\.",
         ),
         (
-            lambda: gk.by_dtype("flot16"),
+            lambda: gk.masks.by_dtype("flot16"),
             TypeError,
             r"by_dtype: dtype='flot16' is not a dtype\. Expected .* Did you mean 'float16'\?",
         ),
         (
-            lambda: gk.by_dtype(None),
+            lambda: gk.masks.by_dtype(None),
             TypeError,
             r"by_dtype: dtype=None is not a dtype\. Expected a dtype such as 'bfloat16', or .*",
         ),
         (
-            lambda: gk.by_dtype(3),
+            lambda: gk.masks.by_dtype(3),
             TypeError,
             r"by_dtype: dtype=3 is not a dtype\. Expected a dtype such as 'bfloat16', or .*",
         ),
@@ -92,7 +92,7 @@ def test_patterns_ranks_and_dtypes_are_checked_when_a_predicate_is_made(make, er
 
 # ---- operators -----------------------------------------------------------------------
 
-A, B, C = gk.by_rank(2), gk.by_path("head.*"), gk.by_dtype(jnp.bfloat16)
+A, B, C = gk.by_rank(2), gk.by_path("head.*"), gk.masks.by_dtype(jnp.bfloat16)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ A, B, C = gk.by_rank(2), gk.by_path("head.*"), gk.by_dtype(jnp.bfloat16)
         (~(A | B), "~(by_rank(2) | by_path('head.*'))"),
         (~(A & ~~B), "~(by_rank(2) & ~~by_path('head.*'))"),
         (gk.by_rank(1, 1), "by_rank(1, at_most=1)"),
-        (gk.by_size(at_most=3), "by_size(at_most=3)"),
+        (gk.masks.by_size(at_most=3), "by_size(at_most=3)"),
         (gk.by_path("a", regex=True), "by_path('a', regex=True)"),
     ],
 )
@@ -148,11 +148,11 @@ def test_a_predicate_has_no_truth_value(ask):
             rf"masked: mask=by_path is not a predicate, .* {A_PREDICATE} Call .*by_path\(.*\)\.",
         ),
         (
-            lambda: gk.by_function(gk.by_rank),
+            lambda: gk.masks.by_function(gk.by_rank),
             rf"by_function: function=by_rank is not a predicate, .* {A_PREDICATE} Call .*",
         ),
         (
-            lambda: gk.by_function(lambda path: True),
+            lambda: gk.masks.by_function(lambda path: True),
             r"by_function: function=<lambda> is not a function of \(path, leaf\)\. Expected .*",
         ),
         (
@@ -172,7 +172,7 @@ def test_a_predicate_has_no_truth_value(ask):
             r"by_rank\(2\): the path 'dense\.kernel' was given without a leaf\. Expected .*\.",
         ),
         (
-            lambda: gk.by_function(lambda path, leaf: "yes")(PARAMS),
+            lambda: gk.masks.by_function(lambda path, leaf: "yes")(PARAMS),
             r"dense\.bias: by_function\(.*\) returned 'yes'\. Expected one bool, .*\.",
         ),
     ],
@@ -183,7 +183,7 @@ def test_what_is_not_a_predicate_is_refused(make, words):
 
 
 def test_a_predicate_by_values_is_refused_in_a_trace():
-    positive = gk.by_function(lambda path, leaf: (leaf > 0).all())
+    positive = gk.masks.by_function(lambda path, leaf: (leaf > 0).all())
     assert positive({"w": jnp.ones(2)}) == {"w": True}
     with pytest.raises(TypeError, match=r"w: by_function\(.*\) returned bool\[\]\. Expected one"):
         jax.eval_shape(positive, {"w": jnp.ones(2)})
@@ -309,7 +309,7 @@ NONE = {"dense": {"kernel": False, "bias": False}, "norm": {"scale": False}}
         lambda params: NONE,
         gk.by_rank(3),
         gk.by_path("kernel") & gk.by_rank(3),
-        gk.by_function(lambda path, leaf: False),
+        gk.masks.by_function(lambda path, leaf: False),
     ],
     ids=range(6),
 )
@@ -377,7 +377,7 @@ def test_a_long_list_of_paths_is_cut():
     [
         {"dense": {"kernel": "a", "bias": "b"}, "norm": "b"},
         lambda params: jax.tree.map(lambda p: "a" if p.ndim == 2 else "b", params),
-        gk.by_function(lambda path, leaf: "a" if path.endswith("kernel") else "b"),
+        gk.masks.by_function(lambda path, leaf: "a" if path.endswith("kernel") else "b"),
         {"a": gk.by_rank(2), "b": ~gk.by_rank(2)},
         {"a": gk.by_rank(2), "b": gk.by_rank(1, 1), "unused": gk.by_rank(3)},
     ],

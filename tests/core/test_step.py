@@ -89,7 +89,7 @@ def test_it_refuses_what_is_no_transform():
 
 
 def test_hyperparameters_are_current_values_by_path():
-    rate = gk.function_schedule(lambda step: jnp.asarray(step, jnp.float32) * 0.5)
+    rate = gk.schedules.function_schedule(lambda step: jnp.asarray(step, jnp.float32) * 0.5)
     tx = gk.chain(
         gk.clip_by_global_norm(1.0),
         gk.trace(0.9),
@@ -183,7 +183,7 @@ def falling(step):
     ],
 )  # fmt: skip
 def test_hyperparameters_inside_wrappers_go_by_the_wrappers_clock(make, paths):
-    tx, params = make(gk.function_schedule(falling)), {"w": jnp.ones(2), "b": jnp.ones(2)}
+    tx, params = make(gk.schedules.function_schedule(falling)), {"w": jnp.ones(2), "b": jnp.ones(2)}
     state = tx.init(params)
     for _ in range(5):
         _, state = tx.update(params, state, params)
@@ -196,7 +196,7 @@ def test_hyperparameters_inside_wrappers_go_by_the_wrappers_clock(make, paths):
 
 def test_the_state_in_an_nnx_optimizer_is_read_as_it_stands():
     model = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
-    tx = gk.chain(gk.sgd(gk.function_schedule(falling)), gk.weight_ema(0.5))
+    tx = gk.chain(gk.sgd(gk.schedules.function_schedule(falling)), gk.weight_ema(0.5))
     optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
     optimizer.update(model, nnx.grad(lambda model: jnp.sum(model(jnp.ones((1, 2)))))(model))
     np.testing.assert_allclose(

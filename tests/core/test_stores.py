@@ -90,18 +90,18 @@ def test_blocks_are_axes_counted_from_either_end():
             r"dtype, a Store, or None\. Did you mean 'bfloat16'\?",
         ),
         (
-            lambda: gk.running_sum(store="int8"),
+            lambda: gk.averages.running_sum(store="int8"),
             TypeError,
             r"running_sum: store='int8' is not a floating dtype\. Expected .*",
         ),
-        (lambda: gk.running_sum(store=3), TypeError, r"running_sum: store=3 is not a dtype\. .*"),
+        (lambda: gk.averages.running_sum(store=3), TypeError, r"running_sum: store=3 is not a dtype\. .*"),
         (
-            lambda: gk.running_sum(store=stores.factored),
+            lambda: gk.averages.running_sum(store=stores.factored),
             TypeError,
             r"running_sum: store=factored is not a dtype\. Expected .* Call it: factored\(\.\.\.\)\.",
         ),
         (
-            lambda: gk.running_sum(store=jnp.ones(2)),
+            lambda: gk.averages.running_sum(store=jnp.ones(2)),
             TypeError,
             r"running_sum: store=.* is not a dtype\. Expected .*",
         ),

@@ -139,7 +139,7 @@ def test_a_part_inside_a_named_chain_or_an_engine_is_given_its_extras():
     inner = gk.named_chain(("outer", gk.chain(gk.trace(0.0), polyak())))
     updates, _ = inner.update(ones(), inner.init(ones()), value=jnp.float32(4.0))
     np.testing.assert_array_equal(updates["w"], [4.0, 4.0])
-    engine = gk.precondition(polyak(), gk.running_sum(1.0))
+    engine = gk.precondition(polyak(), gk.averages.running_sum(1.0))
     updates, _ = engine.update(ones(), engine.init(ones()), value=jnp.float32(4.0))
     np.testing.assert_allclose(updates["w"], np.full(2, 4 / np.sqrt(2)), 1e-6)
 
@@ -191,7 +191,7 @@ def test_the_clock_stops_at_the_largest_int32():
         lambda b: gk.scale(b),
         lambda b: gk.clip(b),
         lambda b: gk.clip_by_global_norm(b),
-        lambda b: gk.precondition(gk.ema(b), gk.variance(b), 0.1),
+        lambda b: gk.precondition(gk.ema(b), gk.averages.variance(b), 0.1),
     ],
     ids=["ema", "trace", "scale", "clip", "clip_by_global_norm", "precondition"],
 )

@@ -129,11 +129,11 @@ def test_the_ways_to_say_a_mask_agree(grads, params, weight):
     ways = [
         by_tree,
         lambda tree: by_tree,
-        gk.by_function(lambda path, leaf: path == "a"),
+        gk.masks.by_function(lambda path, leaf: path == "a"),
         gk.by_path("a"),
         gk.by_rank(1),
         ~gk.by_path("b"),
-        gk.by_path("*") & gk.by_size(2),
+        gk.by_path("*") & gk.masks.by_size(2),
     ]
     expected = run(gk.add_decayed_weights(weight, by_tree), grads, params, 1)
     for way in ways:
@@ -200,7 +200,7 @@ def test_a_trace_that_forgets_is_the_latest(x, y):
 @given(vectors, vectors, decays, rates)
 def test_averages_are_linear(x, y, decay, factor):
     factor = np.float32(factor)
-    for tx in (gk.ema(decay), gk.trace(decay), gk.running_sum()):
+    for tx in (gk.ema(decay), gk.trace(decay), gk.averages.running_sum()):
         together, apart = (
             run(tx, x + factor * y)[0][-1],
             run(tx, x)[0][-1] + factor * run(tx, y)[0][-1],
@@ -219,7 +219,7 @@ def test_an_ema_without_debiasing_is_a_trace_of_the_fresh_share(x, decay):
 
 @given(vectors, vectors)
 def test_a_peak_never_falls(x, y):
-    tx = gk.running_max(gk.latest())
+    tx = gk.averages.running_max(gk.averages.latest())
     first, state = tx.update(jnp.abs(x), tx.init(x))
     then, _ = tx.update(jnp.abs(y), state)
     assert (then >= first).all()

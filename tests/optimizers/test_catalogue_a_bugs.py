@@ -248,8 +248,8 @@ BAD = [
         lambda: gk.selective_transform(0.1, freeze_mask=True),
         r"optimizer: needs a transform; got 0.1",
     ),
-    (lambda: gk.weighted_sum(0.9, gk.latest()), r"first: needs an average; got 0.9"),
-    (lambda: gk.per_leaf(0.9), r"average: needs an average; got 0.9"),
+    (lambda: gk.averages.weighted_sum(0.9, gk.averages.latest()), r"first: needs an average; got 0.9"),
+    (lambda: gk.averages.per_leaf(0.9), r"average: needs an average; got 0.9"),
 ]
 
 
@@ -266,7 +266,7 @@ def test_bad_arguments_are_refused_where_they_enter(make, words):
         gk.adopt(0.1),
         gk.keep_params_nonnegative(),
         gk.scale_by_lion(mode="smooth"),
-        gk.additive_ema(0.9),
+        gk.averages.additive_ema(0.9),
     ],
     ids=["rprop", "adopt", "keep_params_nonnegative", "smooth lion", "drift"],
 )

@@ -102,8 +102,8 @@ def test_adafactor_with_a_decay_offset_is_finite():
 
 
 def test_the_offset_starts_the_schedule_over_where_a_clock_goes_on():
-    beta = gk.adafactor_decay_schedule(0.8, 100)
-    fresh = gk.adafactor_decay_schedule(0.8)
+    beta = gk.schedules.adafactor_decay_schedule(0.8, 100)
+    fresh = gk.schedules.adafactor_decay_schedule(0.8)
     np.testing.assert_array_equal(beta(jnp.arange(100, 130)), fresh(jnp.arange(30)))
 
 
@@ -130,13 +130,13 @@ def test_sm3_takes_scalars_and_is_adagrad_there():
 def test_a_cover_is_never_below_what_it_keeps():
     for shape in ((), (3,), (4, 3), (2, 3, 4), (0, 3)):
         x = jnp.abs(jnp.asarray(np.random.default_rng(1).normal(size=shape), jnp.float32))
-        store = gk.sm3_cover()
+        store = gk.stores.sm3_cover()
         assert (store.decode(store.encode(x), x) >= x).all()
 
 
 def test_a_factored_store_keeps_the_means_of_rows_and_columns():
     x = jnp.asarray(np.random.default_rng(1).random(size=(2, 5, 3)), jnp.float32)
-    store = gk.factored(3)
+    store = gk.stores.factored(3)
     back = store.decode(store.encode(x), x)
     for axis in (1, 2):
         np.testing.assert_allclose(back.mean(axis), x.mean(axis), 1e-6)
@@ -454,7 +454,7 @@ BAD = {
         "adafactor.*min_dim_size_to_factor: needs a whole number",
     ),
     "adafactor eps": (lambda: gk.adafactor(eps=-1.0), f"adafactor.*epsilon: {AT_LEAST_0}"),
-    "through": (lambda: gk.compressed(gk.latest(), 3), "through, store: needs a Store; got 3"),
+    "through": (lambda: gk.averages.compressed(gk.averages.latest(), 3), "through, store: needs a Store; got 3"),
     "sm3": (
         lambda: gk.scale_by_sm3(b2=1.5),
         r"scale_by_sm3, b2: needs a number in \[0, 1\]; got 1.5",

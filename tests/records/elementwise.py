@@ -17,31 +17,31 @@ from tests.records.case import (
 ELEMENTWISE = [
     Case(
         "weighted_sum",
-        lambda: gk.weighted_sum(gk.ema(0.8), gk.trace(0.7), 0.5),
+        lambda: gk.averages.weighted_sum(gk.ema(0.8), gk.trace(0.7), 0.5),
         bad=(
-            (lambda: gk.weighted_sum(gk.latest(), gk.latest(), float("inf")), f"weight: {FINITE}"),
-            (lambda: gk.weighted_sum(0.9, gk.latest()), "first: needs an average; got 0.9"),
+            (lambda: gk.averages.weighted_sum(gk.averages.latest(), gk.averages.latest(), float("inf")), f"weight: {FINITE}"),
+            (lambda: gk.averages.weighted_sum(0.9, gk.averages.latest()), "first: needs an average; got 0.9"),
         ),
     ),
     Case(
         "per_leaf",
-        lambda: gk.per_leaf(gk.ema(0.8), mean=True),
-        bad=((lambda: gk.per_leaf(0.8), "average: needs an average; got 0.8"),),
+        lambda: gk.averages.per_leaf(gk.ema(0.8), mean=True),
+        bad=((lambda: gk.averages.per_leaf(0.8), "average: needs an average; got 0.8"),),
     ),
     Case(
         "ema_from_first",
-        lambda: gk.ema_from_first(0.8),
+        lambda: gk.averages.ema_from_first(0.8),
         bad=(
-            (lambda: gk.ema_from_first(1.0), f"decay: {DECAY}"),
-            (lambda: gk.ema_from_first(0.9, "int8"), DTYPE),
+            (lambda: gk.averages.ema_from_first(1.0), f"decay: {DECAY}"),
+            (lambda: gk.averages.ema_from_first(0.9, "int8"), DTYPE),
         ),
     ),
     Case(
         "additive_ema",
-        lambda: gk.additive_ema(0.8, True, 0.1),
+        lambda: gk.averages.additive_ema(0.8, True, 0.1),
         bad=(
-            (lambda: gk.additive_ema(1.0), f"decay: {DECAY}"),
-            (lambda: gk.additive_ema(0.9, initial_value=-1.0), f"initial_value: {AT_LEAST_0}"),
+            (lambda: gk.averages.additive_ema(1.0), f"decay: {DECAY}"),
+            (lambda: gk.averages.additive_ema(0.9, initial_value=-1.0), f"initial_value: {AT_LEAST_0}"),
         ),
         complex=False,
     ),

@@ -19,18 +19,18 @@ from tests.records.case import (
 TRANSFORMS = [
     Case(
         "precondition",
-        lambda: gk.precondition(gk.ema(0.8), gk.running_sum(0.1), 1e-3, 1e-4),
+        lambda: gk.precondition(gk.ema(0.8), gk.averages.running_sum(0.1), 1e-3, 1e-4),
         bad=(
-            (lambda: gk.precondition(gk.latest(), gk.running_sum(), -1e-8), f"eps: {AT_LEAST_0}"),
+            (lambda: gk.precondition(gk.averages.latest(), gk.averages.running_sum(), -1e-8), f"eps: {AT_LEAST_0}"),
             (
-                lambda: gk.precondition(gk.latest(), gk.running_sum(), 0.0, -1e-8),
+                lambda: gk.precondition(gk.averages.latest(), gk.averages.running_sum(), 0.0, -1e-8),
                 f"eps_root: {AT_LEAST_0}",
             ),
             (
-                lambda: gk.precondition(gk.latest(), gk.running_sum(), order=3),
+                lambda: gk.precondition(gk.averages.latest(), gk.averages.running_sum(), order=3),
                 "order: needs order 1 or 2; got 3",
             ),
-            (lambda: gk.precondition(0.9, gk.running_sum()), "moment"),
+            (lambda: gk.precondition(0.9, gk.averages.running_sum()), "moment"),
         ),
     ),
     Case(
@@ -75,7 +75,7 @@ TRANSFORMS = [
     ),
     Case(
         "scale_by_learning_rate",
-        lambda: gk.scale_by_learning_rate(gk.function_schedule(harmonic), flip_sign=False),
+        lambda: gk.scale_by_learning_rate(gk.schedules.function_schedule(harmonic), flip_sign=False),
         bad=((lambda: gk.scale_by_learning_rate(-0.1), f"learning_rate: {AT_LEAST_0}; got -0.1"),),
         reads_back=False,
     ),
@@ -242,7 +242,7 @@ ROUTES = [
     Case(
         "multi_transform",
         lambda: gk.multi_transform(
-            {"vector": gk.trace(0.8), "other": gk.scale(0.1)}, gk.by_function(label)
+            {"vector": gk.trace(0.8), "other": gk.scale(0.1)}, gk.masks.by_function(label)
         ),
         bad=(
             (
@@ -278,18 +278,18 @@ PREDICATES = [
     ),
     Case(
         "by_size",
-        lambda: gk.by_size(2, 6),
-        bad=((lambda: gk.by_size(0.5), "at_least: needs a whole number >= 0; got 0.5"),),
+        lambda: gk.masks.by_size(2, 6),
+        bad=((lambda: gk.masks.by_size(0.5), "at_least: needs a whole number >= 0; got 0.5"),),
     ),
     Case(
         "by_dtype",
-        lambda: gk.by_dtype("float32"),
-        bad=((lambda: gk.by_dtype(), "missing a required argument: 'dtype'"),),
+        lambda: gk.masks.by_dtype("float32"),
+        bad=((lambda: gk.masks.by_dtype(), "missing a required argument: 'dtype'"),),
     ),
     Case(
         "by_function",
-        lambda: gk.by_function(is_vector),
-        bad=((lambda: gk.by_function(), "missing a required argument: 'function'"),),
+        lambda: gk.masks.by_function(is_vector),
+        bad=((lambda: gk.masks.by_function(), "missing a required argument: 'function'"),),
         reads_back=False,
     ),
 ]

@@ -64,8 +64,8 @@ SCHEDULES = [
     ),
     Case(
         "function_schedule",
-        lambda: gk.function_schedule(harmonic),
-        bad=((lambda: gk.function_schedule(3), "needs a function"),),
+        lambda: gk.schedules.function_schedule(harmonic),
+        bad=((lambda: gk.schedules.function_schedule(3), "needs a function"),),
         reads_back=False,
     ),
     Case(
@@ -104,7 +104,7 @@ SCHEDULES = [
     _decay_case("inverse_time_decay", -1.0),
     Case(
         "inverse_sqrt_schedule",
-        lambda: gk.inverse_sqrt_schedule(0.5, 4),
+        lambda: gk.schedules.inverse_sqrt_schedule(0.5, 4),
         bad=(
             *value_checks("inverse_sqrt_schedule", 0.5),
             *length_checks("inverse_sqrt_schedule", 0.5, 4, at=1, least=0),
@@ -183,9 +183,9 @@ SCHEDULES = [
     ),
     Case(
         "linear_warmup",
-        lambda: gk.linear_warmup(_line(), 4),
+        lambda: gk.schedules.linear_warmup(_line(), 4),
         bad=(
-            (lambda: gk.linear_warmup("a", 4), "schedule: needs a schedule"),
+            (lambda: gk.schedules.linear_warmup("a", 4), "schedule: needs a schedule"),
             *length_checks("linear_warmup", 0.5, 4, at=1, least=0),
         ),
     ),
@@ -224,23 +224,23 @@ SCHEDULES = [
     ),
     Case(
         "triangular_schedule",
-        lambda: gk.triangular_schedule(0.1, 0.5, 4, 0.75),
+        lambda: gk.schedules.triangular_schedule(0.1, 0.5, 4, 0.75),
         bad=(
             *length_checks("triangular_schedule", 0.1, 0.5, 4, at=2),
-            (lambda: gk.triangular_schedule(0.1, 0.5, 4, 0.0), f"decay_rate: {ABOVE_0}"),
+            (lambda: gk.schedules.triangular_schedule(0.1, 0.5, 4, 0.0), f"decay_rate: {ABOVE_0}"),
         ),
     ),
     Case(
         "warm_restarts_schedule",
-        lambda: gk.warm_restarts_schedule(0.5, 4, 2, 0.75, 0.1),
+        lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 2, 0.75, 0.1),
         bad=(
             *length_checks("warm_restarts_schedule", 0.5, 4, at=1),
             (
-                lambda: gk.warm_restarts_schedule(0.5, 4, 0),
+                lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 0),
                 "t_mul: needs a whole number >= 1; got 0",
             ),
-            (lambda: gk.warm_restarts_schedule(0.5, 4, 1.5), "t_mul: needs a whole number >= 1"),
-            (lambda: gk.warm_restarts_schedule(0.5, 4, 2, 0.0), f"m_mul: {ABOVE_0}"),
+            (lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 1.5), "t_mul: needs a whole number >= 1"),
+            (lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 2, 0.0), f"m_mul: {ABOVE_0}"),
         ),
     ),
     Case(
@@ -257,17 +257,17 @@ SCHEDULES = [
     ),
     Case(
         "adafactor_decay_schedule",
-        lambda: gk.adafactor_decay_schedule(0.7, 5),
+        lambda: gk.schedules.adafactor_decay_schedule(0.7, 5),
         bad=(
-            (lambda: gk.adafactor_decay_schedule(-0.8), f"decay_rate: {AT_LEAST_0}"),
+            (lambda: gk.schedules.adafactor_decay_schedule(-0.8), f"decay_rate: {AT_LEAST_0}"),
             *length_checks("power_decay", 0.7, 5, at=1, least=0),
         ),
     ),
     Case(
         "per_epoch",
-        lambda: gk.per_epoch(_line(), 5),
+        lambda: gk.schedules.per_epoch(_line(), 5),
         bad=(
-            (lambda: gk.per_epoch("a", 5), "schedule: needs"),
+            (lambda: gk.schedules.per_epoch("a", 5), "schedule: needs"),
             *length_checks("per_epoch", 0.5, 5, at=1),
         ),
     ),

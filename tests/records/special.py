@@ -34,8 +34,8 @@ def two_examples(grads: Any) -> Any:
 SPECIAL = [
     Case(
         "compressed",
-        lambda: gk.compressed(gk.ema(0.8), gk.factored(2), 1e-3),
-        bad=((lambda: gk.compressed(gk.latest(), 3), "store: needs a Store; got 3"),),
+        lambda: gk.averages.compressed(gk.ema(0.8), gk.stores.factored(2), 1e-3),
+        bad=((lambda: gk.averages.compressed(gk.averages.latest(), 3), "store: needs a Store; got 3"),),
         reads_back=False,
     ),
     Case(

@@ -50,8 +50,8 @@ STRUCTURE = [
 AVERAGES = [
     Case(
         "latest",
-        lambda: gk.latest(),
-        bad=((lambda: gk.latest(0.9), "too many positional arguments"),),
+        lambda: gk.averages.latest(),
+        bad=((lambda: gk.averages.latest(0.9), "too many positional arguments"),),
     ),
     Case(
         "ema",
@@ -76,38 +76,38 @@ AVERAGES = [
     ),
     Case(
         "running_sum",
-        lambda: gk.running_sum(0.25),
+        lambda: gk.averages.running_sum(0.25),
         bad=(
-            (lambda: gk.running_sum(float("inf")), f"initial_value: {FINITE}"),
-            (lambda: gk.running_sum(store="int8"), DTYPE),
+            (lambda: gk.averages.running_sum(float("inf")), f"initial_value: {FINITE}"),
+            (lambda: gk.averages.running_sum(store="int8"), DTYPE),
         ),
     ),
     Case(
         "running_max",
-        lambda: gk.running_max(gk.ema(0.8)),
+        lambda: gk.averages.running_max(gk.ema(0.8)),
         bad=(
-            (lambda: gk.running_max(0.9), "average"),
-            (lambda: gk.running_max(gk.latest(), store="int8"), DTYPE),
+            (lambda: gk.averages.running_max(0.9), "average"),
+            (lambda: gk.averages.running_max(gk.averages.latest(), store="int8"), DTYPE),
         ),
         complex=False,
     ),
     Case(
         "decayed_max",
-        lambda: gk.decayed_max(0.8, 1e-3),
+        lambda: gk.averages.decayed_max(0.8, 1e-3),
         bad=(
-            (lambda: gk.decayed_max(1.0), f"decay: {DECAY}"),
-            (lambda: gk.decayed_max(0.9, -1.0), f"eps: {AT_LEAST_0}"),
+            (lambda: gk.averages.decayed_max(1.0), f"decay: {DECAY}"),
+            (lambda: gk.averages.decayed_max(0.9, -1.0), f"eps: {AT_LEAST_0}"),
         ),
         complex=False,
     ),
     Case(
         "variance",
-        lambda: gk.variance(0.8, debias=True),
+        lambda: gk.averages.variance(0.8, debias=True),
         bad=(
-            (lambda: gk.variance(1.0), f"decay: {DECAY}"),
-            (lambda: gk.variance(0.9, initial_value=-1.0), f"initial_value: {AT_LEAST_0}"),
+            (lambda: gk.averages.variance(1.0), f"decay: {DECAY}"),
+            (lambda: gk.averages.variance(0.9, initial_value=-1.0), f"initial_value: {AT_LEAST_0}"),
         ),
-        within=lambda metric: gk.precondition(gk.latest(), metric, eps_root=0.1),
+        within=lambda metric: gk.precondition(gk.averages.latest(), metric, eps_root=0.1),
         complex=False,
     ),
 ]

@@ -100,7 +100,7 @@ def test_a_length_may_be_data_too():
 
 
 def test_in_a_transform_the_clock_drives_it():
-    tx = gk.scale_by_schedule(gk.linear_warmup(0.5, 2))
+    tx = gk.scale_by_schedule(gk.schedules.linear_warmup(0.5, 2))
     state, seen = tx.init(jnp.zeros(1)), []
     for _ in range(3):
         update, state = tx.update(jnp.ones(1), state)

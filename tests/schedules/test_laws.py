@@ -22,27 +22,27 @@ rates = st.floats(0.01, 1.0)
 @law
 @given(t=steps, beta=st.floats(1e-9, 1e-3), rate=rates)
 def test_lecture_decays_per_step(t, beta, rate):
-    close(gk.inverse_time_decay(rate, 1, beta)(t), rate / (1 + beta * t))
+    close(gk.schedules.inverse_time_decay(rate, 1, beta)(t), rate / (1 + beta * t))
     exponent = beta * t
     if exponent < 80:
-        close(gk.natural_exponential_decay(rate, 1, beta)(t), rate * math.exp(-exponent))
+        close(gk.schedules.natural_exponential_decay(rate, 1, beta)(t), rate * math.exp(-exponent))
         close(
             gk.exponential_decay(rate, 1, 1 - beta)(t),
             rate * math.exp(t * math.log1p(-beta)),
             rtol=1e-5 if beta < 1e-7 else 2e-6,
         )
-    close(gk.inverse_sqrt_schedule(rate)(t), rate / math.sqrt(t + 1))
+    close(gk.schedules.inverse_sqrt_schedule(rate)(t), rate / math.sqrt(t + 1))
 
 
 @law
 @given(epoch=st.integers(0, 5000), n=st.integers(1, 4000), inside=st.integers(0, 10**6), rate=rates)
 def test_per_epoch_is_constant_within_an_epoch_and_the_lectures_formula(epoch, n, inside, rate):
     step = epoch * n + inside % n
-    close(gk.per_epoch(gk.inverse_time_decay(rate, 1, 0.5), n)(step), rate / (1 + 0.5 * epoch))
-    close(gk.per_epoch(gk.inverse_sqrt_schedule(rate), n)(step), rate / math.sqrt(epoch + 1))
-    slow = gk.per_epoch(gk.exponential_decay(rate, 1, 0.95), n)
+    close(gk.schedules.per_epoch(gk.schedules.inverse_time_decay(rate, 1, 0.5), n)(step), rate / (1 + 0.5 * epoch))
+    close(gk.schedules.per_epoch(gk.schedules.inverse_sqrt_schedule(rate), n)(step), rate / math.sqrt(epoch + 1))
+    slow = gk.schedules.per_epoch(gk.exponential_decay(rate, 1, 0.95), n)
     assert slow(step) == slow(epoch * n)
-    fraction = gk.per_epoch(gk.inverse_time_decay(rate, 1, 0.5), n, fractional=True)
+    fraction = gk.schedules.per_epoch(gk.schedules.inverse_time_decay(rate, 1, 0.5), n, fractional=True)
     close(fraction(step), rate / (1 + 0.5 * step / n))
 
 
@@ -61,7 +61,7 @@ def test_cosine_is_the_lecture_formula_and_ends_at_zero(t, length, rate):
 def test_triangle_is_the_lecture_formula(t, half, low, high, factor):
     m = 1 + t // (2 * half)
     b = abs(t - (2 * m - 1) * half) / half
-    value = gk.triangular_schedule(low, high, half, factor)(t)
+    value = gk.schedules.triangular_schedule(low, high, half, factor)(t)
     close(
         value, max(factor ** (m - 1), 0.0) * (low + (high - low) * (1 - b)), rtol=5e-6, atol=1e-37
     )
@@ -77,7 +77,7 @@ def test_triangle_is_the_lecture_formula(t, half, low, high, factor):
 def test_restart_m_comes_after_the_sum_of_the_periods_with_the_shrunk_bound(
     first, growth, m, factor
 ):
-    rate = gk.warm_restarts_schedule(1.0, first, growth, factor)
+    rate = gk.schedules.warm_restarts_schedule(1.0, first, growth, factor)
     start, length = first * sum(growth**i for i in range(m)), first * growth**m
     close(rate(start), factor**m, rtol=3e-7)
     if first > 2:
@@ -90,7 +90,7 @@ def test_restart_m_comes_after_the_sum_of_the_periods_with_the_shrunk_bound(
 @given(t=steps, bounds=st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=4))
 def test_join_takes_the_piece_of_the_step_and_its_own_time(t, bounds):
     bounds = sorted(bounds)
-    pieces = [gk.inverse_sqrt_schedule(2.0**-i) for i in range(len(bounds) + 1)]
+    pieces = [gk.schedules.inverse_sqrt_schedule(2.0**-i) for i in range(len(bounds) + 1)]
     which = sum(b <= t for b in bounds)
     assert gk.join_schedules(pieces, bounds)(t) == pieces[which](t - ([0, *bounds])[which])
 
@@ -98,7 +98,7 @@ def test_join_takes_the_piece_of_the_step_and_its_own_time(t, bounds):
 @law
 @given(t=steps, a=rates, b=rates)
 def test_sum_product_difference_quotient_act_on_the_values(t, a, b):
-    f, g = gk.inverse_sqrt_schedule(a), gk.cosine_decay_schedule(b, 10**6)
+    f, g = gk.schedules.inverse_sqrt_schedule(a), gk.cosine_decay_schedule(b, 10**6)
     assert (f + g)(t) == f(t) + g(t)
     assert (f * g)(t) == f(t) * g(t)
     assert (f - g)(t) == f(t) - g(t)
@@ -112,9 +112,9 @@ def test_sum_product_difference_quotient_act_on_the_values(t, a, b):
 @given(t=st.integers(0, 500), warmup=st.integers(0, 100), rate=rates)
 def test_warmup_rises_in_equal_steps_from_the_first_update_to_the_full_rate(t, warmup, rate):
     after = gk.exponential_decay(rate, 50, 0.5)
-    got = gk.linear_warmup(after, warmup)(t)
+    got = gk.schedules.linear_warmup(after, warmup)(t)
     close(got, rate * (t + 1) / warmup if t < warmup else float(after(t - warmup)))
-    close(gk.linear_warmup(rate, warmup)(t), rate * min((t + 1) / max(warmup, 1), 1))
+    close(gk.schedules.linear_warmup(rate, warmup)(t), rate * min((t + 1) / max(warmup, 1), 1))
 
 
 @law
@@ -152,19 +152,19 @@ def test_a_first_piece_of_length_zero_is_skipped():
 
 def test_a_piece_out_of_its_time_reaches_no_gradient():
     def loss(k):
-        log = gk.function_schedule(lambda step: jnp.log(3.0 - jnp.asarray(step, jnp.float32)))
-        return gk.join_schedules([log, k * gk.inverse_sqrt_schedule(1.0)], [3])(jnp.int32(50))
+        log = gk.schedules.function_schedule(lambda step: jnp.log(3.0 - jnp.asarray(step, jnp.float32)))
+        return gk.join_schedules([log, k * gk.schedules.inverse_sqrt_schedule(1.0)], [3])(jnp.int32(50))
 
     assert np.isfinite(jax.grad(loss)(2.0))
 
 
 def test_the_linear_scaling_rule_is_linear_and_keeps_schedules():
-    assert gk.linear_scaling_rule(0.1, 256) == 0.1
-    assert gk.linear_scaling_rule(0.1, 64, 32) == 0.2
-    scaled = gk.linear_scaling_rule(gk.cosine_decay_schedule(0.5, 10), 512, 128)
+    assert gk.schedules.linear_scaling_rule(0.1, 256) == 0.1
+    assert gk.schedules.linear_scaling_rule(0.1, 64, 32) == 0.2
+    scaled = gk.schedules.linear_scaling_rule(gk.cosine_decay_schedule(0.5, 10), 512, 128)
     assert isinstance(scaled, gk.Schedule)
     assert scaled(3) == 4 * gk.cosine_decay_schedule(0.5, 10)(3)
-    assert gk.linear_scaling_rule(lambda step: 1.0 / (step + 1), 2, 1)(3) == 0.5
+    assert gk.schedules.linear_scaling_rule(lambda step: 1.0 / (step + 1), 2, 1)(3) == 0.5
 
 
 @law

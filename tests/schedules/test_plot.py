@@ -20,7 +20,7 @@ def _closed():
 
 def test_lines_carry_the_values_and_the_code_as_label():
     rate = gk.cosine_decay_schedule(0.5, 10)
-    ax = gk.plot_schedule([rate, 0.25, lambda step: 1.0 / (step.astype(float) + 1)], 20)
+    ax = gk.schedules.plot_schedule([rate, 0.25, lambda step: 1.0 / (step.astype(float) + 1)], 20)
     assert [line.get_label() for line in ax.lines] == [
         "cosine_decay_schedule(0.5, 10)",
         "0.25",
@@ -35,18 +35,18 @@ def test_lines_carry_the_values_and_the_code_as_label():
 def test_one_schedule_a_dict_labels_and_axes_of_ones_own():
     _, mine = pyplot.subplots()
     assert (
-        gk.plot_schedule(gk.constant_schedule(1.0), 5, ax=mine, labels=["flat"], ylabel="rate")
+        gk.schedules.plot_schedule(gk.constant_schedule(1.0), 5, ax=mine, labels=["flat"], ylabel="rate")
         is mine
     )
     assert mine.lines[0].get_label() == "flat"
     assert mine.get_ylabel() == "rate"
-    assert gk.plot_schedule({"a": 0.1, "b": 0.2}, 5).lines[1].get_label() == "b"
+    assert gk.schedules.plot_schedule({"a": 0.1, "b": 0.2}, 5).lines[1].get_label() == "b"
     with pytest.raises(ValueError, match="labels: needs 1 labels; got 2"):
-        gk.plot_schedule(0.1, 5, labels=["a", "b"])
+        gk.schedules.plot_schedule(0.1, 5, labels=["a", "b"])
 
 
 def test_a_long_run_is_drawn_at_two_thousand_whole_steps():
-    steps = gk.plot_schedule(gk.inverse_sqrt_schedule(1.0), 10**9).lines[0].get_xdata()
+    steps = gk.schedules.plot_schedule(gk.schedules.inverse_sqrt_schedule(1.0), 10**9).lines[0].get_xdata()
     assert len(steps) == 2000
     assert steps[-1] == 10**9
 
@@ -56,7 +56,7 @@ def test_without_matplotlib_the_package_works_and_plotting_says_what_to_install(
     with pytest.raises(
         ImportError, match=r"plot_schedule: needs matplotlib; got .*pip install 'gradkit\[plot\]'"
     ):
-        gk.plot_schedule(0.1, 5)
+        gk.schedules.plot_schedule(0.1, 5)
 
 
 def test_importing_the_package_does_not_import_matplotlib():

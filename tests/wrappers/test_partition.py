@@ -47,10 +47,10 @@ BIASES = ["layers.0.bias", "layers.1.bias"]
         (gk.by_path(r"\.(bias|scale)$", regex=True), [*BIASES, "norm.scale"]),
         (gk.by_rank(2), ["embedding", *KERNELS]),
         (gk.by_rank(0, 0), ["temperature"]),
-        (gk.by_size(16), ["embedding", "layers.0.kernel"]),
-        (gk.by_size(0, 2), ["layers.1.bias", "temperature"]),
-        (gk.by_dtype(jnp.bfloat16), ["layers.1.kernel"]),
-        (gk.by_function(lambda path, leaf: leaf.shape == (4,)), ["layers.0.bias", "norm.scale"]),
+        (gk.masks.by_size(16), ["embedding", "layers.0.kernel"]),
+        (gk.masks.by_size(0, 2), ["layers.1.bias", "temperature"]),
+        (gk.masks.by_dtype(jnp.bfloat16), ["layers.1.kernel"]),
+        (gk.masks.by_function(lambda path, leaf: leaf.shape == (4,)), ["layers.0.bias", "norm.scale"]),
         (gk.by_rank(2) & ~gk.by_path("embedding"), KERNELS),
         (gk.by_path("bias") | gk.by_path("scale"), [*BIASES, "norm.scale"]),
         (~(gk.by_rank(2) | gk.by_path("bias")), ["norm.scale", "temperature"]),
@@ -72,7 +72,7 @@ def test_predicates_mean_leaves(predicate, expected):
             "norm": False,
             "temperature": True,
         },
-        gk.by_function(lambda path, leaf: path.startswith("layers.0") or path == "temperature"),
+        gk.masks.by_function(lambda path, leaf: path.startswith("layers.0") or path == "temperature"),
     ],
 )
 def test_masks_are_prefixes_functions_of_the_tree_or_of_the_leaf(mask):
@@ -121,7 +121,7 @@ def test_nnx_states_are_trees_with_paths():
     (kernel,) = marked(gk.by_path("*kernel*"), state)
     assert kernel.startswith("linear.kernel")
     assert len(marked(gk.by_path(r"^norm\.", regex=True), state)) == 2
-    assert len(marked(gk.by_function(lambda path, leaf: "bias" in path), state)) == 2
+    assert len(marked(gk.masks.by_function(lambda path, leaf: "bias" in path), state)) == 2
 
 
 def test_nnx_optimizer_takes_groups():
@@ -293,12 +293,12 @@ INTEGERS = {"w": jnp.ones((2, 2)), "n": jnp.zeros(3, jnp.int32)}
     "make",
     [
         lambda: gk.masked(gk.adam(0.1), {"w": True, "n": False}),
-        lambda: gk.where(gk.by_dtype("float32"), gk.adam(0.1)),
+        lambda: gk.where(gk.masks.by_dtype("float32"), gk.adam(0.1)),
         lambda: gk.partition({"a": gk.adam(0.1), "b": gk.set_to_zero()}, {"w": "a", "n": "b"}),
         lambda: gk.chain(
-            gk.masked(gk.clip(5.0), gk.by_dtype("float32")),
-            gk.masked(gk.adam(0.1), gk.by_dtype("float32")),
-            gk.freeze(gk.by_dtype("int32")),
+            gk.masked(gk.clip(5.0), gk.masks.by_dtype("float32")),
+            gk.masked(gk.adam(0.1), gk.masks.by_dtype("float32")),
+            gk.freeze(gk.masks.by_dtype("int32")),
         ),
         lambda: gk.selective_transform(gk.adam(0.1), freeze_mask={"w": False, "n": True}),
     ],
@@ -316,7 +316,7 @@ def test_integer_leaves_that_are_held_apart_stay(make):
     [
         lambda: gk.adam(0.1),
         lambda: gk.masked(gk.adam(0.1), {"w": True, "n": True}),
-        lambda: gk.where(gk.by_dtype("float32"), gk.adam(0.1), gk.sgd(0.1)),
+        lambda: gk.where(gk.masks.by_dtype("float32"), gk.adam(0.1), gk.sgd(0.1)),
     ],
 )
 def test_integer_leaves_that_would_be_trained_are_refused(make):
@@ -370,6 +370,6 @@ def test_a_function_of_all_parameters_reaches_a_group_as_one_of_its_own(masked):
 @pytest.mark.parametrize("around", [gk.mechanize, gk.split_real_and_imaginary])
 def test_groups_by_dtype_see_the_users_dtypes_inside_wrappers(around):
     params = {"w": jnp.ones(2, jnp.bfloat16), "b": jnp.ones(2)}
-    tx = around(gk.where(gk.by_dtype("bfloat16"), gk.trace(0.5), gk.sgd(0.1)))
+    tx = around(gk.where(gk.masks.by_dtype("bfloat16"), gk.trace(0.5), gk.sgd(0.1)))
     params, _ = tx.apply(params, tx.init(params), params)
     assert params["w"].dtype == jnp.bfloat16
