@@ -129,7 +129,6 @@ from gradkit.optimizers import sm3 as sm3
 from gradkit.optimizers import sophia as sophia
 from gradkit.optimizers import yogi as yogi
 from gradkit.optimizers.came import scale_by_confidence as scale_by_confidence
-from gradkit.optimizers.fromage import retract as retract
 from gradkit.schedules import adafactor_decay_schedule as adafactor_decay_schedule
 from gradkit.schedules import constant_schedule as constant_schedule
 from gradkit.schedules import cosine_decay_schedule as cosine_decay_schedule

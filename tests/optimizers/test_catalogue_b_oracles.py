@@ -468,12 +468,12 @@ BAD = {
     ),
     "dog pair": (
         lambda: gk.dog(init_step=1e-6),
-        "dog.*init_step: needs a pair of a word and a number; got 1e-06",
+        "dog.*init_step=1e-06 is not a pair. Expected a word and a number",
     ),
     "dowg": (lambda: gk.dowg(eps=0.0), f"dowg.*eps: {ABOVE_0}"),
     "distance": (
         lambda: gk.scale_by_distance_over_gradients(param_dtype="int8"),
-        "param_dtype: needs a floating dtype; got int8",
+        "param_dtype=int8 cannot store parameters. Expected a floating dtype",
     ),
     "betas": (lambda: gk.prodigy(betas=(0.9, 1.0)), rf"prodigy, betas\[1\]: {DECAY}; got 1.0"),
     "betas pair": (

@@ -73,12 +73,6 @@ ELEMENTWISE = [
         bad=((lambda: gk.clip_by_block_norm(0.0), f"max_norm: {ABOVE_0}"),),
     ),
     Case(
-        "retract",
-        lambda: gk.retract(0.1),
-        bad=((lambda: gk.retract(-0.1), f"learning_rate: {AT_LEAST_0}"),),
-        needs_params=True,
-    ),
-    Case(
         "keep_params_nonnegative",
         lambda: gk.keep_params_nonnegative(),
         bad=((lambda: gk.keep_params_nonnegative(1.0), "too many positional arguments"),),
