@@ -350,8 +350,8 @@ ELEMENTWISE = [
         lambda: gk.noisy_sgd(0.1, 0.3, 0.5, 3),
         bad=(
             (lambda: gk.noisy_sgd(-0.1, key=0), AT_LEAST_0),
-            (lambda: gk.noisy_sgd(0.1), "key: needs a key; got none"),
-            (lambda: gk.noisy_sgd(0.1, key=0, seed=0), "got a key and a seed"),
+            (lambda: gk.noisy_sgd(0.1), "key=None cannot start the noise"),
+            (lambda: gk.noisy_sgd(0.1, key=0, seed=0), "key and seed are both given"),
         ),
         stochastic=True,
     ),

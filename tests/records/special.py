@@ -10,7 +10,6 @@ from tests.records.case import (
     ABOVE_0,
     AT_LEAST_0,
     DECAY,
-    DTYPE,
     FINITE,
     FRACTION,
     Case,
