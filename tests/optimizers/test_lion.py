@@ -55,17 +55,13 @@ def test_b2_of_zero_keeps_the_previous_gradient():
     assert updates[0] == -1.0  # the sign of 0.9 · 5 − 0.1 · 1, negated
 
 
-def test_the_direction_has_a_gradient_with_respect_to_a_decay_of_zero():
-    def total(b2):
-        return jnp.sum(run(gk.scale_by_lion(0.9, b2, mode="smooth")))
+@pytest.mark.parametrize("b2", [0.0, 0.3, 0.7])
+def test_the_direction_is_differentiable_with_respect_to_the_decay(b2):
+    def total(b2, dtype=float):
+        return jnp.sum(run(gk.scale_by_lion(0.9, b2, mode="smooth"), dtype))
 
-    assert np.isfinite(jax.grad(total)(0.0))
-    step = 1e-3
+    step = 1e-5
     with jax.enable_x64(True):
-        slope = jax.grad(lambda b2: jnp.sum(run(gk.scale_by_lion(0.9, b2, mode="smooth"), float)))(
-            0.3
-        )
-        sides = [
-            jnp.sum(run(gk.scale_by_lion(0.9, 0.3 + e, mode="smooth"), float)) for e in (step, -step)
-        ]
-    np.testing.assert_allclose(slope, (sides[0] - sides[1]) / (2 * step), rtol=1e-4)
+        slope = float(jax.grad(total)(b2))
+        low, high = float(total(b2)), float(total(b2 + step))
+    np.testing.assert_allclose(slope, (high - low) / step, rtol=1e-3)
