@@ -1,4 +1,4 @@
-"""COCOB: every element bets the reward that it has won so far, so there is no learning rate to tune.
+"""COCOB: each element bets the reward that it has won so far; there is no learning rate.
 
 θ ← θ_0 + C (L + W) / (L max(S + L, a L)), where C = −Σ g, L = max |g|, S = Σ |g| and W is the
 reward won so far; each element of each leaf by itself.

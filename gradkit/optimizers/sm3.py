@@ -2,7 +2,7 @@
 
 Δθ_t = −α_t · ema(g_t / √(G_t + ε))        G_t = decode(μ_{t−1}) + g_t²        μ_t = encode(G_t)
 
-φ = ``latest``, ψ = ``running_sum`` of g² in the store ``sm3_cover``; then an ``ema`` of the quotient.
+φ = ``latest``, ψ = ``running_sum`` of g² in the store ``sm3_cover``; then ``ema``.
 """
 
 from typing import Any
@@ -67,8 +67,8 @@ def scale_by_sm3(b1: Rate = 0.9, b2: Rate = 1.0, eps: Rate = 1e-8) -> Transform:
       >>> updates, _ = tx.update(4 * jnp.ones((2, 2)), state)
       >>> assert jnp.allclose(updates[0], jnp.array([4 / 5, 4 / 17**0.5]))
 
-    **Differs from optax**, where scalar parameters raise an index error (#1736): here they work, and
-    so do complex parameters, by |g|².
+    **Differs from optax**, where scalar parameters raise an index error (#1736). Here they work,
+    and so do complex parameters, by |g|².
 
     Reference: Anil et al. 2019, https://arxiv.org/abs/1901.11150, SM3-II.
     """
