@@ -116,6 +116,8 @@ from gradkit.optimizers import simplified_ademamix as simplified_ademamix
 from gradkit.optimizers import sm3 as sm3
 from gradkit.optimizers import sophia as sophia
 from gradkit.optimizers import yogi as yogi
+from gradkit.optimizers.came import scale_by_confidence as scale_by_confidence
+from gradkit.schedules import adafactor_decay_schedule as adafactor_decay_schedule
 from gradkit.schedules import constant_schedule as constant_schedule
 from gradkit.schedules import cosine_decay_schedule as cosine_decay_schedule
 from gradkit.schedules import cosine_onecycle_schedule as cosine_onecycle_schedule

@@ -1,4 +1,8 @@
-"""Cocob."""
+"""COCOB: each element bets the reward that it has won so far; there is no learning rate.
+
+θ ← θ_0 + C (L + W) / (L max(S + L, a L)), where C = −Σ g, L = max |g|, S = Σ |g| and W is the
+reward won so far; each element of each leaf by itself.
+"""
 
 from typing import Any
 
@@ -10,89 +14,94 @@ from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import add_decayed_weights
+from gradkit.typing import Mask, Rate
 
 
 @transform
-def scale_by_cocob(alpha: Any = 100.0, eps: Any = 1e-8) -> Rule:
-    """Bet on the sign of each gradient: the direction of continuous coin betting.
+def scale_by_cocob(alpha: Rate = 100.0, eps: Rate = 1e-8) -> Rule:
+    """Compute COCOB's update, continuous coin betting on each element of the gradient.
 
-    **Rule** for each number: L ← max(L, |g|), S ← S + |g|, W ← max(W − g (θ − θ_0), 0), C ← C − g, u = θ_0 + C (L + W) / (L max(S + L, a L)) − θ.
+    **Update rule** for each element: L ← max(L, |g|), S ← S + |g|, W ← max(W − g (θ − θ_0), 0),
+    C ← C − g, u = θ_0 + C (L + W) / (L max(S + L, a L)) − θ.
 
-    **Remembers** ``origin``, ``gradients`` (C), ``scale`` (L, from ε), ``magnitudes`` (S) and ``reward`` (W): 20 bytes per parameter. Needs params.
+    **State** ``origin`` (θ_0), ``gradients`` (C), ``scale`` (L, from ε), ``magnitudes`` (S) and
+    ``reward`` (W): float32 or wider; 20 bytes per parameter. Needs params.
 
     Args:
-      alpha: a > 0, how careful the first bets are.
-      eps: ε > 0, the least scale.
+      alpha: a > 0; a larger one makes the first bets smaller.
+      eps: ε > 0, the least L.
 
     Raises:
-      ValueError: a number out of range, no params.
+      ValueError: an argument out of range, or no params.
       TypeError: complex updates, which have no sign.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx, w = gk.scale_by_cocob(alpha=10.0), jnp.zeros(1)
-      >>> assert jnp.allclose(tx.update(jnp.full(1, 5.0), tx.init(w), w)[0], -0.1)  # −5 · 5 / (5 · 50)
+      >>> updates, _ = tx.update(jnp.full(1, 5.0), tx.init(w), w)
+      >>> assert jnp.allclose(updates, -0.1)  # −5 · 5 / (5 · 50)
 
     Reference: Orabona and Tommasi 2017, https://arxiv.org/abs/1705.07795, algorithm 2.
     """
     check.positive(alpha=alpha, eps=eps)
 
     def init(params: Any) -> Any:
-        zeros = tree.zeros_like  # anew for each: a donated state owns every buffer once
-        kept = {
+        zeros = tree.zeros_like  # one call for each: a donated state owns every buffer once
+        sums = {
             "gradients": zeros(params),
             "scale": zeros(params, eps),
             "magnitudes": zeros(params),
             "reward": zeros(params),
         }
-        return {"origin": tree.origin(params), **kept}
+        return {"origin": tree.origin(params), **sums}
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         check.real_leaves(updates)
         origin = tree.origin_at(state["origin"], params, step)
 
         def leaf(
-            g: Any, p: Any, first: Any, bets: Any, scale: Any, magnitudes: Any, reward: Any
+            g: Any, p: Any, start: Any, bets: Any, scale: Any, magnitudes: Any, reward: Any
         ) -> Any:
             scale, magnitudes = jnp.maximum(scale, jnp.abs(g)), magnitudes + jnp.abs(g)
-            reward, bets = jnp.maximum(reward - g * (p - first), 0.0), bets - g
-            share = bets / (
-                scale * jnp.maximum(magnitudes + scale, tree.factor_like(alpha, g) * scale)
-            )
-            return first + share * (scale + reward) - p, bets, scale, magnitudes, reward
+            reward, bets = jnp.maximum(reward - g * (p - start), 0.0), bets - g
+            least = tree.factor_like(alpha, g) * scale
+            share = bets / (scale * jnp.maximum(magnitudes + scale, least))
+            return start + share * (scale + reward) - p, bets, scale, magnitudes, reward
 
         names = ("gradients", "scale", "magnitudes", "reward")
-        updates, *kept = tree.map(
+        updates, *sums = tree.map(
             leaf, updates, params, origin, *(state[name] for name in names), outputs=5
         )
-        return updates, {"origin": origin, **dict(zip(names, kept, strict=True))}
+        return updates, {"origin": origin, **dict(zip(names, sums, strict=True))}
 
     return Rule(init, update)
 
 
 @transform
 def cocob(
-    learning_rate: Any = 1.0,
-    alpha: Any = 100.0,
-    eps: Any = 1e-8,
-    weight_decay: Any = 0.0,
-    mask: Any = None,
+    learning_rate: Rate = 1.0,
+    alpha: Rate = 100.0,
+    eps: Rate = 1e-8,
+    weight_decay: Rate = 0.0,
+    mask: Mask | None = None,
 ) -> Transform:
-    """COCOB: training by coin betting, without a rate.
+    """COCOB: gradient descent by coin betting, without a learning rate.
 
-    **Rule** Δθ = u, u as in ``scale_by_cocob``, fed α (g + λ θ).
+    **Update rule** Δθ = u, with u as in ``scale_by_cocob``, computed from α (g + λ θ).
 
-    **Remembers** ``scale_by_cocob``: 20 bytes per parameter. Needs params.
+    **State** ``scale_by_cocob``: 20 bytes per parameter. Needs params.
 
     Args:
-      learning_rate: α ≥ 0, a factor of the gradient: a constant one changes nothing, a schedule weighs the steps.
-      alpha: a > 0, how careful the first bets are.
-      eps: ε > 0, the least scale.
-      weight_decay: λ ≥ 0, coupled.
-      mask: which leaves decay.
+      learning_rate: α ≥ 0, or a schedule: a factor of the gradient. A constant one changes
+        nothing, a schedule weighs the steps.
+      alpha: a > 0; a larger one makes the first bets smaller.
+      eps: ε > 0, the least scale of the gradients.
+      weight_decay: λ ≥ 0, coupled: λ θ is added to the gradient.
+      mask: Leaves that decay: see `gradkit.masks`.
 
     Raises:
-      ValueError: a number out of range, no params.
+      ValueError: an argument out of range, or no params.
+      TypeError: complex updates, which have no sign.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp

@@ -1,8 +1,17 @@
-"""Dog."""
+"""DoG: the distance travelled from the initial parameters sets the learning rate.
+
+Δθ_t = −α_t · η_t · g_t        r_t = max_{s≤t} ‖θ_s − θ_0‖, at least r_ε        G_t = Σ_{s≤t} ‖g_s‖²
+
+| | η_t | norms |
+|---|---|---|
+| ``dog`` | r_t / √(G_t + ε) | over the whole tree |
+| ``scale_by_distance_over_gradients`` | r_t / √(G_t + ε) | per leaf |
+"""
 
 from typing import Any
 
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
@@ -11,23 +20,28 @@ from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, identity, transform
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import add_decayed_weights
+from gradkit.typing import Mask, Rate
 
 
 @transform
-def scale_by_dog(init_step: tuple[str, Any], eps: Any = 1e-8) -> Rule:
-    """Scale by the distance from the start over the root of the sum of squared gradient norms.
+def scale_by_dog(init_step: tuple[str, Rate], eps: Rate = 1e-8) -> Rule:
+    """Scale by DoG's learning rate: distance from the start over the root of summed ‖g‖².
 
-    **Rule** u = r g / √(G + ε), r_t = max(r_{t−1}, ‖θ_t − θ_0‖), G_t = G_{t−1} + ‖g_t‖², norms over the whole tree; r before the first step by
-    ``init_step``: ("distance", r_ε), ("heuristic", c): c (1 + ‖θ_0‖), or ("learning_rate", η): η g is the first step.
+    **Update rule** u = r g / √(G + ε), r_t = max(r_{t−1}, ‖θ_t − θ_0‖), G_t = G_{t−1} + ‖g_t‖²,
+    norms over the whole tree.
 
-    **Remembers** ``origin`` (θ_0; float32 or wider; 4 bytes per parameter), ``distance`` and ``squares`` (r and G, one number each). Needs params.
+    **State** ``origin`` (θ_0; float32 or wider; 4 bytes per parameter), ``distance`` and
+    ``squares`` (r and G, one scalar each). Needs params.
 
     Args:
-      init_step: what the first step is taken from, a pair of a word and a number > 0.
-      eps: ε ≥ 0, under the root.
+      init_step: a pair of a word and a number > 0 that sets r before the first step:
+        ``("distance", r_ε)``; ``("heuristic", c)`` for c (1 + ‖θ_0‖); or
+        ``("learning_rate", η)``, with which the first step is η g.
+      eps: ε ≥ 0, added under the root.
 
     Raises:
-      ValueError: another word, a number ≤ 0, no params.
+      ValueError: another word, a number ≤ 0, a negative ε, or no params.
+      TypeError: ``init_step`` is not a pair.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -44,48 +58,43 @@ def scale_by_dog(init_step: tuple[str, Any], eps: Any = 1e-8) -> Rule:
     check.positive(init_step=size)
     check.non_negative(eps=eps)
 
-    def least(params: Any, size: Any) -> Any:
+    def first_distance(params: Any, size: Any) -> Any:
         if kind == "learning_rate":
             return tree.scalar(0.0, params)
         norm = tree.norm(params)
-        return tree.factor_like(size, norm) * (
-            1 + norm if kind == "heuristic" else jnp.ones_like(norm)
-        )
+        relative = 1 + norm if kind == "heuristic" else jnp.ones_like(norm)
+        return tree.factor_like(size, norm) * relative
 
     def init(params: Any) -> Any:
         origin = tree.origin(params)
         return {
             "origin": origin,
-            "distance": least(origin, size),
+            "distance": first_distance(origin, size),
             "squares": tree.scalar(0.0, params),
         }
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         origin = tree.origin_at(state["origin"], params, step)
         distance = numerics.run_if(
-            step == 0, lambda _, given: least(*given), state["distance"], (origin, size)
+            step == 0, lambda _, given: first_distance(*given), state["distance"], (origin, size)
         )
         distance = jnp.maximum(distance, tree.norm(tree.map(jnp.subtract, origin, params)))
         squares = state["squares"] + tree.sq_norm(updates)
         rate = numerics.divide(distance, numerics.sqrt(squares + tree.factor_like(eps, squares)))
         if kind == "learning_rate":
             rate = jnp.where(step == 0, tree.factor_like(size, rate), rate)
-        return tree.scale(updates, rate), {
-            "origin": origin,
-            "distance": distance,
-            "squares": squares,
-        }
+        state = {"origin": origin, "distance": distance, "squares": squares}
+        return tree.scale(updates, rate), state
 
     return Rule(init, update)
 
 
 def _pair(init_step: Any) -> tuple[Any, Any]:
     if not (isinstance(init_step, (tuple, list)) and len(init_step) == 2):
-        check.fail(
-            "needs a pair of a word and a number",
-            repr(init_step),
-            'Such as ("heuristic", 1e-6)',
-            path="init_step",
+        check.refuse(
+            f"init_step={init_step!r} is not a pair",
+            expected="a word and a number",
+            fix='Pass for example ("heuristic", 1e-6)',
             error=TypeError,
         )
     return init_step[0], init_step[1]
@@ -93,35 +102,38 @@ def _pair(init_step: Any) -> tuple[Any, Any]:
 
 @transform
 def dog(
-    learning_rate: Any = 1.0,
-    init_step: tuple[str, Any] = ("heuristic", 1e-6),
-    eps: Any = 1e-8,
-    weight_decay: Any = None,
-    mask: Any = None,
+    learning_rate: Rate = 1.0,
+    init_step: tuple[str, Rate] = ("heuristic", 1e-6),
+    eps: Rate = 1e-8,
+    weight_decay: Rate | None = None,
+    mask: Mask | None = None,
 ) -> Transform:
-    """DoG: gradient descent without a rate.
+    """DoG (distance over gradients): SGD without a learning rate to tune.
 
-    **Rule** Δθ = −α r g / √(G + ε), as in ``scale_by_dog``, fed g + λ θ.
+    **Update rule** Δθ = −α r g / √(G + ε), as in ``scale_by_dog``, computed from g + λ θ.
 
-    **Remembers** ``scale_by_dog``: 4 bytes per parameter. Needs params.
+    **State** ``scale_by_dog``: 4 bytes per parameter. Needs params.
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule; 1 is the method's own.
-      init_step: what the first step is taken from: see ``scale_by_dog``.
-      eps: ε ≥ 0.
-      weight_decay: λ ≥ 0, coupled, or None.
-      mask: which leaves decay.
+      learning_rate: α ≥ 0, or a schedule. The method itself has α = 1.
+      init_step: a pair of a word and a number > 0 that sets the first step: see ``scale_by_dog``.
+      eps: ε ≥ 0, added under the root.
+      weight_decay: λ ≥ 0, coupled: λ θ is added to the gradient. None for no decay.
+      mask: Leaves that decay: see `gradkit.masks`.
 
     Raises:
-      ValueError: a number out of range, no params.
+      ValueError: an argument out of range, or no params.
+      TypeError: ``init_step`` is not a pair.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx, w = gk.dog(init_step=("learning_rate", 0.5)), jnp.zeros(1)
       >>> w, state = tx.apply(w, tx.init(w), jnp.full(1, 4.0))
-      >>> assert w[0] == -2.0 and jnp.allclose(tx.update(jnp.full(1, 3.0), state, w)[0], -2 * 3 / 5)
+      >>> updates, _ = tx.update(jnp.full(1, 3.0), state, w)
+      >>> assert w[0] == -2.0 and jnp.allclose(updates, -2 * 3 / 5)
 
-    Reference: Ivgi et al. 2023, https://arxiv.org/abs/2302.12022. It is meant to be used with an average of the weights.
+    Reference: Ivgi et al. 2023, https://arxiv.org/abs/2302.12022. The authors evaluate an average
+    of the weights.
     """
     return chain(
         identity() if weight_decay is None else add_decayed_weights(weight_decay, mask),
@@ -132,26 +144,36 @@ def dog(
 
 @transform
 def scale_by_distance_over_gradients(
-    reps_rel: Any = 1e-6, eps: Any = 1e-8, param_dtype: Any = "float32", global_scale: Any = 1.0
+    reps_rel: Rate = 1e-6,
+    eps: Rate = 1e-8,
+    param_dtype: DTypeLike = "float32",
+    global_scale: Rate = 1.0,
 ) -> Rule:
-    """DoG in each leaf by itself.
+    """Scale each leaf by its own DoG learning rate (layer-wise DoG).
 
-    **Rule** u = s r g / √(G + ε) with the leaf's own r_t = max(r_{t−1}, ‖θ_t − θ_0‖), r_0 = c (1 + ‖θ_0‖), and G_t = G_{t−1} + ‖g_t‖².
+    **Update rule** u = s r g / √(G + ε) with r_t = max(r_{t−1}, ‖θ_t − θ_0‖), r_0 = c (1 + ‖θ_0‖)
+    and G_t = G_{t−1} + ‖g_t‖², all norms per leaf.
 
-    **Remembers** ``origin`` (θ_0 in ``param_dtype``), ``distance`` and ``squares`` (one number per leaf each). Needs params.
+    **State** ``origin`` (θ_0 in ``param_dtype``), ``distance`` and ``squares`` (r and G, one scalar
+    per leaf each). Needs params.
 
     Args:
-      reps_rel: c > 0, the first step relative to the weights.
-      eps: ε ≥ 0, under the root.
-      param_dtype: dtype in which θ_0 is kept.
-      global_scale: s, a finite number or a schedule.
+      reps_rel: c > 0, the first distance relative to the norm of the parameters.
+      eps: ε ≥ 0, added under the root.
+      param_dtype: the dtype in which θ_0 is stored.
+      global_scale: s, finite, or a schedule.
+
+    Raises:
+      ValueError: an argument out of range, or no params.
+      TypeError: ``param_dtype`` is not a floating dtype.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx, w = gk.scale_by_distance_over_gradients(0.5, eps=0.0), jnp.array([3.0, 4.0])
+      >>> tx = gk.scale_by_distance_over_gradients(0.5, eps=0.0)
+      >>> w = jnp.array([3.0, 4.0])
       >>> assert jnp.allclose(tx.update(w, tx.init(w), w)[0], 0.5 * (1 + 5) * w / 5)
 
-    **Differs** from optax, which turns scalar leaves into vectors of one number.
+    **Differs from optax**, which reshapes scalar leaves to vectors of length 1.
 
     Reference: Ivgi et al. 2023, https://arxiv.org/abs/2302.12022.
     """
@@ -160,47 +182,48 @@ def scale_by_distance_over_gradients(
     check.finite(global_scale=global_scale)
     dtype = jnp.dtype(param_dtype)
     if not jnp.issubdtype(dtype, jnp.floating):
-        check.fail("needs a floating dtype", dtype.name, path="param_dtype", error=TypeError)
+        check.refuse(
+            f"param_dtype={dtype.name} cannot store parameters",
+            expected="a floating dtype",
+            error=TypeError,
+        )
 
-    def length(x: Any) -> Any:
+    def norm(x: Any) -> Any:
         return numerics.sqrt(jnp.sum(numerics.abs_sq(x)))
 
-    def least(params: Any, reps_rel: Any) -> Any:
-        return tree.map(
-            lambda norm: tree.factor_like(reps_rel, norm) * (1 + norm), tree.map(length, params)
-        )
+    def first_distances(params: Any, reps_rel: Any) -> Any:
+        norms = tree.map(norm, params)
+        return tree.map(lambda size: tree.factor_like(reps_rel, size) * (1 + size), norms)
 
     def narrow(p: Any) -> Any:
-        return numerics.cast(
-            p, numerics.wider(dtype, jnp.complex64) if jnp.iscomplexobj(p) else dtype
-        )
+        kind = numerics.wider(dtype, jnp.complex64) if jnp.iscomplexobj(p) else dtype
+        return numerics.cast(p, kind)
 
     def init(params: Any) -> Any:
         origin = tree.origin(params)
         zero = tree.map(lambda p: jnp.zeros((), numerics.real(p.dtype)), origin)
         return {
             "origin": tree.map(narrow, origin),
-            "distance": least(origin, reps_rel),
+            "distance": first_distances(origin, reps_rel),
             "squares": zero,
         }
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         origin = tree.origin_at(state["origin"], params, step)
         distance = numerics.run_if(
-            step == 0, lambda _, given: least(*given), state["distance"], (params, reps_rel)
+            step == 0,
+            lambda _, given: first_distances(*given),
+            state["distance"],
+            (params, reps_rel),
         )
 
-        def leaf(g: Any, p: Any, first: Any, farthest: Any, squares: Any) -> Any:
-            farthest = jnp.maximum(farthest, length(p - numerics.cast(first, p.dtype)))
+        def leaf(g: Any, p: Any, start: Any, farthest: Any, squares: Any) -> Any:
+            farthest = jnp.maximum(farthest, norm(p - numerics.cast(start, p.dtype)))
             squares = squares + jnp.sum(numerics.abs_sq(g))
-            rate = numerics.divide(
-                farthest, numerics.sqrt(squares + tree.factor_like(eps, squares))
-            )
-            return (
-                g * (tree.factor_like(global_scale, rate) * rate).astype(g.dtype),
-                farthest,
-                squares,
-            )
+            root = numerics.sqrt(squares + tree.factor_like(eps, squares))
+            rate = numerics.divide(farthest, root)
+            scaled = tree.factor_like(global_scale, rate) * rate
+            return g * scaled.astype(g.dtype), farthest, squares
 
         updates, distance, squares = tree.map(
             leaf, updates, params, origin, distance, state["squares"], outputs=3

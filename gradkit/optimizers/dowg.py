@@ -1,4 +1,9 @@
-"""Dowg."""
+"""DoWG: DoG with gradients weighted by the squared distance from the initial parameters.
+
+Δθ_t = −α_t · d_t g_t / (√v_t + ε)    d_t = max_{s≤t} ‖θ_s − θ_0‖²    v_t = Σ_{s≤t} d_s ‖g_s‖²
+
+The norms are over the whole tree.
+"""
 
 from typing import Any
 
@@ -11,22 +16,25 @@ from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, identity, transform
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import add_decayed_weights
+from gradkit.typing import Mask, Rate
 
 
 @transform
-def scale_by_dowg(init_estim_sq_dist: Any = None, eps: Any = 1e-4) -> Rule:
-    """Scale by the squared distance from the start over the root of the gradient norms weighted with it.
+def scale_by_dowg(init_estim_sq_dist: Rate | None = None, eps: Rate = 1e-4) -> Rule:
+    """Scale by DoWG's learning rate: squared distance over the root of the weighted sum of ‖g‖².
 
-    **Rule** u = d g / (√v + ε), d_t = max(d_{t−1}, ‖θ_t − θ_0‖²), v_t = v_{t−1} + d_t ‖g_t‖², norms over the whole tree.
+    **Update rule** u = d g / (√v + ε), d_t = max(d_{t−1}, ‖θ_t − θ_0‖²),
+    v_t = v_{t−1} + d_t ‖g_t‖², norms over the whole tree.
 
-    **Remembers** ``origin`` (θ_0; float32 or wider; 4 bytes per parameter), ``sq_distance`` and ``squares`` (d and v, one number each). Needs params.
+    **State** ``origin`` (θ_0; float32 or wider; 4 bytes per parameter), ``sq_distance`` and
+    ``squares`` (d and v, one scalar each). Needs params.
 
     Args:
-      init_estim_sq_dist: d before the first step, > 0; None is ε.
-      eps: ε ≥ 0, added to the root; > 0 when it is also d.
+      init_estim_sq_dist: d > 0 before the first step; None for ε.
+      eps: ε ≥ 0, added to the root; ε > 0 when it also is the first d.
 
     Raises:
-      ValueError: a number out of range, no params.
+      ValueError: an argument out of range, or no params.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -49,43 +57,39 @@ def scale_by_dowg(init_estim_sq_dist: Any = None, eps: Any = 1e-4) -> Rule:
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         origin = tree.origin_at(state["origin"], params, step)
-        distance = jnp.maximum(
-            state["sq_distance"], tree.sq_norm(tree.map(jnp.subtract, origin, params))
-        )
+        moved = tree.sq_norm(tree.map(jnp.subtract, origin, params))
+        distance = jnp.maximum(state["sq_distance"], moved)
         squares = state["squares"] + distance * tree.sq_norm(updates)
         rate = numerics.divide(distance, numerics.sqrt(squares) + tree.factor_like(eps, squares))
-        return tree.scale(updates, rate), {
-            "origin": origin,
-            "sq_distance": distance,
-            "squares": squares,
-        }
+        state = {"origin": origin, "sq_distance": distance, "squares": squares}
+        return tree.scale(updates, rate), state
 
     return Rule(init, update)
 
 
 @transform
 def dowg(
-    learning_rate: Any = 1.0,
-    init_estim_sq_dist: Any = None,
-    eps: Any = 1e-4,
-    weight_decay: Any = None,
-    mask: Any = None,
+    learning_rate: Rate = 1.0,
+    init_estim_sq_dist: Rate | None = None,
+    eps: Rate = 1e-4,
+    weight_decay: Rate | None = None,
+    mask: Mask | None = None,
 ) -> Transform:
-    """DoWG: distance over weighted gradients.
+    """DoWG (distance over weighted gradients): SGD without a learning rate to tune.
 
-    **Rule** Δθ = −α d g / (√v + ε), as in ``scale_by_dowg``, fed g + λ θ.
+    **Update rule** Δθ = −α d g / (√v + ε), as in ``scale_by_dowg``, computed from g + λ θ.
 
-    **Remembers** ``scale_by_dowg``: 4 bytes per parameter. Needs params.
+    **State** ``scale_by_dowg``: 4 bytes per parameter. Needs params.
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule; 1 is the method's own.
-      init_estim_sq_dist: the squared distance before the first step, > 0; None is ε.
-      eps: ε ≥ 0.
-      weight_decay: λ ≥ 0, coupled, or None.
-      mask: which leaves decay.
+      learning_rate: α ≥ 0, or a schedule. The method itself has α = 1.
+      init_estim_sq_dist: d > 0, the squared distance before the first step; None for ε.
+      eps: ε ≥ 0, added to the root; ε > 0 when it also is the first d.
+      weight_decay: λ ≥ 0, coupled: λ θ is added to the gradient. None for no decay.
+      mask: Leaves that decay: see `gradkit.masks`.
 
     Raises:
-      ValueError: a number out of range, no params.
+      ValueError: an argument out of range, or no params.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp

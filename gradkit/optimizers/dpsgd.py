@@ -1,39 +1,46 @@
-"""Dpsgd."""
+"""DP-SGD: differentially private gradient descent.
 
-from typing import Any
+Δθ_t = −α_t · M_t        M = ``latest`` or ``trace`` of the private mean of the examples' gradients
+
+The private mean is ``differentially_private_aggregate``; there is no ψ.
+"""
 
 from gradkit import _checks as check
 from gradkit._transform import Transform, chain, identity, transform
 from gradkit.averages.accumulators import trace
 from gradkit.transforms.privacy import differentially_private_aggregate
 from gradkit.transforms.scale import scale_by_learning_rate
+from gradkit.typing import Key, Rate
 
 
 @transform
 def dpsgd(
-    learning_rate: Any,
-    l2_norm_clip: Any,
-    noise_multiplier: Any,
-    seed: Any,
-    momentum: Any = None,
+    learning_rate: Rate,
+    l2_norm_clip: Rate,
+    noise_multiplier: Rate,
+    seed: Key,
+    momentum: Rate | None = None,
     nesterov: bool = False,
 ) -> Transform:
-    """Differentially private gradient descent.
+    """Differentially private SGD: clip each example's gradient, add noise, average, descend.
 
-    **Rule** Δθ = −α M, M the ``trace`` (or the latest) of the private mean of ``differentially_private_aggregate``.
+    **Update rule** Δθ = −α M, where M is the private mean of
+    ``differentially_private_aggregate``, or its ``trace`` with momentum.
 
-    **Remembers** ``differentially_private_aggregate.key``; with momentum 4 bytes per parameter.
+    **State** ``differentially_private_aggregate.key``; with momentum ``trace``, 4 bytes per
+    parameter.
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule.
-      l2_norm_clip: C ≥ 0, the bound on the joint norm of an example's gradient.
-      noise_multiplier: σ ≥ 0, the standard deviation of the noise over C.
+      learning_rate: α ≥ 0, or a schedule.
+      l2_norm_clip: C ≥ 0, the bound on the joint norm of each example's gradient.
+      noise_multiplier: σ ≥ 0, the standard deviation of the noise divided by C.
       seed: a seed or a random key.
       momentum: ρ in [0, 1], or None.
-      nesterov: the momentum looks one step ahead.
+      nesterov: use Nesterov's form of momentum.
 
     Raises:
-      ValueError: gradients without a common leading axis, a number out of range.
+      ValueError: an argument out of range, or gradients without a common leading axis.
+      TypeError: ``seed=None``.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp

@@ -1,4 +1,9 @@
-"""Lion."""
+"""Lion: the sign of an interpolation between the gradient and its average.
+
+Δθ_t = −α_t · (sign(b1 m_{t−1} + (1 − b1) g_t) + λ θ_t)        m = ema(g; b2)
+
+φ = a ``weighted_sum`` of the gradient and its ``ema``, no ψ: the sign replaces the quotient.
+"""
 
 from typing import Any
 
@@ -11,34 +16,37 @@ from gradkit._transform import Transform, chain, transform
 from gradkit.stores import as_store, encoded
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import add_decayed_weights
+from gradkit.typing import Mask, Rate, StoreLike
 
 
 @transform
 def scale_by_lion(
-    b1: Any = 0.9,
-    b2: Any = 0.99,
-    mu_dtype: Any = None,
+    b1: Rate = 0.9,
+    b2: Rate = 0.99,
+    mu_dtype: StoreLike = None,
     *,
     mode: str = "hard",
-    smooth_beta: Any = 1.0,
+    smooth_beta: Rate = 1.0,
 ) -> Rule:
-    """Lion's direction: the sign of an average that weighs the last gradient more than its memory does.
+    """Compute Lion's direction: the sign of an interpolation of the gradient and its average.
 
-    **Rule** u_t = sign(c_t), c_t = b1 m_{t−1} + (1 − b1) g_t, m_t = b2 m_{t−1} + (1 − b2) g_t. ``mode="smooth"``: tanh(β c); ``"refined"``: c clipped
-    into [−1, 1].
+    **Update rule** u_t = sign(c_t), c_t = b1 m_{t−1} + (1 − b1) g_t,
+    m_t = b2 m_{t−1} + (1 − b2) g_t. ``mode="smooth"``: u = tanh(β c). ``mode="refined"``: u = c
+    clipped to [−1, 1].
 
-    **Remembers** ``average``: m (float32 or wider, or ``mu_dtype``; 4 bytes per parameter).
+    **State** ``average``: m (float32 or wider, or ``mu_dtype``; 4 bytes per parameter).
 
     Args:
-      b1: weight of the memory in the direction, in [0, 1).
-      b2: decay of the memory, in (0, 1).
-      mu_dtype: dtype of the memory, or a `Store`.
+      b1: Decay of the moment, in [0, 1): the weight of m in the direction.
+      b2: Decay of the average m, in [0, 1). With 0 it is the previous gradient.
+      mu_dtype: Dtype of the moment's state, or a `Store`; by default that of the update, at least
+        float32.
       mode: ``"hard"``, ``"smooth"`` or ``"refined"``.
-      smooth_beta: β > 0, the steepness of the smooth mode.
+      smooth_beta: β > 0, the slope of the smooth mode at 0.
 
     Raises:
-      ValueError: a decay outside [0, 1), another mode, β ≤ 0.
-      TypeError: complex leaves in another mode than ``"hard"``.
+      ValueError: a decay outside [0, 1), an unknown mode, or β ≤ 0.
+      TypeError: complex leaves in a mode other than ``"hard"``.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -49,30 +57,25 @@ def scale_by_lion(
     Reference: Chen et al. 2023, https://arxiv.org/abs/2302.06675.
     """
     check.decay(b1=b1, b2=b2)
-    check.positive(b2=b2)
     check.one_of(("hard", "smooth", "refined"), mode=mode)
     check.positive(smooth_beta=smooth_beta)
     store = as_store(mu_dtype)
 
-    def pressed(x: Any) -> Any:
+    def squash(x: Any) -> Any:
         if mode == "hard":
             return jnp.sign(x)
         check.real(x)
-        return (
-            jnp.tanh(tree.factor_like(smooth_beta, x) * x)
-            if mode == "smooth"
-            else jnp.clip(x, -1.0, 1.0)
-        )
+        if mode == "smooth":
+            return jnp.tanh(tree.factor_like(smooth_beta, x) * x)
+        return jnp.clip(x, -1.0, 1.0)
 
     def update(updates: Any, state: Any, params: Any) -> Any:
         def leaf(g: Any, stored: Any) -> Any:
-            like = tree.factor_like
-            fresh = like(1 - b2, g) * g
-            new = fresh + like(b2, g) * store.decode(stored, g)
-            # The old average by way of the new: were it read twice, XLA could not write the new one in its place, and would copy it.
-            return pressed(like(1 - b1, g) * g + like(b1 / b2, g) * (new - fresh)), store.encode(
-                new
-            )
+            fast, slow = tree.factor_like(b1, g), tree.factor_like(b2, g)
+            old, fresh = store.decode(stored, g), (1 - slow) * g
+            new = fresh + slow * old
+            old = _recomputed(old, new - fresh, slow)
+            return squash((1 - fast) * g + fast * old), store.encode(new)
 
         updates, stored = tree.map(leaf, updates, state["average"], outputs=2)
         return updates, {"average": stored}
@@ -80,31 +83,48 @@ def scale_by_lion(
     return Rule(lambda params: {"average": encoded(store, params)}, update)
 
 
+def _recomputed(old: Any, product: Any, decay: Any) -> Any:
+    """``old``, computed as ``product / decay`` where that is accurate.
+
+    XLA for CPU compiles the direction and the new average to two loops. If both read the old
+    average, XLA copies it before it writes the new one in place, which doubles the time of the step
+    (``benchmarks/step.py``, row "lion"). The division needs no second read, but amplifies rounding
+    by 1 / decay, so decays below ½ read the average. With a traced decay both are compiled.
+    """
+    if isinstance(decay, float | int):
+        return product / decay if decay >= 0.5 else old
+    accurate = jnp.real(decay) >= 0.5
+    return jnp.where(accurate, product / jnp.where(accurate, decay, 1), old)
+
+
 @transform
 def lion(
-    learning_rate: Any,
-    b1: Any = 0.9,
-    b2: Any = 0.99,
-    mu_dtype: Any = None,
-    weight_decay: Any = 1e-3,
-    mask: Any = None,
+    learning_rate: Rate,
+    b1: Rate = 0.9,
+    b2: Rate = 0.99,
+    mu_dtype: StoreLike = None,
+    weight_decay: Rate = 1e-3,
+    mask: Mask | None = None,
 ) -> Transform:
-    """Lion: signs of a fast average, a slow one in memory, and weight decay.
+    """Lion: sign updates of an interpolated moment, with decoupled weight decay.
 
-    **Rule** Δθ = −α (sign(b1 m_{t−1} + (1 − b1) g_t) + λ θ), m = ema(g; b2).
+    **Update rule** Δθ = −α (sign(b1 m_{t−1} + (1 − b1) g_t) + λ θ), m = ema(g; b2).
 
-    **Remembers** ``scale_by_lion.average`` (float32 or wider, or ``mu_dtype``; 4 bytes per parameter). Needs params.
+    **State** ``scale_by_lion.average`` (float32 or wider, or ``mu_dtype``; 4 bytes per parameter).
+    Needs params.
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule; a third to a tenth of AdamW's.
-      b1: weight of the memory in the direction, in [0, 1).
-      b2: decay of the memory, in (0, 1).
-      mu_dtype: dtype of the memory, or a `Store`.
-      weight_decay: λ ≥ 0, a number or a schedule; three to ten times AdamW's.
-      mask: which leaves decay.
+      learning_rate: α ≥ 0, or a schedule. Usually a third to a tenth of AdamW's.
+      b1: Decay of the moment, in [0, 1): the weight of m in the direction.
+      b2: Decay of the average m, in [0, 1). With 0 it is the previous gradient.
+      mu_dtype: Dtype of the moment's state, or a `Store`; by default that of the update, at least
+        float32.
+      weight_decay: λ ≥ 0, decoupled: λ θ is added before the learning rate is applied. Usually
+        three to ten times AdamW's.
+      mask: Leaves that decay: see `gradkit.masks`.
 
     Raises:
-      ValueError: a decay outside [0, 1), a negative λ or rate.
+      ValueError: an argument out of range, or no params.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp

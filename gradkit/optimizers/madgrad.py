@@ -1,4 +1,9 @@
-"""Madgrad."""
+"""MADGRAD: momentumized, adaptive, dual averaged gradients.
+
+Δθ_t = (1 − ρ)(z_t − θ_t)      z_t = θ_0 − s_t / (∛n_t + ε)      s = Σ λ_t g_t      n = Σ λ_t |g_t|²
+
+φ = a weighted ``running_sum`` of g and ψ = one of g², under a cube root, from the first step on.
+"""
 
 from typing import Any
 
@@ -7,32 +12,35 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._rule import Rule
-from gradkit._schedule import as_rate
+from gradkit._link import Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit.transforms.weight_decay import add_decayed_weights
+from gradkit.typing import Rate
 
 
 @transform
-def scale_by_madgrad(learning_rate: Any, momentum: Any = 0.9, eps: Any = 1e-6) -> Rule:
-    """MADGRAD's steps: dual averaging from the start, with a cube root.
+def scale_by_madgrad(learning_rate: Rate, momentum: Rate = 0.9, eps: Rate = 1e-6) -> Rule:
+    """Compute MADGRAD's update: dual averaging from the initial parameters, with a cube root.
 
-    **Rule** λ_t = (α + ε) √t, s += λ g, n += λ |g|², z = θ_0 − s / (∛n + ε), Δθ = (1 − ρ)(z − θ).
+    **Update rule** λ_t = (α + ε) √t, s ← s + λ g, n ← n + λ |g|², z = θ_0 − s / (∛n + ε),
+    Δθ = (1 − ρ)(z − θ).
 
-    **Remembers** ``sum`` (s), ``preconditioner`` (n) and ``start`` (θ_0, from the first step on), float32 or wider: 12 bytes per parameter. Needs params.
+    **State** ``sum`` (s), ``preconditioner`` (n) and ``start`` (θ_0, from the first step on),
+    float32 or wider: 12 bytes per parameter. Needs params.
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule.
+      learning_rate: α ≥ 0, or a schedule.
       momentum: ρ in [0, 1).
-      eps: ε ≥ 0.
+      eps: ε ≥ 0, added to the cube root and to the learning rate.
 
     Raises:
-      ValueError: arguments out of range, no params.
+      ValueError: an argument out of range, or no params.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx, w = gk.scale_by_madgrad(0.5, momentum=0.75, eps=0.0), jnp.full(1, 1.0)
-      >>> assert jnp.allclose(tx.update(jnp.full(1, 4.0), tx.init(w), w)[0], 0.25 * -0.5 * 4 / 8 ** (1 / 3))  # n = 0.5 · 16
+      >>> updates, _ = tx.update(jnp.full(1, 4.0), tx.init(w), w)
+      >>> assert jnp.allclose(updates, 0.25 * -0.5 * 4 / 8 ** (1 / 3))  # n = 0.5 · 16
 
     Reference: Defazio and Jelassi 2021, https://arxiv.org/abs/2101.11075.
     """
@@ -48,54 +56,50 @@ def scale_by_madgrad(learning_rate: Any, momentum: Any = 0.9, eps: Any = 1e-6) -
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         check.params(params)
-        weight = (learning_rate + eps) * jnp.sqrt((step + 1).astype(numerics.scalar_dtype(updates)))
-
-        begin = tree.origin_at(state["start"], params, step)
+        like = tree.factor_like
+        root = jnp.sqrt((step + 1).astype(numerics.scalar_dtype(updates)))
+        weight = (like(learning_rate, root) + like(eps, root)) * root
+        start = tree.origin_at(state["start"], params, step)
 
         def leaf(g: Any, p: Any, s: Any, n: Any, start: Any) -> Any:
-            like = tree.factor_like
             s, n = s + like(weight, s) * g, n + like(weight, n) * numerics.abs_sq(g)
-            return (
-                like(1 - momentum, p)
-                * (start - numerics.divide(s, numerics.cbrt(n) + like(eps, n)) - p),
-                s,
-                n,
-            )
+            z = start - numerics.divide(s, numerics.cbrt(n) + like(eps, n))
+            return (1 - like(momentum, p)) * (z - p), s, n
 
         updates, s, n = tree.map(
-            leaf, updates, params, state["sum"], state["preconditioner"], begin, outputs=3
+            leaf, updates, params, state["sum"], state["preconditioner"], start, outputs=3
         )
-        return updates, {"sum": s, "preconditioner": n, "start": begin}
+        return updates, {"sum": s, "preconditioner": n, "start": start}
 
     return Rule(init, update)
 
 
 @transform
 def madgrad(
-    learning_rate: Any, momentum: Any = 0.9, weight_decay: Any = 0.0, eps: Any = 1e-6
+    learning_rate: Rate, momentum: Rate = 0.9, weight_decay: Rate = 0.0, eps: Rate = 1e-6
 ) -> Transform:
     """MADGRAD: momentumized, adaptive, dual averaged gradients.
 
-    **Rule** Δθ = (1 − ρ)(z − θ), z as in ``scale_by_madgrad``, fed g + λ θ.
+    **Update rule** Δθ = (1 − ρ)(z − θ), z as in ``scale_by_madgrad``, computed from g + λ θ.
 
-    **Remembers** ``scale_by_madgrad``: 12 bytes per parameter. Needs params.
+    **State** ``scale_by_madgrad``: 12 bytes per parameter. Needs params.
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule.
+      learning_rate: α ≥ 0, or a schedule.
       momentum: ρ in [0, 1).
-      weight_decay: λ ≥ 0, coupled.
-      eps: ε ≥ 0.
+      weight_decay: λ ≥ 0, coupled: λ θ is added to the gradient.
+      eps: ε ≥ 0, added to the cube root and to the learning rate.
 
     Raises:
-      ValueError: arguments out of range, no params.
+      ValueError: an argument out of range, or no params.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx, w = gk.madgrad(0.5, momentum=0.0, weight_decay=1.0, eps=0.0), jnp.full(1, 1.0)
-      >>> assert jnp.allclose(tx.update(jnp.full(1, 3.0), tx.init(w), w)[0], -0.5 * 4 / 8 ** (1 / 3))
+      >>> tx = gk.madgrad(0.5, momentum=0.0, weight_decay=1.0, eps=0.0)
+      >>> w = jnp.full(1, 1.0)
+      >>> updates, _ = tx.update(jnp.full(1, 3.0), tx.init(w), w)
+      >>> assert jnp.allclose(updates, -0.5 * 4 / 8 ** (1 / 3))
 
     Reference: Defazio and Jelassi 2021, https://arxiv.org/abs/2101.11075.
     """
-    return chain(
-        add_decayed_weights(weight_decay), scale_by_madgrad(as_rate(learning_rate), momentum, eps)
-    )
+    return chain(add_decayed_weights(weight_decay), scale_by_madgrad(learning_rate, momentum, eps))

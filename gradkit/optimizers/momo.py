@@ -1,10 +1,10 @@
-"""MoMo: momentum with a model of the loss, which says how far along the average gradient to go.
+"""MoMo: momentum whose step size comes from an averaged model of the loss.
 
-    Δθ_t = −τ_t · M_t / P_t        τ_t = min(α_t, (f̄ + ⟨M, θ⟩ − γ̄ − f*)₊ / ⟨M, M / P⟩)
+Δθ_t = −τ_t · M_t / P_t        τ_t = min(α_t, (f̄ + ⟨M, θ⟩ − γ̄ − f*)₊ / ⟨M, M / P⟩)
 
 | | φ | P | averages of the model |
 |---|---|---|---|
-| ``momo`` | ``ema`` that begins with g | 1 | f̄ of the loss, γ̄ of ⟨g, θ⟩ |
+| ``momo`` | ``ema`` that starts at g_1 | 1 | f̄ of the loss, γ̄ of ⟨g, θ⟩ |
 | ``momo_adam`` | ``ema`` | √(ema of g², debiased) + ε | the same, debiased |
 """
 
@@ -15,33 +15,37 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._rule import Rule
-from gradkit._schedule import Schedule, as_rate
-from gradkit._transform import Transform, transform
+from gradkit._link import Rule
+from gradkit._transform import transform
+from gradkit.typing import Rate
 
-_FLAT = (
-    2.0**-52
-)  # squared norms of the average gradient below this are taken for a stationary point
+_FLAT = 2.0**-52  # the point counts as stationary if ‖M‖² is at most this
 
 
 def _loss(value: Any, like: Any) -> Any:
     if value is None:
-        check.fail(
-            "needs the loss",
-            "value=None",
-            "Call update(grads, state, params, value=loss), with jax.value_and_grad",
+        check.refuse(
+            "value=None is not a loss",
+            expected="the loss as a scalar",
+            fix="Call update(grads, state, params, value=loss), with jax.value_and_grad",
             error=TypeError,
         )
     return jnp.asarray(value, like.dtype)
 
 
+def _scalars(params: Any, lower_bound: Any) -> dict[str, Any]:
+    """Return the scalars of the model at the first step."""
+    start = {"loss": 0.0, "slope": 0.0, "bound": lower_bound}
+    return {name: tree.scalar(value, params) for name, value in start.items()}
+
+
 def _model(state: Any, loss: Any, slope: Any, keep: Any) -> tuple[Any, Any]:
-    """The averages of the loss and of ⟨g, θ⟩."""
+    """Return the averages of the loss and of ⟨g, θ⟩."""
     return keep * state["loss"] + (1 - keep) * loss, keep * state["slope"] + (1 - keep) * slope
 
 
 def _bound(state: Any, cap: Any, weight: Any, shrink: Any, lower_bound: Any) -> Any:
-    """f*, moved down where the model lies below it."""
+    """Return f*, lowered if the model is below it."""
     below = cap < shrink * weight * state["bound"]
     return jnp.where(below, jnp.maximum(cap / (2 * weight * shrink), lower_bound), state["bound"])
 
@@ -54,29 +58,31 @@ def _step_size(excess: Any, sq_norm: Any, most: Any) -> Any:
 
 @transform
 def momo(
-    learning_rate: Any = 1.0,
-    beta: Any = 0.9,
-    lower_bound: Any = 0.0,
-    weight_decay: Any = 0.0,
+    learning_rate: Rate = 1.0,
+    beta: Rate = 0.9,
+    lower_bound: Rate = 0.0,
+    weight_decay: Rate = 0.0,
     adapt_lower_bound: bool = False,
-) -> Rule | Transform:
-    """MoMo: momentum SGD whose rate is at most α, and less where a model of the loss says so.
+) -> Rule:
+    """MoMo: momentum SGD with a model-based step size, at most the learning rate.
 
-    **Rule** M, f̄, γ̄ the averages of g, of the loss and of ⟨g, θ⟩, of decay β, begun with the first; s = 1 + α λ;
-    τ = min(α, (s (f̄ − f* − γ̄) + ⟨M, θ⟩)₊ / ‖M‖²); Δθ = −τ M − α λ θ / s.
+    **Update rule** M, f̄ and γ̄ are averages of g, of the loss and of ⟨g, θ⟩ with decay β, each
+    starting at its first value; s = 1 + α λ; τ = min(α, (s (f̄ − f* − γ̄) + ⟨M, θ⟩)₊ / ‖M‖²);
+    Δθ = −τ M − α λ θ / s.
 
-    **Remembers** ``moment`` (M; 4 bytes per parameter), ``loss``, ``slope`` and ``bound`` (f̄, γ̄, f*; one number each). Needs params and ``value``.
+    **State** ``moment`` (M; float32 or wider; 4 bytes per parameter), ``loss``, ``slope`` and
+    ``bound`` (f̄, γ̄ and f*, one scalar each). Needs params and the extra argument ``value``.
 
     Args:
-      learning_rate: α ≥ 0, the largest rate, a number or a schedule.
-      beta: β in [0, 1).
+      learning_rate: α ≥ 0, or a schedule. It is the largest step size.
+      beta: β in [0, 1), the decay of the averages.
       lower_bound: f*, a lower bound of the loss.
-      weight_decay: λ ≥ 0.
-      adapt_lower_bound: learn f*, from ``lower_bound`` on.
+      weight_decay: λ ≥ 0, decoupled.
+      adapt_lower_bound: estimate f*, starting at ``lower_bound``.
 
     Raises:
-      ValueError: a number out of range, no params.
-      TypeError: no ``value``; complex updates.
+      ValueError: an argument out of range, or no params.
+      TypeError: no ``value``, or complex updates.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -84,23 +90,17 @@ def momo(
       >>> updates, _ = tx.update(2 * w, tx.init(w), w, value=9.0)  # w²
       >>> assert jnp.allclose(updates, -9 / 36 * 6)  # Polyak's step
 
-    **Differs** from optax: a loss that is a Python number will do; a loss in bfloat16 is averaged in float32.
+    **Differs from optax**: the loss may be a Python number, and a loss in bfloat16 is averaged in
+    float32.
 
     Reference: Schaipp et al. 2023, https://arxiv.org/abs/2305.07583.
     """
-    rate = as_rate(learning_rate)
-    if isinstance(rate, Schedule) and not isinstance(learning_rate, Schedule):
-        return momo(rate, beta, lower_bound, weight_decay, adapt_lower_bound)
     check.decay(beta=beta)
     check.non_negative(learning_rate=learning_rate, weight_decay=weight_decay)
     check.finite(lower_bound=lower_bound)
 
     def init(params: Any) -> Any:
-        model = {
-            name: tree.scalar(at, params)
-            for name, at in (("loss", 0.0), ("slope", 0.0), ("bound", lower_bound))
-        }
-        return {"moment": tree.zeros_like(params), **model}
+        return {"moment": tree.zeros_like(params), **_scalars(params, lower_bound)}
 
     def update(updates: Any, state: Any, params: Any, *, step: Any, value: Any) -> Any:
         check.real_leaves(updates)
@@ -134,33 +134,36 @@ def momo(
 
 @transform
 def momo_adam(
-    learning_rate: Any = 1e-2,
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    lower_bound: Any = 0.0,
-    weight_decay: Any = 0.0,
+    learning_rate: Rate = 1e-2,
+    b1: Rate = 0.9,
+    b2: Rate = 0.999,
+    eps: Rate = 1e-8,
+    lower_bound: Rate = 0.0,
+    weight_decay: Rate = 0.0,
     adapt_lower_bound: bool = False,
-) -> Rule | Transform:
-    """MoMo-Adam: Adam whose rate is at most α, and less where a model of the loss says so.
+) -> Rule:
+    """MoMo-Adam: Adam with a model-based step size, at most the learning rate.
 
-    **Rule** M, f̄, γ̄ the averages of g, of the loss and of ⟨g, θ⟩, of decay b1; P = ε + √(ema(g²; b2), debiased); u = 1 − b1^t, s = 1 + α λ;
+    **Update rule** M, f̄ and γ̄ are averages of g, of the loss and of ⟨g, θ⟩ with decay b1;
+    P = ε + √(ema(g²; b2), debiased); u = 1 − b1^t, s = 1 + α λ;
     τ = min(α / u, (s (f̄ − u f* − γ̄) + ⟨M, θ⟩)₊ / ⟨M, M / P⟩); Δθ = −τ M / P − α λ θ / s.
 
-    **Remembers** ``moment`` and ``preconditioner`` (8 bytes per parameter), ``loss``, ``slope`` and ``bound`` (one number each). Needs params and ``value``.
+    **State** ``moment`` and ``preconditioner`` (float32 or wider; 8 bytes per parameter),
+    ``loss``, ``slope`` and ``bound`` (f̄, γ̄ and f*, one scalar each). Needs params and the extra
+    argument ``value``.
 
     Args:
-      learning_rate: α ≥ 0, the largest rate, a number or a schedule.
-      b1: decay of the moment, in [0, 1).
-      b2: decay of the preconditioner, in [0, 1).
-      eps: ε ≥ 0.
+      learning_rate: α ≥ 0, or a schedule. It is the largest step size.
+      b1: Decay of the moment, in [0, 1).
+      b2: Decay of the preconditioner, in [0, 1).
+      eps: ε ≥ 0, added to the root.
       lower_bound: f*, a lower bound of the loss.
-      weight_decay: λ ≥ 0.
-      adapt_lower_bound: learn f*, from ``lower_bound`` on.
+      weight_decay: λ ≥ 0, decoupled.
+      adapt_lower_bound: estimate f*, starting at ``lower_bound``.
 
     Raises:
-      ValueError: a number out of range, no params.
-      TypeError: no ``value``; complex updates.
+      ValueError: an argument out of range, or no params.
+      TypeError: no ``value``, or complex updates.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -168,26 +171,20 @@ def momo_adam(
       >>> updates, _ = tx.update(2 * w, tx.init(w), w, value=9.0)  # w²
       >>> assert jnp.allclose(updates, -9 / 6)  # τ M / P = (9 / 6) · 6 / 6
 
-    **Differs** from optax: a loss that is a Python number will do; a loss in bfloat16 is averaged in float32; a gradient of 0 with ε = 0 gives 0, not NaN.
+    **Differs from optax**: the loss may be a Python number, a loss in bfloat16 is averaged in
+    float32, and a gradient of 0 with ε = 0 gives 0, not NaN.
 
     Reference: Schaipp et al. 2023, https://arxiv.org/abs/2305.07583.
     """
-    rate = as_rate(learning_rate)
-    if isinstance(rate, Schedule) and not isinstance(learning_rate, Schedule):
-        return momo_adam(rate, b1, b2, eps, lower_bound, weight_decay, adapt_lower_bound)
     check.decay(b1=b1, b2=b2)
     check.non_negative(learning_rate=learning_rate, eps=eps, weight_decay=weight_decay)
     check.finite(lower_bound=lower_bound)
 
     def init(params: Any) -> Any:
-        model = {
-            name: tree.scalar(at, params)
-            for name, at in (("loss", 0.0), ("slope", 0.0), ("bound", lower_bound))
-        }
         return {
             "moment": tree.zeros_like(params),
             "preconditioner": tree.zeros_like(params),
-            **model,
+            **_scalars(params, lower_bound),
         }
 
     def update(updates: Any, state: Any, params: Any, *, step: Any, value: Any) -> Any:
@@ -200,10 +197,8 @@ def momo_adam(
         seen1, seen2 = tree.debias(b1, step, updates), tree.debias(b2, step, updates)
 
         def leaf(g: Any, m: Any, v: Any) -> Any:
-            m, v = (
-                like(b1, g) * m + like(1 - b1, g) * g,
-                like(b2, g) * v + like(1 - b2, g) * (g * g),
-            )
+            m = like(b1, g) * m + (1 - like(b1, g)) * g
+            v = like(b2, g) * v + (1 - like(b2, g)) * (g * g)
             return m, v, numerics.divide(m, like(eps, g) + numerics.sqrt(v / like(seen2, g)))
 
         moment, preconditioner, direction = tree.map(

@@ -1,4 +1,9 @@
-"""Rprop."""
+"""Rprop: one step size per element, which grows while the gradient keeps its sign.
+
+Δθ_t = −Δ_t · sign(g_t)
+
+φ = ``latest``, no ψ: the sign replaces the quotient, and Δ_t adapts for each element.
+"""
 
 from typing import Any
 
@@ -9,31 +14,33 @@ from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit.transforms.scale import scale
+from gradkit.typing import Rate
 
 
 @transform
 def scale_by_rprop(
-    learning_rate: Any,
-    eta_minus: Any = 0.5,
-    eta_plus: Any = 1.2,
-    min_step_size: Any = 1e-6,
-    max_step_size: Any = 50.0,
+    learning_rate: Rate,
+    eta_minus: Rate = 0.5,
+    eta_plus: Rate = 1.2,
+    min_step_size: Rate = 1e-6,
+    max_step_size: Rate = 50.0,
 ) -> Rule:
-    """Rprop's steps: a length for every number, which grows while the sign stays and shrinks when it turns.
+    """Compute Rprop's steps: signs scaled by a step size per element that adapts to sign changes.
 
-    **Rule** s = g_t g_{t−1}. s > 0: Δ ← min(η₊ Δ, Δ_max); s < 0: Δ ← max(η₋ Δ, Δ_min), and g_t counts as 0. u_t = Δ sign(g_t).
+    **Update rule** s = g_t g_{t−1}. If s > 0, Δ ← min(η₊ Δ, Δ_max). If s < 0, Δ ← max(η₋ Δ, Δ_min)
+    and g_t is replaced by 0. u_t = Δ sign(g_t).
 
-    **Remembers** ``length`` (Δ) and ``sign`` (of g_{t−1}): 8 bytes per parameter.
+    **State** ``length`` (Δ) and ``sign`` (of g_{t−1}): float32 or wider; 8 bytes per parameter.
 
     Args:
       learning_rate: the first Δ, > 0.
-      eta_minus: η₋ in (0, 1).
-      eta_plus: η₊ > 1.
+      eta_minus: η₋ in (0, 1], the factor of Δ after a change of sign.
+      eta_plus: η₊ ≥ 1, the factor of Δ otherwise.
       min_step_size: Δ_min ≥ 0.
       max_step_size: Δ_max > Δ_min.
 
     Raises:
-      ValueError: arguments out of range.
+      ValueError: an argument out of range.
       TypeError: complex leaves, which have no sign.
 
     Example:
@@ -46,14 +53,16 @@ def scale_by_rprop(
       >>> lengths
       [0.1, 0.12, 0.144, 0.0, 0.072]
 
-    **Differs** from optax, which gives each update one step late.
+    **Differs from optax**, which returns each update one step late.
 
-    Reference: Riedmiller and Braun 1993, https://doi.org/10.1109/ICNN.1993.298623; Igel and Hüsken 2000 (iRprop−).
+    Reference: Riedmiller and Braun 1993, https://doi.org/10.1109/ICNN.1993.298623; Igel and Hüsken
+    2000 (iRprop−).
     """
     check.positive(learning_rate=learning_rate, eta_minus=eta_minus)
+    up: Any = eta_plus
+    down: Any = eta_minus
     check.non_negative(
-        min_step_size=min_step_size,
-        **{"eta_plus - 1": eta_plus - 1, "1 - eta_minus": 1 - eta_minus},
+        min_step_size=min_step_size, **{"eta_plus - 1": up - 1, "1 - eta_minus": 1 - down}
     )
     check.ordered(min_step_size=min_step_size, max_step_size=max_step_size)
 
@@ -66,11 +75,8 @@ def scale_by_rprop(
             like, sign = tree.factor_like, jnp.sign(g)
             agree = sign * before
             factor = jnp.where(agree > 0, like(eta_plus, g), like(eta_minus, g)).astype(g.dtype)
-            length = jnp.where(
-                agree == 0,
-                length,
-                jnp.clip(length * factor, like(min_step_size, g), like(max_step_size, g)),
-            )
+            clipped = jnp.clip(length * factor, like(min_step_size, g), like(max_step_size, g))
+            length = jnp.where(agree == 0, length, clipped)
             sign = jnp.where(agree < 0, jnp.zeros_like(sign), sign)
             return length * sign, length, sign
 
@@ -82,27 +88,27 @@ def scale_by_rprop(
 
 @transform
 def rprop(
-    learning_rate: Any,
-    eta_minus: Any = 0.5,
-    eta_plus: Any = 1.2,
-    min_step_size: Any = 1e-6,
-    max_step_size: Any = 50.0,
+    learning_rate: Rate,
+    eta_minus: Rate = 0.5,
+    eta_plus: Rate = 1.2,
+    min_step_size: Rate = 1e-6,
+    max_step_size: Rate = 50.0,
 ) -> Transform:
-    """Rprop: resilient backpropagation, for whole batches.
+    """Rprop: resilient backpropagation, for full-batch training.
 
-    **Rule** Δθ = −Δ sign(g), Δ as in ``scale_by_rprop``.
+    **Update rule** Δθ = −Δ sign(g), Δ as in ``scale_by_rprop``.
 
-    **Remembers** ``scale_by_rprop``: 8 bytes per parameter.
+    **State** ``scale_by_rprop``: 8 bytes per parameter.
 
     Args:
       learning_rate: the first Δ, > 0.
-      eta_minus: η₋ in (0, 1).
-      eta_plus: η₊ > 1.
+      eta_minus: η₋ in (0, 1], the factor of Δ after a change of sign.
+      eta_plus: η₊ ≥ 1, the factor of Δ otherwise.
       min_step_size: Δ_min ≥ 0.
       max_step_size: Δ_max > Δ_min.
 
     Raises:
-      ValueError: arguments out of range.
+      ValueError: an argument out of range.
       TypeError: complex leaves, which have no sign.
 
     Example:
@@ -111,9 +117,11 @@ def rprop(
       >>> _, state = tx.update(jnp.ones(1), tx.init(jnp.zeros(1)))
       >>> assert jnp.allclose(tx.update(jnp.full(1, 0.01), state)[0], -0.6)
 
-    **Differs** from optax, which gives each update one step late (and the first as zero). It is torch's.
+    **Differs from optax**, which returns each update one step late (and the first as zero). It
+    equals PyTorch's.
 
-    Reference: Riedmiller and Braun 1993, https://doi.org/10.1109/ICNN.1993.298623; Igel and Hüsken 2000 (iRprop−).
+    Reference: Riedmiller and Braun 1993, https://doi.org/10.1109/ICNN.1993.298623; Igel and Hüsken
+    2000 (iRprop−).
     """
     return chain(
         scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size),

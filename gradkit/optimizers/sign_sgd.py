@@ -1,27 +1,30 @@
-"""Sign sgd."""
-
-from typing import Any
+"""signSGD: Δθ_t = −α_t · sign(g_t). φ = ``latest``, no ψ: the sign replaces the quotient."""
 
 from gradkit._transform import Transform, chain, transform
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.sign import scale_by_sign
+from gradkit.typing import Rate
 
 
 @transform
-def sign_sgd(learning_rate: Any) -> Transform:
-    """Gradient descent along the signs.
+def sign_sgd(learning_rate: Rate) -> Transform:
+    """signSGD: gradient descent along the sign of each element.
 
-    **Rule** Δθ = −α sign(g).
+    **Update rule** Δθ = −α sign(g).
 
-    **Remembers** nothing.
+    **State** None.
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule: the length of every step of every parameter.
+      learning_rate: α ≥ 0, or a schedule. It is the length of every step of every element.
+
+    Raises:
+      ValueError: a negative learning rate.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx = gk.sign_sgd(0.5)
-      >>> assert tx.update(jnp.array([-3.0, 0.1]), tx.init(jnp.zeros(2)))[0].tolist() == [0.5, -0.5]
+      >>> updates, _ = tx.update(jnp.array([-3.0, 0.1]), tx.init(jnp.zeros(2)))
+      >>> assert updates.tolist() == [0.5, -0.5]
 
     Reference: Bernstein et al. 2018, https://arxiv.org/abs/1802.04434.
     """

@@ -1,4 +1,9 @@
-"""Sophia."""
+"""Sophia: the averaged gradient over an average of the Hessian's diagonal, clipped.
+
+Δθ_t = −α_t · (clip(m̂_t / max(γ h_t, ε), ±c) + λ θ_t)      m = ema(g; b1)      h = ema(ĥ; b2)
+
+φ = ``ema``, ψ = ``ema`` of an estimate ĥ of the Hessian's diagonal, updated every k-th step.
+"""
 
 from typing import Any
 
@@ -13,43 +18,47 @@ from gradkit.averages.ema import ema
 from gradkit.transforms.hessian import hutchinson_estimator_diag_hessian
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import add_decayed_weights
+from gradkit.typing import Mask, Rate, StoreLike
 
 
 @transform
 def scale_by_sophia(
-    b1: Any = 0.965,
-    b2: Any = 0.99,
-    eps: Any = 1e-8,
-    gamma: Any = 0.01,
-    clip_threshold: Any = 1.0,
+    b1: Rate = 0.965,
+    b2: Rate = 0.99,
+    eps: Rate = 1e-8,
+    gamma: Rate = 0.01,
+    clip_threshold: Rate | None = 1.0,
     update_interval: int = 10,
-    hessian_diagonal_fn: Any = hutchinson_estimator_diag_hessian(),  # noqa: B008  a call is data, and cannot change
-    mu_dtype: Any = None,
+    hessian_diagonal_fn: Transform = hutchinson_estimator_diag_hessian(),  # noqa: B008  immutable
+    mu_dtype: StoreLike = None,
     verbose: bool = False,
     print_win_rate_every_n_steps: int = 0,
 ) -> Rule:
-    """Divide the averaged gradient by the averaged diagonal of the Hessian, and clip: Sophia's direction.
+    """Compute Sophia's direction: the moment over the Hessian's diagonal, clipped elementwise.
 
-    **Rule** u = clip(m̂ / max(γ h, ε), ±c), m = ema(g; b1), debiased; h ← b2 h + (1 − b2) ĥ after every k-th step, from the first on; not debiased.
+    **Update rule** u = clip(m̂ / max(γ h, ε), ±c), m = ema(g; b1), debiased. After every k-th step,
+    the first included, h ← b2 h + (1 − b2) ĥ; h is not debiased.
 
-    **Remembers** ``moment`` and ``hessian`` (m and h; 8 bytes per parameter), and ``estimator``: what ``hessian_diagonal_fn`` does. Needs params, and what
-    the estimator asks for.
+    **State** ``moment`` and ``hessian`` (m and h; float32 or wider; 8 bytes per parameter), and
+    ``estimator``: the state of ``hessian_diagonal_fn``. Needs params, and the extra arguments of
+    the estimator.
 
     Args:
-      b1: decay of the moment, in [0, 1).
-      b2: decay of the diagonal, in [0, 1), applied every k-th step.
+      b1: Decay of the moment, in [0, 1).
+      b2: Decay of the preconditioner, in [0, 1), applied every k-th step.
       eps: ε > 0, the least curvature.
-      gamma: γ > 0; a larger one clips less.
-      clip_threshold: c > 0, or None.
-      update_interval: k ≥ 1.
-      hessian_diagonal_fn: a transform from gradients to an estimate of the diagonal.
-      mu_dtype: dtype of the moment's memory, or a `Store`.
-      verbose: print the share of numbers that are not clipped,
-      print_win_rate_every_n_steps: every so many steps; 0 never.
+      gamma: γ > 0; a larger one clips fewer elements.
+      clip_threshold: c > 0, or None for no clipping.
+      update_interval: k ≥ 1, in steps.
+      hessian_diagonal_fn: a transform from gradients to an estimate of the Hessian's diagonal.
+      mu_dtype: Dtype of the moment's state, or a `Store`; by default that of the update, at least
+        float32.
+      verbose: print the fraction of elements that are not clipped.
+      print_win_rate_every_n_steps: the number of steps between two prints; 0 for none.
 
     Raises:
-      ValueError: a number out of range, no params.
-      TypeError: complex updates.
+      ValueError: an argument out of range, or no params.
+      TypeError: complex updates, or a ``hessian_diagonal_fn`` that is not a transform.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -57,9 +66,11 @@ def scale_by_sophia(
       >>> loss = lambda w: 10 * jnp.sum(w**2)
       >>> updates, state = tx.update(jnp.ones(1), tx.init(w), w, obj_fn=loss)
       >>> assert updates[0] == 1.0  # no curvature yet: clipped
-      >>> assert jnp.allclose(tx.update(jnp.ones(1), state, w, obj_fn=loss)[0], 1 / 10)  # h = ½ · 20
+      >>> updates, _ = tx.update(jnp.ones(1), state, w, obj_fn=loss)
+      >>> assert jnp.allclose(updates, 1 / 10)  # h = ½ · 20
 
-    **Differs** from the paper, as optax and the authors' code do: an estimate made at a step acts from the next one on, and m is debiased.
+    **Differs from the paper**, as optax and the authors' code do: an estimate computed at a step is
+    used from the next step on, and m is debiased.
 
     Reference: Liu et al. 2023, https://arxiv.org/abs/2305.14342.
     """
@@ -70,11 +81,10 @@ def scale_by_sophia(
     check.integer(1, update_interval=update_interval)
     check.integer(0, print_win_rate_every_n_steps=print_win_rate_every_n_steps)
     if not isinstance(hessian_diagonal_fn, Transform):
-        check.fail(
-            "needs a transform",
-            repr(hessian_diagonal_fn),
-            "Such as hutchinson_estimator_diag_hessian()",
-            path="hessian_diagonal_fn",
+        check.refuse(
+            f"hessian_diagonal_fn={hessian_diagonal_fn!r} is not a transform",
+            expected="a transform from gradients to an estimate of the Hessian's diagonal",
+            fix="Pass for example hutchinson_estimator_diag_hessian()",
             error=TypeError,
         )
     first = Part("moment", ema(b1, accumulator_dtype=mu_dtype))
@@ -105,16 +115,24 @@ def scale_by_sophia(
                 lambda u: jnp.clip(u, -like(clip_threshold, u), like(clip_threshold, u)), result
             )
 
-        def estimate(carry: Any, operands: Any) -> Any:
-            hessian, kept = carry
-            diagonal, kept = estimator.update(updates, kept, params, context=context)
-            average = lambda h, d: like(b2, h) * h + like(1 - b2, h) * d
-            return tree.map(average, hessian, diagonal), kept
+        def average_in(h: Any, diagonal: Any) -> Any:
+            return like(b2, h) * h + (1 - like(b2, h)) * diagonal
 
-        due = context.step % update_interval == 0
-        carry = (state["hessian"], state["estimator"])
-        hessian, kept = gate(due, estimate, carry, (), pure=False)
-        return result, {"moment": moment, "hessian": hessian, "estimator": kept}
+        def estimate(hessian: Any, estimator_state: Any) -> Any:
+            diagonal, estimator_state = estimator.update(
+                updates, estimator_state, params, step=step, **extras
+            )
+            return tree.map(average_in, hessian, diagonal), estimator_state
+
+        due = step % update_interval == 0
+        hessian, estimator_state = jax.lax.cond(
+            due,
+            estimate,
+            lambda hessian, estimator_state: (hessian, estimator_state),
+            state["hessian"],
+            state["estimator"],
+        )
+        return result, {"moment": moment, "hessian": hessian, "estimator": estimator_state}
 
     return Rule(init, update, parts=(first, estimator))
 
@@ -124,59 +142,63 @@ def _print_win_rate(updates: Any, threshold: Any, step: Any, every: int) -> None
     share = inside / max(tree.count(updates), 1)
     jax.lax.cond(
         (step + 1) % every == 0,
-        lambda: jax.debug.print("sophia: {} of the numbers are not clipped", share),
+        lambda: jax.debug.print("sophia: {} of the elements are not clipped", share),
         lambda: None,
     )
 
 
 @transform
 def sophia(
-    learning_rate: Any,
-    b1: Any = 0.965,
-    b2: Any = 0.99,
-    eps: Any = 1e-8,
-    weight_decay: Any = 1e-4,
-    weight_decay_mask: Any = None,
-    gamma: Any = 0.01,
-    clip_threshold: Any = 1.0,
+    learning_rate: Rate,
+    b1: Rate = 0.965,
+    b2: Rate = 0.99,
+    eps: Rate = 1e-8,
+    weight_decay: Rate = 1e-4,
+    weight_decay_mask: Mask | None = None,
+    gamma: Rate = 0.01,
+    clip_threshold: Rate | None = 1.0,
     update_interval: int = 10,
-    hessian_diagonal_fn: Any = hutchinson_estimator_diag_hessian(),  # noqa: B008  a call is data, and cannot change
-    mu_dtype: Any = None,
+    hessian_diagonal_fn: Transform = hutchinson_estimator_diag_hessian(),  # noqa: B008  immutable
+    mu_dtype: StoreLike = None,
     verbose: bool = False,
     print_win_rate_every_n_steps: int = 0,
 ) -> Transform:
-    """Sophia: a diagonal Newton method with clipped steps.
+    """Sophia: a second-order method that clips a diagonal Newton step, for language models.
 
-    **Rule** Δθ = −α (clip(m̂ / max(γ h, ε), ±c) + λ θ), as in ``scale_by_sophia``.
+    **Update rule** Δθ = −α (clip(m̂ / max(γ h, ε), ±c) + λ θ), as in ``scale_by_sophia``.
 
-    **Remembers** ``scale_by_sophia``: 8 bytes per parameter. Needs params, and the loss as ``obj_fn`` or ``value_fn``.
+    **State** ``scale_by_sophia``: 8 bytes per parameter. Needs params, and the loss as a function
+    of params in the extra argument ``obj_fn`` or ``value_fn`` (``make_step`` passes it).
 
     Args:
-      learning_rate: α ≥ 0, a number or a schedule.
-      b1: decay of the moment, in [0, 1).
-      b2: decay of the diagonal, in [0, 1), applied every k-th step.
+      learning_rate: α ≥ 0, or a schedule.
+      b1: Decay of the moment, in [0, 1).
+      b2: Decay of the preconditioner, in [0, 1), applied every k-th step.
       eps: ε > 0, the least curvature.
-      weight_decay: λ ≥ 0, a number or a schedule; decoupled.
-      weight_decay_mask: which leaves decay.
-      gamma: γ > 0; a larger one clips less.
-      clip_threshold: c > 0, or None.
-      update_interval: k ≥ 1.
-      hessian_diagonal_fn: a transform from gradients to an estimate of the diagonal.
-      mu_dtype: dtype of the moment's memory, or a `Store`.
-      verbose: print the share of numbers that are not clipped,
-      print_win_rate_every_n_steps: every so many steps; 0 never.
+      weight_decay: λ ≥ 0, decoupled: λ θ is added before the learning rate is applied.
+      weight_decay_mask: Leaves that decay: see `gradkit.masks`.
+      gamma: γ > 0; a larger one clips fewer elements.
+      clip_threshold: c > 0, or None for no clipping.
+      update_interval: k ≥ 1, in steps.
+      hessian_diagonal_fn: a transform from gradients to an estimate of the Hessian's diagonal.
+      mu_dtype: Dtype of the moment's state, or a `Store`; by default that of the update, at least
+        float32.
+      verbose: print the fraction of elements that are not clipped.
+      print_win_rate_every_n_steps: the number of steps between two prints; 0 for none.
 
     Raises:
-      ValueError: a number out of range, no params.
-      TypeError: no loss function, complex updates.
+      ValueError: an argument out of range, or no params.
+      TypeError: no loss function, complex updates, or a ``hessian_diagonal_fn`` that is not a
+        transform.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> step = gk.make_step(lambda w: 10 * jnp.sum(w**2), gk.sophia(0.5, b2=0.5, gamma=1.0, weight_decay=0.0))
+      >>> tx = gk.sophia(0.5, b2=0.5, gamma=1.0, weight_decay=0.0)
+      >>> step = gk.make_step(lambda w: 10 * jnp.sum(w**2), tx)
       >>> w, state, _ = step(jnp.ones(1), step.tx.init(jnp.ones(1)))
       >>> assert w[0] == 0.5
 
-    **Differs** from the paper as ``scale_by_sophia`` does.
+    **Differs from the paper** as ``scale_by_sophia`` does.
 
     Reference: Liu et al. 2023, https://arxiv.org/abs/2305.14342.
     """

@@ -212,13 +212,6 @@ CATALOGUE = (
         atol=1e-13,
     ),
     Row(
-        "retract",
-        "",
-        lambda k: k.chain(k.scale_by_trust_ratio(1e-6), k.retract(0.05)),
-        lambda o: o.fromage(0.05),
-        note="fromage's last link",
-    ),
-    Row(
         "scale_by_trust_ratio",
         "",
         lambda k: k.chain(k.scale_by_trust_ratio(0.1, 0.5, 1e-2), k.scale(-0.1)),

@@ -1,4 +1,7 @@
-"""Hessian."""
+"""Estimates of the Hessian's diagonal, for Sophia's ψ.
+
+u = z ∘ (H z), z random signs: E[u] = diag H (Hutchinson 1989).
+"""
 
 from typing import Any
 
@@ -10,21 +13,24 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import transform
+from gradkit.typing import Key
 
 
 @transform
-def hutchinson_estimator_diag_hessian(random_seed: Any = None) -> Rule:
+def hutchinson_estimator_diag_hessian(random_seed: Key | None = None) -> Rule:
     """Replace the updates by Hutchinson's estimate of the Hessian's diagonal.
 
-    **Rule** u = z ∘ (H z), z random signs: E[u] = diag H, exact for a diagonal Hessian.
+    **Update rule** u = z ∘ (H z), z random signs: E[u] = diag H, exact for a diagonal Hessian.
 
-    **Remembers** ``key``: the data of the next random key. Needs params, and the loss as ``obj_fn`` or ``value_fn``, a function of params alone.
+    **State** ``key``: the data of the next random key. Needs params, and the loss as a function of
+    params alone in the extra argument ``obj_fn`` or ``value_fn``.
 
     Args:
       random_seed: a seed, a random key, or None for the seed 0.
 
     Raises:
-      TypeError: no loss function; complex updates.
+      ValueError: no params.
+      TypeError: no loss function, or complex params.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -32,9 +38,10 @@ def hutchinson_estimator_diag_hessian(random_seed: Any = None) -> Rule:
       >>> loss = lambda w: 2 * w[0] ** 2 + w[1] ** 3
       >>> assert tx.update(w, tx.init(w), w, obj_fn=loss)[0].tolist() == [4.0, 6.0]
 
-    **Differs** from optax: the loss may come as ``value_fn`` too, as ``make_step`` passes it.
+    **Differs from optax**: the loss may also be passed as ``value_fn``, as ``make_step`` does.
 
-    Reference: Hutchinson 1989; Liu et al. 2023, https://arxiv.org/abs/2305.14342.
+    Reference: Hutchinson 1989, https://doi.org/10.1080/03610918908812806; Liu et al. 2023,
+    https://arxiv.org/abs/2305.14342.
     """
     first = numerics.as_key(0 if random_seed is None else random_seed)
 
@@ -45,18 +52,16 @@ def hutchinson_estimator_diag_hessian(random_seed: Any = None) -> Rule:
         check.real_leaves(params)
         loss = value_fn if obj_fn is None else obj_fn
         if loss is None:
-            check.fail(
-                "needs the loss as a function of params",
-                "none",
-                "Call update(grads, state, params, obj_fn=loss)",
-                path="obj_fn",
+            check.refuse(
+                "obj_fn is missing",
+                expected="the loss as a function of params",
+                fix="Call update(grads, state, params, obj_fn=loss)",
                 error=TypeError,
             )
         following, (now,) = numerics.split_key(state["key"], first, 1)
         treedef: Any = jax.tree.structure(params)
-        keys = treedef.unflatten(
-            list(jax.random.split(now, max(treedef.num_leaves, 1)))[: treedef.num_leaves]
-        )
+        count = treedef.num_leaves
+        keys = treedef.unflatten(list(jax.random.split(now, max(count, 1)))[:count])
         signs = jax.tree.map(
             lambda p, key: jax.random.rademacher(key, p.shape, p.dtype), params, keys
         )

@@ -1,4 +1,10 @@
-"""Privacy."""
+"""Differential privacy: clip each example's gradient, add the examples up, add noise.
+
+g = (Σ_i clip(g_i, C) + σ C n) / B        n ~ N(0, 1)
+
+The gradients are per example, with a leading axis of examples, such as
+``jax.vmap(jax.grad(loss), (None, 0))(params, batch)``. ``dpsgd`` is this mean followed by ``sgd``.
+"""
 
 from typing import Any
 
@@ -11,32 +17,37 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import transform
+from gradkit.typing import Key, PyTree, Rate, Scalar, Updates
 
 
-def per_example_global_norm_clip(grads: Any, l2_norm_clip: Any) -> tuple[Any, Any]:
-    """Bound the joint norm of every example's gradient, and add the examples up.
+def per_example_global_norm_clip(grads: Updates, l2_norm_clip: Scalar) -> tuple[Updates, jax.Array]:
+    """Clip the joint norm of each example's gradient, and sum over the examples.
 
-    **Rule** Σ_i g_i min(1, C / ‖g_i‖), ‖g_i‖ over the whole tree.
+    **Update rule** Σ_i g_i min(1, C / ‖g_i‖), ‖g_i‖ over the whole tree.
 
     Args:
-      grads: a tree whose leaves have a leading axis of examples.
-      l2_norm_clip: C ≥ 0; infinity never clips.
+      grads: a tree whose leaves have a leading axis of examples. Integer leaves are converted to
+        float32.
+      l2_norm_clip: C ≥ 0. Infinity never clips.
 
     Returns:
-      the sum, and how many examples were clipped.
+      The sum, and the number of examples that were clipped.
 
     Raises:
-      ValueError: leaves without a common leading axis.
+      ValueError: leaves without a common leading axis, or a negative C.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> total, clipped = gk.per_example_global_norm_clip({"a": jnp.array([[3.0], [0.3]]), "b": jnp.array([4.0, 0.4])}, 1.0)
+      >>> grads = {"a": jnp.array([[3.0], [0.3]]), "b": jnp.array([4.0, 0.4])}
+      >>> total, clipped = gk.per_example_global_norm_clip(grads, 1.0)
       >>> assert jnp.allclose(total["a"], 0.9) and jnp.allclose(total["b"], 1.2) and clipped == 1
 
     Reference: Abadi et al. 2016, https://arxiv.org/abs/1607.00133.
     """
     with check.inside("per_example_global_norm_clip"):
         examples = _examples(grads)
+        _check_bound("l2_norm_clip", l2_norm_clip)
+    grads = _floating(grads)
     dtype = numerics.scalar_dtype(grads)
     squares = [
         jnp.sum(numerics.abs_sq(x).reshape(examples, -1), 1).astype(dtype)
@@ -45,89 +56,116 @@ def per_example_global_norm_clip(grads: Any, l2_norm_clip: Any) -> tuple[Any, An
     norms = numerics.sqrt(sum(squares, start=jnp.zeros(examples, dtype)))
     bound = jnp.asarray(l2_norm_clip, dtype)
     clipped = norms > bound
-    factors = jnp.where(
-        clipped, bound / jnp.where(clipped, norms, jnp.ones_like(norms)), jnp.ones_like(norms)
-    )
+    one = jnp.ones_like(norms)
+    factors = jnp.where(clipped, bound / jnp.where(clipped, norms, one), one)
 
     def leaf(g: Any) -> Any:
         wide = numerics.cast(g, numerics.wide(g.dtype))
-        return numerics.cast(
-            jnp.tensordot(factors.astype(wide.dtype), wide, axes=1, precision="highest"), g.dtype
-        )
+        total = jnp.tensordot(factors.astype(wide.dtype), wide, axes=1, precision="highest")
+        return numerics.cast(total, g.dtype)
 
     return tree.map(leaf, grads), jnp.sum(clipped)
 
 
 def per_example_layer_norm_clip(
-    grads: Any, global_l2_norm_clip: Any, uniform: bool = True
-) -> tuple[Any, Any]:
-    """Bound the norm of every leaf of every example's gradient by its share, and add the examples up.
+    grads: Updates, global_l2_norm_clip: Scalar, uniform: bool = True
+) -> tuple[Updates, PyTree]:
+    """Clip the norm of each leaf of each example's gradient, and sum over the examples.
 
-    **Rule** Σ_i g_i min(1, C_k / ‖g_i‖) in each leaf k; C_k = C / √K with K leaves, or C √(n_k / n) by their numbers of parameters.
+    **Update rule** Σ_i g_i min(1, C_k / ‖g_i‖) in each leaf k, with C_k = C / √K for K leaves, or
+    C √(n_k / n) by their numbers of elements.
 
     Args:
-      grads: a tree whose leaves have a leading axis of examples.
-      global_l2_norm_clip: C ≥ 0, the bound of the whole.
-      uniform: the same share for every leaf, or by size.
+      grads: a tree whose leaves have a leading axis of examples. Integer leaves are converted to
+        float32.
+      global_l2_norm_clip: C ≥ 0, the bound on the joint norm. Infinity never clips.
+      uniform: give each leaf the same share of C, rather than one by its size.
 
     Returns:
-      the sum, and a tree of how many examples were clipped in each leaf.
+      The sum, and a tree of the number of examples that were clipped in each leaf.
 
     Raises:
-      ValueError: leaves without a common leading axis.
+      ValueError: leaves without a common leading axis, or a negative C.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> total, clipped = gk.per_example_layer_norm_clip([jnp.array([[3.0, 4.0]]), jnp.array([0.5])], 2.0**0.5)
-      >>> assert jnp.allclose(total[0], jnp.array([0.6, 0.8])) and total[1] == 0.5 and [int(n) for n in clipped] == [1, 0]
+      >>> grads = [jnp.array([[3.0, 4.0]]), jnp.array([0.5])]
+      >>> total, clipped = gk.per_example_layer_norm_clip(grads, 2.0**0.5)
+      >>> assert jnp.allclose(total[0], jnp.array([0.6, 0.8])) and total[1] == 0.5
+      >>> assert [int(n) for n in clipped] == [1, 0]
 
     Reference: McMahan et al. 2018, https://arxiv.org/abs/1710.06963.
     """
     with check.inside("per_example_layer_norm_clip"):
         _examples(grads)
-    leaves, sizes = jax.tree.leaves(grads), jax.tree.map(lambda g: max(g[0].size, 0), grads)
-    shares = jax.tree.map(
-        lambda n: 1 / len(leaves) if uniform else n / max(sum(jax.tree.leaves(sizes)), 1), sizes
-    )
-    return tree.map(
-        lambda g, share: per_example_global_norm_clip(g, global_l2_norm_clip * share**0.5),
-        grads,
-        shares,
-        outputs=2,
-    )
+        _check_bound("global_l2_norm_clip", global_l2_norm_clip)
+    count = len(jax.tree.leaves(grads))
+    sizes = jax.tree.map(lambda g: int(np.prod(np.shape(g)[1:])), grads)
+    elements = max(sum(jax.tree.leaves(sizes)), 1)
+    clip: Any = global_l2_norm_clip
+
+    def leaf(g: Any, size: int) -> Any:
+        share = 1 / count if uniform else size / elements
+        return per_example_global_norm_clip(g, clip * share**0.5)
+
+    return tree.map(leaf, grads, sizes, outputs=2)
+
+
+def _floating(grads: Any) -> Any:
+    """Convert integer leaves to float32: clipping makes fractions of integers."""
+
+    def leaf(g: Any) -> Any:
+        dtype = jax.dtypes.result_type(g)
+        return jnp.asarray(g, dtype if jnp.issubdtype(dtype, jnp.inexact) else jnp.float32)
+
+    return jax.tree.map(leaf, grads)
+
+
+def _check_bound(name: str, bound: Any) -> None:
+    """Refuse a bound that is known and negative or NaN."""
+    if isinstance(bound, jax.core.Tracer):
+        return
+    if not numerics.is_number(bound) or np.ndim(bound) or np.iscomplexobj(bound):
+        check.refuse(f"{name}={bound!r} is not a number", expected=f"{name} >= 0", error=TypeError)
+    if not bound >= 0:
+        check.refuse(f"{name}={bound!r} is out of range", expected=f"{name} >= 0")
 
 
 def _examples(grads: Any) -> int:
-    """The common length of the leading axes."""
+    """Return the common length of the leading axes."""
     leaves = jax.tree_util.tree_leaves_with_path(grads)
-    mend = "Take them as jax.vmap(jax.grad(loss), (None, 0))(params, batch)"
+    expected = "per-example gradients, with a leading axis of examples"
+    fix = "Compute them as jax.vmap(jax.grad(loss), (None, 0))(params, batch)"
     if not leaves:
-        check.fail("needs per-example gradients", "an empty tree", mend)
+        check.refuse("the tree has no leaves", expected=expected, fix=fix)
     first = np.shape(leaves[0][1])[:1]
     for path, leaf in leaves:
         if np.ndim(leaf) == 0 or np.shape(leaf)[:1] != first:
-            needed = "needs per-example gradients, with a leading axis of examples" + (
-                f" of {first[0]}" if first else ""
+            check.refuse(
+                f"{check.shape_dtype(leaf)} has another leading axis",
+                expected=expected + (f" of {first[0]}" if first else ""),
+                fix=fix,
+                path=check.keystr(path),
             )
-            check.fail(needed, check.shape_dtype(leaf), mend, path=check.keystr(path))
     return int(first[0])
 
 
 @transform
-def differentially_private_aggregate(l2_norm_clip: Any, noise_multiplier: Any, key: Any) -> Rule:
-    """From the gradients of the examples a private mean: clip each, add them up, add noise.
+def differentially_private_aggregate(l2_norm_clip: Rate, noise_multiplier: Rate, key: Key) -> Rule:
+    """Compute a differentially private mean of per-example gradients. Put it first in a chain.
 
-    **Rule** u = (Σ_i g_i min(1, C / ‖g_i‖) + σ C n) / B, n ~ N(0, 1), B examples. The first link of a chain.
+    **Update rule** u = (Σ_i g_i min(1, C / ‖g_i‖) + σ C n) / B, n ~ N(0, 1), B examples.
 
-    **Remembers** ``key``: the data of the next random key.
+    **State** ``key``: the data of the next random key.
 
     Args:
-      l2_norm_clip: C ≥ 0, the bound on the joint norm of an example's gradient.
-      noise_multiplier: σ ≥ 0, the standard deviation of the noise over C.
+      l2_norm_clip: C ≥ 0, the bound on the joint norm of each example's gradient.
+      noise_multiplier: σ ≥ 0, the standard deviation of the noise divided by C.
       key: a seed or a random key.
 
     Raises:
-      ValueError: gradients without a common leading axis, a negative C or σ.
+      ValueError: gradients without a common leading axis, or a negative C or σ.
+      TypeError: ``key=None``.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -135,19 +173,21 @@ def differentially_private_aggregate(l2_norm_clip: Any, noise_multiplier: Any, k
       >>> updates, _ = tx.update(jnp.array([[3.0, 4.0], [0.0, 0.0]]), tx.init(jnp.zeros(2)))
       >>> assert jnp.allclose(updates, jnp.array([0.3, 0.4]))
 
-    **Differs** from optax: the key is required. Accumulating micro-batches around this link would add noise to each of them: accumulate inside the loss.
+    **Differs from optax**: the key is required. Gradient accumulation around this transform would
+    add noise to each micro-batch: accumulate inside the loss.
 
     Reference: Abadi et al. 2016, https://arxiv.org/abs/1607.00133.
     """
     check.non_negative(l2_norm_clip=l2_norm_clip, noise_multiplier=noise_multiplier)
     first = numerics.as_key(key)
+    bound: Any = l2_norm_clip
 
     def update(updates: Any, state: Any, params: Any) -> Any:
         treedef: Any = jax.tree.structure(updates)
-        if not treedef.num_leaves:  # nothing to tell
+        if not treedef.num_leaves:  # an empty tree has no axis of examples
             return updates, state
         examples = _examples(updates)
-        clipped, _ = per_example_global_norm_clip(updates, l2_norm_clip)
+        clipped, _ = per_example_global_norm_clip(updates, bound)
         following, keys = numerics.split_key(state["key"], first, treedef.num_leaves)
 
         def leaf(g: Any, now: Any) -> Any:

@@ -181,7 +181,6 @@ MOVING = {
     "mars": {"learning_rate": 0.1, "b1": 0.8, "b2": 0.9, "gamma": 0.1},
     "grokfast": {"alpha": 0.8, "lamb": 2.0},
     "fromage": {"learning_rate": 0.1},
-    "retract": {"learning_rate": 0.1},
     "clip_by_block_norm": {"max_norm": 0.5},
     "signum": {"learning_rate": 0.1, "beta": 0.8},
 }
@@ -240,7 +239,7 @@ BAD = [
     (lambda: gk.rprop(0.1, max_step_size=1e-7), r"needs min_step_size < max_step_size"),
     (lambda: gk.lars(0.1, trust_coefficient=0.0), r"trust_coefficient: needs a number > 0"),
     (lambda: gk.fromage(0.1, -1.0), r"min_norm: needs a finite number >= 0"),
-    (lambda: gk.noisy_sgd(0.1), r"key: needs a key; got none"),
+    (lambda: gk.noisy_sgd(0.1), r"key=None cannot start the noise. Expected a seed or a random key"),
     (lambda: gk.polyak_sgd(variant="sps2"), r"variant: needs one of 'sps', 'sps\+'"),
     (lambda: gk.cautious(0.1), r"inner: needs a transform; got 0.1"),
     (lambda: gk.split_real_and_imaginary(0.1), r"inner: needs a transform; got 0.1"),

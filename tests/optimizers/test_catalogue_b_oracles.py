@@ -225,7 +225,7 @@ def test_distance_methods_are_called_in_optax_s_order_and_take_no_root_of_a_nega
 @pytest.mark.parametrize("name", ["scale_by_dog", "scale_by_dowg"])
 def test_what_would_be_the_root_of_a_negative_is_refused(name):
     with pytest.raises(
-        (TypeError, ValueError), match=f"{name}, (init_step|init_estim_sq_dist): needs"
+        (TypeError, ValueError), match=f"{name}.*(init_step|init_estim_sq_dist)"
     ):
         getattr(gk, name)(-1e-6)
 
@@ -240,7 +240,7 @@ def test_momo_takes_any_number_for_a_loss(make, value):
     assert np.isfinite(updates).all()
     with pytest.raises(TypeError, match=f"{make.__name__}.*: needs the extra argument 'value'"):
         tx.update(jnp.ones(2), state, w)
-    with pytest.raises(TypeError, match=f"{make.__name__}.*: needs the loss; got value=None"):
+    with pytest.raises(TypeError, match=f"{make.__name__}.*: value=None is not a loss"):
         tx.update(jnp.ones(2), state, w, value=None)
 
 
@@ -347,7 +347,7 @@ def test_hutchinson_is_exact_for_a_diagonal_hessian_and_unbiased_else():
     assert np.abs(np.mean(seen, 0) - np.diag(a)).max() < 5 * 2 / 400**0.5
     with pytest.raises(
         TypeError,
-        match="hutchinson_estimator_diag_hessian, obj_fn: needs the loss as a function of params; got none",
+        match="hutchinson_estimator_diag_hessian: obj_fn is missing. Expected the loss as a function of params",
     ):
         tx.update(w, state, w)
 
@@ -358,7 +358,7 @@ def test_sophia_prints_its_win_rate(capfd):
     for _ in range(4):
         _, state = tx.update(jnp.ones(4), state, w, obj_fn=lambda w: 1e3 * jnp.sum(w**2))
     jax.effects_barrier()
-    assert capfd.readouterr().out.count("sophia: 1.0 of the numbers are not clipped") == 2
+    assert capfd.readouterr().out.count("sophia: 1.0 of the elements are not clipped") == 2
 
 
 # ---- privacy --------------------------------------------------------------------------------------------------------
@@ -468,12 +468,12 @@ BAD = {
     ),
     "dog pair": (
         lambda: gk.dog(init_step=1e-6),
-        "dog.*init_step: needs a pair of a word and a number; got 1e-06",
+        "dog.*init_step=1e-06 is not a pair. Expected a word and a number",
     ),
     "dowg": (lambda: gk.dowg(eps=0.0), f"dowg.*eps: {ABOVE_0}"),
     "distance": (
         lambda: gk.scale_by_distance_over_gradients(param_dtype="int8"),
-        "param_dtype: needs a floating dtype; got int8",
+        "param_dtype=int8 cannot store parameters. Expected a floating dtype",
     ),
     "betas": (lambda: gk.prodigy(betas=(0.9, 1.0)), rf"prodigy, betas\[1\]: {DECAY}; got 1.0"),
     "betas pair": (
@@ -500,7 +500,7 @@ BAD = {
     ),
     "sophia estimator": (
         lambda: gk.sophia(0.1, hessian_diagonal_fn=None),
-        "sophia.*hessian_diagonal_fn: needs a transform; got None",
+        "sophia.*hessian_diagonal_fn=None is not a transform",
     ),
     "dpsgd": (lambda: gk.dpsgd(0.1, -1.0, 1.0, 0), f"dpsgd.*l2_norm_clip: {AT_LEAST_0}"),
     "key": (
@@ -511,11 +511,11 @@ BAD = {
         lambda: gk.per_example_global_norm_clip(
             {"a": jnp.ones((2, 3)), "b": jnp.ones((3, 3))}, 1.0
         ),
-        r"per_example_global_norm_clip, b: needs per-example gradients, with a leading axis of examples of 2; got float32\[3, 3\]",
+        r"per_example_global_norm_clip, b: float32\[3, 3\] has another leading axis. Expected .* of 2\.",
     ),
     "scalar": (
         lambda: gk.per_example_layer_norm_clip(jnp.ones(()), 1.0),
-        "per_example_layer_norm_clip, the tree's only leaf: needs per-example",
+        r"per_example_layer_norm_clip, the tree's only leaf: float32\[\] has another leading axis",
     ),
 }
 

@@ -73,12 +73,6 @@ ELEMENTWISE = [
         bad=((lambda: gk.clip_by_block_norm(0.0), f"max_norm: {ABOVE_0}"),),
     ),
     Case(
-        "retract",
-        lambda: gk.retract(0.1),
-        bad=((lambda: gk.retract(-0.1), f"learning_rate: {AT_LEAST_0}"),),
-        needs_params=True,
-    ),
-    Case(
         "keep_params_nonnegative",
         lambda: gk.keep_params_nonnegative(),
         bad=((lambda: gk.keep_params_nonnegative(1.0), "too many positional arguments"),),
@@ -356,8 +350,8 @@ ELEMENTWISE = [
         lambda: gk.noisy_sgd(0.1, 0.3, 0.5, 3),
         bad=(
             (lambda: gk.noisy_sgd(-0.1, key=0), AT_LEAST_0),
-            (lambda: gk.noisy_sgd(0.1), "key: needs a key; got none"),
-            (lambda: gk.noisy_sgd(0.1, key=0, seed=0), "got a key and a seed"),
+            (lambda: gk.noisy_sgd(0.1), "key=None cannot start the noise"),
+            (lambda: gk.noisy_sgd(0.1, key=0, seed=0), "key and seed are both given"),
         ),
         stochastic=True,
     ),
