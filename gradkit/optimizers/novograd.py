@@ -7,6 +7,7 @@
 """
 
 from gradkit import _checks as check
+from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit.averages.accumulators import latest, trace
 from gradkit.averages.combine import per_leaf
@@ -25,7 +26,7 @@ def scale_by_novograd(
     eps_root: Rate = 0.0,
     weight_decay: Rate = 0.0,
     mu_dtype: StoreLike = None,
-) -> Transform:
+) -> Rule:
     """Scale the gradient as NovoGrad does, without applying a learning rate.
 
     Returns a trace of normalized gradients, with one norm per leaf.
@@ -67,9 +68,8 @@ def scale_by_novograd(
     check.decay(b1=b1, b2=b2)
     check.non_negative(eps=eps, eps_root=eps_root)
     direction = precondition(latest(), per_leaf(ema_from_first(b2)), eps, eps_root)
-    return chain(
-        direction, add_decayed_weights(weight_decay), trace(b1, accumulator_dtype=mu_dtype)
-    )
+    decay, moment = add_decayed_weights(weight_decay), trace(b1, accumulator_dtype=mu_dtype)
+    return chain(direction, decay, moment).rule
 
 
 @transform

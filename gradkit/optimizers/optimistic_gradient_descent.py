@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
-from gradkit._link import Rule
+from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.typing import Rate

@@ -40,7 +40,7 @@ def _covered(decay: Rate) -> Rule:
 
 
 @transform
-def scale_by_sm3(b1: Rate = 0.9, b2: Rate = 1.0, eps: Rate = 1e-8) -> Transform:
+def scale_by_sm3(b1: Rate = 0.9, b2: Rate = 1.0, eps: Rate = 1e-8) -> Rule:
     """Compute SM3's direction: AdaGrad's quotient with a memory-efficient ψ, then averaged.
 
     **Update rule** u = ema(g / √(G + ε); b1), not debiased; G_t = b2 min_r μ_r + w g², where μ_r is
@@ -74,7 +74,8 @@ def scale_by_sm3(b1: Rate = 0.9, b2: Rate = 1.0, eps: Rate = 1e-8) -> Transform:
     """
     check.decay(b1=b1)
     check.probability(b2=b2)
-    return chain(precondition(latest(), _covered(b2), eps_root=eps), ema(b1, debias=False))
+    quotient = precondition(latest(), _covered(b2), eps_root=eps)
+    return chain(quotient, ema(b1, debias=False)).rule
 
 
 @transform

@@ -118,20 +118,14 @@ def scale_by_sophia(
         def average_in(h: Any, diagonal: Any) -> Any:
             return like(b2, h) * h + (1 - like(b2, h)) * diagonal
 
-        def estimate(hessian: Any, estimator_state: Any) -> Any:
-            diagonal, estimator_state = estimator.update(
-                updates, estimator_state, params, step=step, **extras
-            )
-            return tree.map(average_in, hessian, diagonal), estimator_state
+        def estimate(carry: Any, operands: Any) -> Any:
+            hessian, kept = carry
+            diagonal, kept = estimator.update(updates, kept, params, context=context)
+            return tree.map(average_in, hessian, diagonal), kept
 
-        due = step % update_interval == 0
-        hessian, estimator_state = jax.lax.cond(
-            due,
-            estimate,
-            lambda hessian, estimator_state: (hessian, estimator_state),
-            state["hessian"],
-            state["estimator"],
-        )
+        due = context.step % update_interval == 0
+        carry = (state["hessian"], state["estimator"])
+        hessian, estimator_state = gate(due, estimate, carry, (), pure=False)
         return result, {"moment": moment, "hessian": hessian, "estimator": estimator_state}
 
     return Rule(init, update, parts=(first, estimator))

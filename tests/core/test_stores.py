@@ -94,7 +94,11 @@ def test_blocks_are_axes_counted_from_either_end():
             TypeError,
             r"running_sum: store='int8' is not a floating dtype\. Expected .*",
         ),
-        (lambda: gk.averages.running_sum(store=3), TypeError, r"running_sum: store=3 is not a dtype\. .*"),
+        (
+            lambda: gk.averages.running_sum(store=3),
+            TypeError,
+            r"running_sum: store=3 is not a dtype\. .*",
+        ),
         (
             lambda: gk.averages.running_sum(store=stores.factored),
             TypeError,

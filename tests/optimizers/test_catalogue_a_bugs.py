@@ -239,7 +239,10 @@ BAD = [
     (lambda: gk.rprop(0.1, max_step_size=1e-7), r"needs min_step_size < max_step_size"),
     (lambda: gk.lars(0.1, trust_coefficient=0.0), r"trust_coefficient: needs a number > 0"),
     (lambda: gk.fromage(0.1, -1.0), r"min_norm: needs a finite number >= 0"),
-    (lambda: gk.noisy_sgd(0.1), r"key=None cannot start the noise. Expected a seed or a random key"),
+    (
+        lambda: gk.noisy_sgd(0.1),
+        r"key=None cannot start the noise. Expected a seed or a random key",
+    ),
     (lambda: gk.polyak_sgd(variant="sps2"), r"variant: needs one of 'sps', 'sps\+'"),
     (lambda: gk.cautious(0.1), r"inner: needs a transform; got 0.1"),
     (lambda: gk.split_real_and_imaginary(0.1), r"inner: needs a transform; got 0.1"),
@@ -247,7 +250,10 @@ BAD = [
         lambda: gk.selective_transform(0.1, freeze_mask=True),
         r"optimizer: needs a transform; got 0.1",
     ),
-    (lambda: gk.averages.weighted_sum(0.9, gk.averages.latest()), r"first: needs an average; got 0.9"),
+    (
+        lambda: gk.averages.weighted_sum(0.9, gk.averages.latest()),
+        r"first: needs an average; got 0.9",
+    ),
     (lambda: gk.averages.per_leaf(0.9), r"average: needs an average; got 0.9"),
 ]
 

@@ -224,9 +224,7 @@ def test_distance_methods_are_called_in_optax_s_order_and_take_no_root_of_a_nega
 
 @pytest.mark.parametrize("name", ["scale_by_dog", "scale_by_dowg"])
 def test_what_would_be_the_root_of_a_negative_is_refused(name):
-    with pytest.raises(
-        (TypeError, ValueError), match=f"{name}.*(init_step|init_estim_sq_dist)"
-    ):
+    with pytest.raises((TypeError, ValueError), match=f"{name}.*(init_step|init_estim_sq_dist)"):
         getattr(gk, name)(-1e-6)
 
 
@@ -454,7 +452,10 @@ BAD = {
         "adafactor.*min_dim_size_to_factor: needs a whole number",
     ),
     "adafactor eps": (lambda: gk.adafactor(eps=-1.0), f"adafactor.*epsilon: {AT_LEAST_0}"),
-    "through": (lambda: gk.averages.compressed(gk.averages.latest(), 3), "through, store: needs a Store; got 3"),
+    "through": (
+        lambda: gk.averages.compressed(gk.averages.latest(), 3),
+        "through, store: needs a Store; got 3",
+    ),
     "sm3": (
         lambda: gk.scale_by_sm3(b2=1.5),
         r"scale_by_sm3, b2: needs a number in \[0, 1\]; got 1.5",

@@ -19,8 +19,16 @@ ELEMENTWISE = [
         "weighted_sum",
         lambda: gk.averages.weighted_sum(gk.ema(0.8), gk.trace(0.7), 0.5),
         bad=(
-            (lambda: gk.averages.weighted_sum(gk.averages.latest(), gk.averages.latest(), float("inf")), f"weight: {FINITE}"),
-            (lambda: gk.averages.weighted_sum(0.9, gk.averages.latest()), "first: needs an average; got 0.9"),
+            (
+                lambda: gk.averages.weighted_sum(
+                    gk.averages.latest(), gk.averages.latest(), float("inf")
+                ),
+                f"weight: {FINITE}",
+            ),
+            (
+                lambda: gk.averages.weighted_sum(0.9, gk.averages.latest()),
+                "first: needs an average; got 0.9",
+            ),
         ),
     ),
     Case(
@@ -41,7 +49,10 @@ ELEMENTWISE = [
         lambda: gk.averages.additive_ema(0.8, True, 0.1),
         bad=(
             (lambda: gk.averages.additive_ema(1.0), f"decay: {DECAY}"),
-            (lambda: gk.averages.additive_ema(0.9, initial_value=-1.0), f"initial_value: {AT_LEAST_0}"),
+            (
+                lambda: gk.averages.additive_ema(0.9, initial_value=-1.0),
+                f"initial_value: {AT_LEAST_0}",
+            ),
         ),
         complex=False,
     ),

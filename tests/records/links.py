@@ -21,9 +21,14 @@ TRANSFORMS = [
         "precondition",
         lambda: gk.precondition(gk.ema(0.8), gk.averages.running_sum(0.1), 1e-3, 1e-4),
         bad=(
-            (lambda: gk.precondition(gk.averages.latest(), gk.averages.running_sum(), -1e-8), f"eps: {AT_LEAST_0}"),
             (
-                lambda: gk.precondition(gk.averages.latest(), gk.averages.running_sum(), 0.0, -1e-8),
+                lambda: gk.precondition(gk.averages.latest(), gk.averages.running_sum(), -1e-8),
+                f"eps: {AT_LEAST_0}",
+            ),
+            (
+                lambda: gk.precondition(
+                    gk.averages.latest(), gk.averages.running_sum(), 0.0, -1e-8
+                ),
                 f"eps_root: {AT_LEAST_0}",
             ),
             (
@@ -75,7 +80,9 @@ TRANSFORMS = [
     ),
     Case(
         "scale_by_learning_rate",
-        lambda: gk.scale_by_learning_rate(gk.schedules.function_schedule(harmonic), flip_sign=False),
+        lambda: gk.scale_by_learning_rate(
+            gk.schedules.function_schedule(harmonic), flip_sign=False
+        ),
         bad=((lambda: gk.scale_by_learning_rate(-0.1), f"learning_rate: {AT_LEAST_0}; got -0.1"),),
         reads_back=False,
     ),

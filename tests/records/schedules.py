@@ -239,7 +239,10 @@ SCHEDULES = [
                 lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 0),
                 "t_mul: needs a whole number >= 1; got 0",
             ),
-            (lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 1.5), "t_mul: needs a whole number >= 1"),
+            (
+                lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 1.5),
+                "t_mul: needs a whole number >= 1",
+            ),
             (lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 2, 0.0), f"m_mul: {ABOVE_0}"),
         ),
     ),

@@ -34,7 +34,12 @@ SPECIAL = [
     Case(
         "compressed",
         lambda: gk.averages.compressed(gk.ema(0.8), gk.stores.factored(2), 1e-3),
-        bad=((lambda: gk.averages.compressed(gk.averages.latest(), 3), "store: needs a Store; got 3"),),
+        bad=(
+            (
+                lambda: gk.averages.compressed(gk.averages.latest(), 3),
+                "store: needs a Store; got 3",
+            ),
+        ),
         reads_back=False,
     ),
     Case(
@@ -122,7 +127,12 @@ SPECIAL = [
     Case(
         "scale_by_distance_over_gradients",
         lambda: gk.scale_by_distance_over_gradients(1e-3),
-        bad=((lambda: gk.scale_by_distance_over_gradients(param_dtype="int8"), "param_dtype=int8 cannot"),),
+        bad=(
+            (
+                lambda: gk.scale_by_distance_over_gradients(param_dtype="int8"),
+                "param_dtype=int8 cannot",
+            ),
+        ),
         needs_params=True,
         from_start=True,
     ),

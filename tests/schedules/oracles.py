@@ -168,14 +168,22 @@ CASES = [
         2**31 - 1,
     ),
     (gk.schedules.natural_exponential_decay(0.1, 1, 0.04), natural(0.1, 1, 0.04), 100),
-    (gk.schedules.natural_exponential_decay(0.1, 10**8, 0.7, 5), natural(0.1, 10**8, 0.7, 5), 2**31 - 1),
+    (
+        gk.schedules.natural_exponential_decay(0.1, 10**8, 0.7, 5),
+        natural(0.1, 10**8, 0.7, 5),
+        2**31 - 1,
+    ),
     (
         gk.schedules.natural_exponential_decay(0.1, 9, 0.3, staircase=True, end_value=1e-3),
         natural(0.1, 9, 0.3, 0, True, 1e-3),
         100,
     ),
     (gk.schedules.inverse_time_decay(0.1, 1, 0.1), inverse_time(0.1, 1, 0.1), 100),
-    (gk.schedules.inverse_time_decay(0.1, 1000, 0.5, 3, True), inverse_time(0.1, 1000, 0.5, 3, True), BIG),
+    (
+        gk.schedules.inverse_time_decay(0.1, 1000, 0.5, 3, True),
+        inverse_time(0.1, 1000, 0.5, 3, True),
+        BIG,
+    ),
     (gk.schedules.inverse_sqrt_schedule(0.2), inverse_sqrt(0.2), BIG),
     (gk.schedules.inverse_sqrt_schedule(0.2, warmup_steps=25), inverse_sqrt(0.2, 25), 100),
     (
@@ -236,8 +244,16 @@ CASES = [
         2**31 - 1,
     ),
     (gk.schedules.triangular_schedule(0.1, 0.9, 2**32), triangular(0.1, 0.9, 2**32), 2**31 - 1),
-    (gk.schedules.warm_restarts_schedule(0.5, 10, 2, 0.8, 0.01), restarts(0.5, 10, 2, 0.8, 0.01), 150),
-    (gk.schedules.warm_restarts_schedule(0.5, 1000, 3, 0.9), restarts(0.5, 1000, 3, 0.9), 2**31 - 1),
+    (
+        gk.schedules.warm_restarts_schedule(0.5, 10, 2, 0.8, 0.01),
+        restarts(0.5, 10, 2, 0.8, 0.01),
+        150,
+    ),
+    (
+        gk.schedules.warm_restarts_schedule(0.5, 1000, 3, 0.9),
+        restarts(0.5, 1000, 3, 0.9),
+        2**31 - 1,
+    ),
     (
         gk.schedules.warm_restarts_schedule(0.5, BIG // 5, 1, 0.99, 0.1),
         restarts(0.5, BIG // 5, 1, 0.99, 0.1),

@@ -38,11 +38,19 @@ def test_lecture_decays_per_step(t, beta, rate):
 @given(epoch=st.integers(0, 5000), n=st.integers(1, 4000), inside=st.integers(0, 10**6), rate=rates)
 def test_per_epoch_is_constant_within_an_epoch_and_the_lectures_formula(epoch, n, inside, rate):
     step = epoch * n + inside % n
-    close(gk.schedules.per_epoch(gk.schedules.inverse_time_decay(rate, 1, 0.5), n)(step), rate / (1 + 0.5 * epoch))
-    close(gk.schedules.per_epoch(gk.schedules.inverse_sqrt_schedule(rate), n)(step), rate / math.sqrt(epoch + 1))
+    close(
+        gk.schedules.per_epoch(gk.schedules.inverse_time_decay(rate, 1, 0.5), n)(step),
+        rate / (1 + 0.5 * epoch),
+    )
+    close(
+        gk.schedules.per_epoch(gk.schedules.inverse_sqrt_schedule(rate), n)(step),
+        rate / math.sqrt(epoch + 1),
+    )
     slow = gk.schedules.per_epoch(gk.exponential_decay(rate, 1, 0.95), n)
     assert slow(step) == slow(epoch * n)
-    fraction = gk.schedules.per_epoch(gk.schedules.inverse_time_decay(rate, 1, 0.5), n, fractional=True)
+    fraction = gk.schedules.per_epoch(
+        gk.schedules.inverse_time_decay(rate, 1, 0.5), n, fractional=True
+    )
     close(fraction(step), rate / (1 + 0.5 * step / n))
 
 
@@ -152,8 +160,12 @@ def test_a_first_piece_of_length_zero_is_skipped():
 
 def test_a_piece_out_of_its_time_reaches_no_gradient():
     def loss(k):
-        log = gk.schedules.function_schedule(lambda step: jnp.log(3.0 - jnp.asarray(step, jnp.float32)))
-        return gk.join_schedules([log, k * gk.schedules.inverse_sqrt_schedule(1.0)], [3])(jnp.int32(50))
+        log = gk.schedules.function_schedule(
+            lambda step: jnp.log(3.0 - jnp.asarray(step, jnp.float32))
+        )
+        return gk.join_schedules([log, k * gk.schedules.inverse_sqrt_schedule(1.0)], [3])(
+            jnp.int32(50)
+        )
 
     assert np.isfinite(jax.grad(loss)(2.0))
 

@@ -35,7 +35,9 @@ def test_lines_carry_the_values_and_the_code_as_label():
 def test_one_schedule_a_dict_labels_and_axes_of_ones_own():
     _, mine = pyplot.subplots()
     assert (
-        gk.schedules.plot_schedule(gk.constant_schedule(1.0), 5, ax=mine, labels=["flat"], ylabel="rate")
+        gk.schedules.plot_schedule(
+            gk.constant_schedule(1.0), 5, ax=mine, labels=["flat"], ylabel="rate"
+        )
         is mine
     )
     assert mine.lines[0].get_label() == "flat"
@@ -46,7 +48,11 @@ def test_one_schedule_a_dict_labels_and_axes_of_ones_own():
 
 
 def test_a_long_run_is_drawn_at_two_thousand_whole_steps():
-    steps = gk.schedules.plot_schedule(gk.schedules.inverse_sqrt_schedule(1.0), 10**9).lines[0].get_xdata()
+    steps = (
+        gk.schedules.plot_schedule(gk.schedules.inverse_sqrt_schedule(1.0), 10**9)
+        .lines[0]
+        .get_xdata()
+    )
     assert len(steps) == 2000
     assert steps[-1] == 10**9
 

@@ -50,7 +50,10 @@ BIASES = ["layers.0.bias", "layers.1.bias"]
         (gk.masks.by_size(16), ["embedding", "layers.0.kernel"]),
         (gk.masks.by_size(0, 2), ["layers.1.bias", "temperature"]),
         (gk.masks.by_dtype(jnp.bfloat16), ["layers.1.kernel"]),
-        (gk.masks.by_function(lambda path, leaf: leaf.shape == (4,)), ["layers.0.bias", "norm.scale"]),
+        (
+            gk.masks.by_function(lambda path, leaf: leaf.shape == (4,)),
+            ["layers.0.bias", "norm.scale"],
+        ),
         (gk.by_rank(2) & ~gk.by_path("embedding"), KERNELS),
         (gk.by_path("bias") | gk.by_path("scale"), [*BIASES, "norm.scale"]),
         (~(gk.by_rank(2) | gk.by_path("bias")), ["norm.scale", "temperature"]),
@@ -72,7 +75,9 @@ def test_predicates_mean_leaves(predicate, expected):
             "norm": False,
             "temperature": True,
         },
-        gk.masks.by_function(lambda path, leaf: path.startswith("layers.0") or path == "temperature"),
+        gk.masks.by_function(
+            lambda path, leaf: path.startswith("layers.0") or path == "temperature"
+        ),
     ],
 )
 def test_masks_are_prefixes_functions_of_the_tree_or_of_the_leaf(mask):
