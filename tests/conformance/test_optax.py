@@ -27,15 +27,15 @@ def clipped(lib):
     return lib.chain(lib.clip_by_global_norm(0.5), lib.adam(lib.linear_schedule(0.05, 0.01, 10), eps=1e-6))
 
 
-def train(tx, steps=12, params=PARAMS, grads_of=None, **extras):
+def train(tx, steps=12, params=PARAMS):
     """The parameters after some jitted steps, and the loss."""
-    tx = optax.with_extra_args_support(tx)
+    # MultiSteps takes extra arguments, but is no instance of the class that says so.
+    tx = tx if isinstance(tx, optax.MultiSteps) else optax.with_extra_args_support(tx)
 
     @jax.jit
     def step(params, state):
         value, grads = jax.value_and_grad(loss)(params)
-        grads = grads if grads_of is None else grads_of(grads, state)
-        updates, state = tx.update(grads, state, params, value=value, **extras)
+        updates, state = tx.update(grads, state, params, value=value)
         return optax.apply_updates(params, updates), state, value
 
     state = tx.init(params)
@@ -57,9 +57,10 @@ WRAPPERS = {
     "partition": lambda tx: optax.partition({"a": tx, "b": optax.sgd(0.1)}, {"kernel": "a", "bias": "b"}),
     "multi_transform": lambda tx: optax.multi_transform({"a": tx, "b": optax.sgd(0.1), "unused": tx}, lambda p: {"kernel": "a", "bias": "b"}),
     "selective_transform": lambda tx: optax.selective_transform(tx, freeze_mask={"kernel": False, "bias": True}),
-    "MultiSteps": lambda tx: optax.MultiSteps(tx, every_k_schedule=3).gradient_transformation(),
+    "MultiSteps": lambda tx: optax.MultiSteps(tx, every_k_schedule=3),
+    "MultiSteps().gradient_transformation": lambda tx: optax.MultiSteps(tx, every_k_schedule=3).gradient_transformation(),
     "MultiSteps, scheduled": lambda tx: optax.MultiSteps(tx, every_k_schedule=lambda step: jnp.where(step < 2, 1, 3)),
-    "MultiSteps, skip_not_finite": lambda tx: optax.MultiSteps(tx, 2, should_skip_update_fn=optax.skip_not_finite),
+    "MultiSteps that skips": lambda tx: optax.MultiSteps(tx, 2, should_skip_update_fn=optax.skip_not_finite),
     "apply_if_finite": lambda tx: optax.apply_if_finite(tx, 3),
     "flatten": optax.flatten,
     "conditionally_mask": lambda tx: optax.conditionally_mask(tx, lambda step: step % 2 == 0),
