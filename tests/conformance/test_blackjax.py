@@ -27,9 +27,9 @@ def test_meanfield_vi(same):
     def job(tx):
         algorithm = blackjax.meanfield_vi(log_density, tx, num_samples=10)
         state = steps(algorithm, algorithm.init(jax.tree.map(jnp.zeros_like, MEAN)), 50)
-        return state.mu, state.rho
+        return state.mu, jax.tree.map(jnp.exp, state.rho)  # the deviations; ρ itself ends near zero
 
-    same(job, lambda lib: lib.adam(0.05))
+    same(job, lambda lib: lib.adam(0.05, eps=1e-3))
 
 
 def test_svgd(same):
