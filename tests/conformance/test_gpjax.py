@@ -16,7 +16,7 @@ def fit(tx, **options):
     x = jnp.linspace(-2.0, 2.0, 20)[:, None]
     data = gpx.Dataset(X=x, y=jnp.sin(2 * x))
     prior = gpx.gps.Prior(kernel=gpx.kernels.RBF(), mean_function=gpx.mean_functions.Zero())
-    posterior = prior * gpx.likelihoods.Gaussian(num_datapoints=20)
+    posterior = prior * gpx.likelihoods.Gaussian()
     objective = lambda posterior, data: -gpx.objectives.conjugate_mll(posterior, data)
     _, history = gpx.fit(model=posterior, objective=objective, train_data=data, optim=tx, num_iters=30, key=jax.random.key(0), verbose=False, **options)
     return history
