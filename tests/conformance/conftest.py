@@ -41,6 +41,12 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.filterwarnings("ignore"))
 
 
+@pytest.fixture(autouse=True)
+def a_row_of_its_own(request):
+    """Name the job before it runs: one that raises is a row too."""
+    request.node.user_properties.append(("conformance", {**describe(request.node), "how": "", "difference": None}))
+
+
 @pytest.fixture
 def same(request) -> Callable[..., tuple[Any, Any]]:
     """Run a job with optax's transform and with gradkit's, and hold the results against each other."""
@@ -60,9 +66,8 @@ def same(request) -> Callable[..., tuple[Any, Any]]:
 
 def record(item, found: float, how: str) -> None:
     """Keep a comparison with the test's report; pytest-xdist carries it to the process that prints the table."""
-    row = describe(item)
-    before = dict(item.user_properties).get("conformance")
-    item.user_properties[:] = [("conformance", {**row, "how": how, "difference": max(found, before["difference"] if before else 0.0)})]
+    row = dict(item.user_properties)["conformance"]
+    row.update(how=how, difference=max(found, row["difference"] or 0.0))
 
 
 def describe(item) -> dict[str, Any]:
@@ -82,12 +87,11 @@ def version(package: str) -> str:
 def rows(terminalreporter) -> list[dict[str, Any]]:
     """A row for each test, and one for each file that was skipped as a whole."""
     found = []
-    for outcome in ("passed", "failed", "xfailed", "xpassed"):
+    for outcome, result in (("passed", "the same"), ("failed", "FAILS"), ("error", "FAILS")):
         for report in terminalreporter.stats.get(outcome, []):
-            row = dict(report.user_properties).get("conformance") if getattr(report, "when", "") == "call" else None
-            if "tests/conformance/" in report.nodeid:
-                row = row or {"package": Path(report.nodeid.partition("::")[0]).stem, "version": "", "job": report.nodeid.rpartition("::")[2], "case": "", "how": ""}
-                found.append({"difference": None, **row, "result": {"passed": "the same", "failed": "FAILS"}.get(outcome, outcome)})
+            row = dict(getattr(report, "user_properties", ())).get("conformance")
+            if row is not None:
+                found.append({**row, "result": result})
     for report in terminalreporter.stats.get("skipped", []):
         if "tests/conformance/" in report.nodeid:
             reason = report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else str(report.longrepr)

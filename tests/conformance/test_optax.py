@@ -60,7 +60,7 @@ WRAPPERS = {
     "selective_transform": lambda tx: optax.selective_transform(tx, freeze_mask={"kernel": False, "bias": True}),
     "MultiSteps": lambda tx: optax.MultiSteps(tx, every_k_schedule=3),
     "MultiSteps().gradient_transformation": lambda tx: optax.MultiSteps(tx, every_k_schedule=3).gradient_transformation(),
-    "MultiSteps, scheduled": lambda tx: optax.MultiSteps(tx, every_k_schedule=lambda step: jnp.where(step < 2, 1, 3)),
+    "MultiSteps with a schedule": lambda tx: optax.MultiSteps(tx, every_k_schedule=lambda step: jnp.where(step < 2, 1, 3)),
     "MultiSteps that skips": lambda tx: optax.MultiSteps(tx, 2, should_skip_update_fn=optax.skip_not_finite),
     "apply_if_finite": lambda tx: optax.apply_if_finite(tx, 3),
     "flatten": optax.flatten,
