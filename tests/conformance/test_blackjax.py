@@ -37,7 +37,10 @@ def test_svgd(same):
 
     def job(tx):
         algorithm = blackjax.svgd(jax.grad(log_density), tx)
-        particles = {"a": jax.random.normal(jax.random.key(1), (8, 2)), "b": jnp.linspace(-1.0, 1.0, 8)}
+        particles = {
+            "a": jax.random.normal(jax.random.key(1), (8, 2)),
+            "b": jnp.linspace(-1.0, 1.0, 8),
+        }
         state, step = algorithm.init(particles), jax.jit(algorithm.step)
         for _ in range(30):
             state = step(state)

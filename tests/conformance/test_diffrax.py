@@ -20,7 +20,13 @@ class Field(eqx.Module):
 
 def loss(field):
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(field), diffrax.Tsit5(), t0=0.0, t1=1.0, dt0=0.1, y0=CURVES[0], saveat=diffrax.SaveAt(ts=TIMES)
+        diffrax.ODETerm(field),
+        diffrax.Tsit5(),
+        t0=0.0,
+        t1=1.0,
+        dt0=0.1,
+        y0=CURVES[0],
+        saveat=diffrax.SaveAt(ts=TIMES),
     )
     return jnp.mean((solution.ys - CURVES) ** 2)
 

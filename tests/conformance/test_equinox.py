@@ -12,7 +12,10 @@ from tests.conformance.side_by_side import needs
 PACKAGE = "equinox"
 eqx = needs("equinox")
 rng = np.random.default_rng(0)
-X, Y = jnp.asarray(rng.normal(size=(32, 4)), jnp.float32), jnp.asarray(rng.normal(size=(32, 2)), jnp.float32)
+X, Y = (
+    jnp.asarray(rng.normal(size=(32, 4)), jnp.float32),
+    jnp.asarray(rng.normal(size=(32, 2)), jnp.float32),
+)
 
 
 class Network(eqx.Module):
@@ -36,7 +39,7 @@ def loss(model):
 
 
 def train(tx, params_of, steps=15):
-    """The arrays of the model after some steps; ``params_of(model)`` is what the transform is given as parameters."""
+    """The arrays of the model after some steps, with ``params_of(model)`` as the parameters."""
     model = Network()
     state = tx.init(eqx.filter(model, eqx.is_inexact_array))
 
@@ -52,7 +55,10 @@ def train(tx, params_of, steps=15):
 
 
 def adamw(lib):
-    return lib.chain(lib.clip_by_global_norm(0.5), lib.adamw(lib.cosine_decay_schedule(0.05, 20), eps=1e-4, weight_decay=0.1))
+    return lib.chain(
+        lib.clip_by_global_norm(0.5),
+        lib.adamw(lib.cosine_decay_schedule(0.05, 20), eps=1e-4, weight_decay=0.1),
+    )
 
 
 def test_filtered_loop(same):
@@ -61,7 +67,7 @@ def test_filtered_loop(same):
 
 
 def test_loop_with_the_whole_model_as_parameters(same):
-    """filter_jit and filter_value_and_grad, the whole model as parameters: functions, integers and bools without a gradient."""
+    """filter_jit and filter_value_and_grad, the whole model as parameters."""
     same(lambda tx: train(tx, lambda model: model), adamw)
 
 
@@ -72,7 +78,10 @@ def test_wrappers_of_optax_over_a_module(same):
         matrices = lambda tree: jax.tree.map(lambda x: x.ndim > 1, tree)
         others = lambda tree: jax.tree.map(lambda x: x.ndim <= 1, tree)
         several = optax.MultiSteps(tx, 2).gradient_transformation()
-        return train(optax.chain(optax.masked(several, matrices), optax.masked(optax.set_to_zero(), others)), lambda model: eqx.filter(model, eqx.is_inexact_array))
+        return train(
+            optax.chain(optax.masked(several, matrices), optax.masked(optax.set_to_zero(), others)),
+            lambda model: eqx.filter(model, eqx.is_inexact_array),
+        )
 
     same(job, adamw)
 
@@ -102,17 +111,32 @@ def test_batch_norm_state(same):
     """BatchNorm, whose statistics are carried as state."""
 
     def job(tx):
-        model = eqx.nn.Sequential([eqx.nn.Linear(4, 8, key=jax.random.key(0)), eqx.nn.BatchNorm(8, "batch", mode="batch"), eqx.nn.Linear(8, 2, key=jax.random.key(1))])
-        statistics, opt_state = eqx.nn.State(model), tx.init(eqx.filter(model, eqx.is_inexact_array))
+        model = eqx.nn.Sequential(
+            [
+                eqx.nn.Linear(4, 8, key=jax.random.key(0)),
+                eqx.nn.BatchNorm(8, "batch", mode="batch"),
+                eqx.nn.Linear(8, 2, key=jax.random.key(1)),
+            ]
+        )
+        statistics, opt_state = (
+            eqx.nn.State(model),
+            tx.init(eqx.filter(model, eqx.is_inexact_array)),
+        )
 
         def loss(model, statistics):
-            y, statistics = jax.vmap(model, axis_name="batch", in_axes=(0, None), out_axes=(0, None))(X, statistics)
+            y, statistics = jax.vmap(
+                model, axis_name="batch", in_axes=(0, None), out_axes=(0, None)
+            )(X, statistics)
             return jnp.mean((y - Y) ** 2), statistics
 
         @eqx.filter_jit
         def step(model, statistics, opt_state):
-            (value, statistics), grads = eqx.filter_value_and_grad(loss, has_aux=True)(model, statistics)
-            updates, opt_state = tx.update(grads, opt_state, eqx.filter(model, eqx.is_inexact_array))
+            (value, statistics), grads = eqx.filter_value_and_grad(loss, has_aux=True)(
+                model, statistics
+            )
+            updates, opt_state = tx.update(
+                grads, opt_state, eqx.filter(model, eqx.is_inexact_array)
+            )
             return eqx.apply_updates(model, updates), statistics, opt_state, value
 
         for _ in range(10):
@@ -131,11 +155,16 @@ def test_transform_as_a_field(same):
         state: object
 
         def step(self):
-            updates, state = self.tx.update(jax.grad(lambda w: jnp.sum((w - 3.0) ** 2))(self.params), self.state, self.params)
+            updates, state = self.tx.update(
+                jax.grad(lambda w: jnp.sum((w - 3.0) ** 2))(self.params), self.state, self.params
+            )
             return Trainer(self.tx, self.params + updates, state)
 
     def job(tx):
-        trainer, step = Trainer(tx, jnp.zeros(3), tx.init(jnp.zeros(3))), eqx.filter_jit(Trainer.step)
+        trainer, step = (
+            Trainer(tx, jnp.zeros(3), tx.init(jnp.zeros(3))),
+            eqx.filter_jit(Trainer.step),
+        )
         for _ in range(10):
             trainer = step(trainer)
         return trainer.params

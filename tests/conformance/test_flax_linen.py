@@ -20,7 +20,9 @@ class Network(nn.Module):
     @nn.compact
     def __call__(self, x, train):
         x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(nn.Dense(16)(x)))
-        return nn.Dense(3, kernel_init=nn.with_partitioning(nn.initializers.lecun_normal(), ("in", "out")))(nn.Dropout(0.2, deterministic=not train)(x))
+        return nn.Dense(
+            3, kernel_init=nn.with_partitioning(nn.initializers.lecun_normal(), ("in", "out"))
+        )(nn.Dropout(0.2, deterministic=not train)(x))
 
 
 NETWORK = Network()
@@ -33,21 +35,29 @@ class TrainState(train_state.TrainState):
 def make(lib):
     mask = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
     rate = lib.warmup_cosine_decay_schedule(0.0, 0.02, 4, 20)
-    return lib.chain(lib.clip_by_global_norm(1.0), lib.adamw(rate, eps=1e-4, weight_decay=0.01, mask=mask))
+    return lib.chain(
+        lib.clip_by_global_norm(1.0), lib.adamw(rate, eps=1e-4, weight_decay=0.01, mask=mask)
+    )
 
 
 def create(tx, unbox=True):
     variables = NETWORK.init(jax.random.key(0), X, train=False)
     params = nn.unbox(variables["params"]) if unbox else variables["params"]
-    return TrainState.create(apply_fn=NETWORK.apply, params=params, batch_stats=variables["batch_stats"], tx=tx)
+    return TrainState.create(
+        apply_fn=NETWORK.apply, params=params, batch_stats=variables["batch_stats"], tx=tx
+    )
 
 
 @jax.jit
 def step(state, key):
     def loss(params):
         variables = {"params": params, "batch_stats": state.batch_stats}
-        logits, changed = state.apply_fn(variables, X, train=True, rngs={"dropout": key}, mutable=["batch_stats"])
-        return optax.softmax_cross_entropy_with_integer_labels(logits, Y).mean(), changed["batch_stats"]
+        logits, changed = state.apply_fn(
+            variables, X, train=True, rngs={"dropout": key}, mutable=["batch_stats"]
+        )
+        return optax.softmax_cross_entropy_with_integer_labels(logits, Y).mean(), changed[
+            "batch_stats"
+        ]
 
     (value, batch_stats), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
     return state.apply_gradients(grads=grads, batch_stats=batch_stats), value
@@ -64,17 +74,25 @@ def result(state, value):
 
 
 def test_train_state(same):
-    """TrainState with BatchNorm and Dropout: clip, and adamw with a mask and a warm-up, 20 steps."""
+    """TrainState with BatchNorm and Dropout: clip, adamw with a mask and a warm-up."""
     same(lambda tx: result(*train(create(tx))), make, rtol=2e-4)
 
 
 def test_partitioned_parameters(same):
-    """TrainState with parameters in boxes (nn.with_partitioning), and the partition specs of its state."""
+    """TrainState with nn.with_partitioning: boxed parameters, partition specs of the state."""
 
     def job(tx):
         state = create(tx, unbox=False)
-        specs = {str(spec) for spec in jax.tree.leaves(nn.get_partition_spec(state.opt_state), is_leaf=lambda x: isinstance(x, jax.sharding.PartitionSpec))}
-        assert any("'in', 'out'" in spec for spec in specs)  # the moments have their parameter's axes
+        specs = {
+            str(spec)
+            for spec in jax.tree.leaves(
+                nn.get_partition_spec(state.opt_state),
+                is_leaf=lambda x: isinstance(x, jax.sharding.PartitionSpec),
+            )
+        }
+        assert any(
+            "'in', 'out'" in spec for spec in specs
+        )  # the moments have their parameter's axes
         return result(*train(state))
 
     same(job, make, rtol=2e-4)

@@ -16,7 +16,10 @@ X, Y = jnp.asarray(rng.normal(size=(32, 6)), jnp.float32), jnp.asarray(rng.integ
 
 class Network(nnx.Module):
     def __init__(self, rngs):
-        self.hidden, self.norm = nnx.Linear(6, 16, rngs=rngs), nnx.BatchNorm(16, momentum=0.9, rngs=rngs)
+        self.hidden, self.norm = (
+            nnx.Linear(6, 16, rngs=rngs),
+            nnx.BatchNorm(16, momentum=0.9, rngs=rngs),
+        )
         self.drop, self.out = nnx.Dropout(0.2, rngs=rngs), nnx.Linear(16, 3, rngs=rngs)
 
     def __call__(self, x):
@@ -44,7 +47,11 @@ def train(tx, wrt=nnx.Param, steps=20):
 
 
 def result(model, optimizer, value):
-    return nnx.to_pure_dict(nnx.state(model.out, nnx.Param)), nnx.to_pure_dict(nnx.state(model.norm)), value
+    return (
+        nnx.to_pure_dict(nnx.state(model.out, nnx.Param)),
+        nnx.to_pure_dict(nnx.state(model.norm)),
+        value,
+    )
 
 
 def make(lib):
@@ -59,7 +66,11 @@ def test_optimizer(same):
 
 def test_optimizer_of_some_parameters(same):
     """nnx.Optimizer with wrt a filter of paths: the output layer alone."""
-    same(lambda tx: result(*train(tx, wrt=nnx.All(nnx.Param, nnx.PathContains("out")))), make, rtol=2e-4)
+    same(
+        lambda tx: result(*train(tx, wrt=nnx.All(nnx.Param, nnx.PathContains("out")))),
+        make,
+        rtol=2e-4,
+    )
 
 
 @pytest.mark.parametrize("name", ["MultiSteps", "apply_if_finite", "inject_hyperparams"])
@@ -68,14 +79,21 @@ def test_optimizer_with_a_wrapper(same, name):
     wrap = {
         "MultiSteps": lambda lib: optax.MultiSteps(make(lib), 2),
         "apply_if_finite": lambda lib: optax.apply_if_finite(make(lib), 2),
-        "inject_hyperparams": lambda lib: optax.inject_hyperparams(lib.adamw)(learning_rate=0.01, eps=1e-4),
+        "inject_hyperparams": lambda lib: optax.inject_hyperparams(lib.adamw)(
+            learning_rate=0.01, eps=1e-4
+        ),
     }[name]
     same(lambda tx: result(*train(tx)), wrap, rtol=2e-4)
 
 
 def test_optimizer_with_an_array_as_the_rate(same):
-    """nnx.Optimizer with an array as the learning rate, which a static transform cannot hold unconverted."""
-    same(lambda tx: result(*train(tx)), lambda lib: lib.adam(jnp.float32(0.01), eps=1e-4), convert=True, rtol=2e-4)
+    """nnx.Optimizer with an array as the learning rate."""
+    same(
+        lambda tx: result(*train(tx)),
+        lambda lib: lib.adam(jnp.float32(0.01), eps=1e-4),
+        convert=True,
+        rtol=2e-4,
+    )
 
 
 def test_optimizer_that_needs_the_loss(same):

@@ -18,7 +18,16 @@ def fit(tx, **options):
     prior = gpx.gps.Prior(kernel=gpx.kernels.RBF(), mean_function=gpx.mean_functions.Zero())
     posterior = prior * gpx.likelihoods.Gaussian()
     objective = lambda posterior, data: -gpx.objectives.conjugate_mll(posterior, data)
-    _, history = gpx.fit(model=posterior, objective=objective, train_data=data, optim=tx, num_iters=30, key=jax.random.key(0), verbose=False, **options)
+    _, history = gpx.fit(
+        model=posterior,
+        objective=objective,
+        train_data=data,
+        optim=tx,
+        num_iters=30,
+        key=jax.random.key(0),
+        verbose=False,
+        **options,
+    )
     return history
 
 
@@ -30,4 +39,7 @@ def test_fit(same):
 @pytest.mark.parametrize("way", ["safe=False", "optax.chain"])
 def test_fit_without_conversion(same, way):
     """fit, with nothing that looks at the class."""
-    same(lambda tx: fit(optax.chain(tx)) if way == "optax.chain" else fit(tx, safe=False), lambda lib: lib.adam(0.05))
+    same(
+        lambda tx: fit(optax.chain(tx)) if way == "optax.chain" else fit(tx, safe=False),
+        lambda lib: lib.adam(0.05),
+    )

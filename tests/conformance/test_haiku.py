@@ -30,7 +30,9 @@ def test_mlp_with_batch_norm(same):
     def job(tx):
         def loss(params, state):
             logits, state = net.apply(params, state, X, is_training=True)
-            return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), Y[:, None], axis=1)), state
+            return -jnp.mean(
+                jnp.take_along_axis(jax.nn.log_softmax(logits), Y[:, None], axis=1)
+            ), state
 
         @jax.jit
         def step(params, state, opt_state):
@@ -46,6 +48,8 @@ def test_mlp_with_batch_norm(same):
 
     def make(lib):
         rate = lib.warmup_cosine_decay_schedule(0.0, 0.02, 4, 20)
-        return lib.chain(lib.clip_by_global_norm(1.0), lib.adamw(rate, eps=1e-4, weight_decay=0.01, mask=decayed))
+        return lib.chain(
+            lib.clip_by_global_norm(1.0), lib.adamw(rate, eps=1e-4, weight_decay=0.01, mask=decayed)
+        )
 
     same(job, make, rtol=5e-4)

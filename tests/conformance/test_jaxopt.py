@@ -9,7 +9,10 @@ from tests.conformance.side_by_side import needs
 PACKAGE = "jaxopt"
 jaxopt = needs("jaxopt")
 rng = np.random.default_rng(0)
-X, Y = jnp.asarray(rng.normal(size=(30, 4)), jnp.float32), jnp.asarray(rng.normal(size=30), jnp.float32)
+X, Y = (
+    jnp.asarray(rng.normal(size=(30, 4)), jnp.float32),
+    jnp.asarray(rng.normal(size=30), jnp.float32),
+)
 
 
 def ridge(weights, penalty):
@@ -18,11 +21,14 @@ def ridge(weights, penalty):
 
 def test_run(same):
     """OptaxSolver: ridge regression, 100 steps of nesterov momentum."""
-    same(lambda tx: jaxopt.OptaxSolver(ridge, tx, maxiter=100).run(jnp.zeros(4), 0.1).params, lambda lib: lib.sgd(0.1, momentum=0.9, nesterov=True))
+    same(
+        lambda tx: jaxopt.OptaxSolver(ridge, tx, maxiter=100).run(jnp.zeros(4), 0.1).params,
+        lambda lib: lib.sgd(0.1, momentum=0.9, nesterov=True),
+    )
 
 
 def test_implicit_derivative(same):
-    """OptaxSolver: the derivative of the solution by the penalty, through implicit differentiation."""
+    """OptaxSolver: implicit derivative of the solution with respect to the penalty."""
 
     def job(tx):
         solver = jaxopt.OptaxSolver(ridge, tx, maxiter=200, implicit_diff=True)

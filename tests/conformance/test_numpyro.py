@@ -24,7 +24,9 @@ def model(x, y):
 
 def svi(optim, steps=60):
     """The parameters of the guide and the losses."""
-    result = infer.SVI(model, autoguide.AutoNormal(model), optim, infer.Trace_ELBO()).run(jax.random.key(0), steps, X, Y, progress_bar=False)
+    result = infer.SVI(model, autoguide.AutoNormal(model), optim, infer.Trace_ELBO()).run(
+        jax.random.key(0), steps, X, Y, progress_bar=False
+    )
     return result.params, result.losses
 
 
@@ -47,7 +49,9 @@ def test_svi_with_a_transform_that_needs_the_loss(same):
     same(svi, make, convert=True, rtol=5e-4)
 
 
-@pytest.mark.parametrize("wrap", [numpyro.optim.optax_to_numpyro, optax.chain], ids=["optax_to_numpyro", "optax.chain"])
+@pytest.mark.parametrize(
+    "wrap", [numpyro.optim.optax_to_numpyro, optax.chain], ids=["optax_to_numpyro", "optax.chain"]
+)
 def test_svi_without_conversion(same, wrap):
     """SVI with AutoNormal: behind a function that hides the class."""
     same(lambda tx: svi(wrap(tx)), clipped, rtol=5e-4)

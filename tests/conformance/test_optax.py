@@ -25,7 +25,9 @@ def adamw(lib):
 
 def clipped(lib):
     rate = lib.linear_schedule(0.05, 0.01, 10)
-    return lib.chain(lib.clip_by_global_norm(0.5), lib.adamw(rate, b1=0.8, eps=1e-6, weight_decay=0.1))
+    return lib.chain(
+        lib.clip_by_global_norm(0.5), lib.adamw(rate, b1=0.8, eps=1e-6, weight_decay=0.1)
+    )
 
 
 def train(tx, steps=12, params=PARAMS):
@@ -46,7 +48,7 @@ def train(tx, steps=12, params=PARAMS):
 
 
 def without_extras(tx):
-    """optax's sam calls itself one that takes extra arguments, and takes none of those of a training loop."""
+    """Hide extra arguments from optax's sam, which declares that it takes them and does not."""
     return optax.GradientTransformation(tx.init, tx.update)
 
 
@@ -54,38 +56,63 @@ ONLY_KERNEL = {"kernel": True, "bias": False}
 WRAPPERS = {
     "chain": lambda tx: optax.chain(optax.clip(0.1), tx, optax.scale(0.5)),
     "named_chain": lambda tx: optax.named_chain(("clip", optax.clip(0.1)), ("tx", tx)),
-    "masked": lambda tx: optax.chain(optax.masked(tx, ONLY_KERNEL), optax.masked(optax.set_to_zero(), {"kernel": False, "bias": True})),
-    "partition": lambda tx: optax.partition({"a": tx, "b": optax.sgd(0.1)}, {"kernel": "a", "bias": "b"}),
-    "multi_transform": lambda tx: optax.multi_transform({"a": tx, "b": optax.sgd(0.1), "unused": tx}, lambda p: {"kernel": "a", "bias": "b"}),
-    "selective_transform": lambda tx: optax.selective_transform(tx, freeze_mask={"kernel": False, "bias": True}),
+    "masked": lambda tx: optax.chain(
+        optax.masked(tx, ONLY_KERNEL),
+        optax.masked(optax.set_to_zero(), {"kernel": False, "bias": True}),
+    ),
+    "partition": lambda tx: optax.partition(
+        {"a": tx, "b": optax.sgd(0.1)}, {"kernel": "a", "bias": "b"}
+    ),
+    "multi_transform": lambda tx: optax.multi_transform(
+        {"a": tx, "b": optax.sgd(0.1), "unused": tx}, lambda p: {"kernel": "a", "bias": "b"}
+    ),
+    "selective_transform": lambda tx: optax.selective_transform(
+        tx, freeze_mask={"kernel": False, "bias": True}
+    ),
     "MultiSteps": lambda tx: optax.MultiSteps(tx, every_k_schedule=3),
-    "MultiSteps().gradient_transformation": lambda tx: optax.MultiSteps(tx, every_k_schedule=3).gradient_transformation(),
-    "MultiSteps with a schedule": lambda tx: optax.MultiSteps(tx, every_k_schedule=lambda step: jnp.where(step < 2, 1, 3)),
-    "MultiSteps that skips": lambda tx: optax.MultiSteps(tx, 2, should_skip_update_fn=optax.skip_not_finite),
+    "MultiSteps().gradient_transformation": lambda tx: optax.MultiSteps(
+        tx, every_k_schedule=3
+    ).gradient_transformation(),
+    "MultiSteps with a schedule": lambda tx: optax.MultiSteps(
+        tx, every_k_schedule=lambda step: jnp.where(step < 2, 1, 3)
+    ),
+    "MultiSteps that skips": lambda tx: optax.MultiSteps(
+        tx, 2, should_skip_update_fn=optax.skip_not_finite
+    ),
     "apply_if_finite": lambda tx: optax.apply_if_finite(tx, 3),
     "flatten": optax.flatten,
     "conditionally_mask": lambda tx: optax.conditionally_mask(tx, lambda step: step % 2 == 0),
     "conditionally_transform": lambda tx: optax.conditionally_transform(tx, lambda step: step > 3),
     "ema of the updates": lambda tx: optax.chain(tx, optax.ema(0.5)),
-    "trust ratio behind it": lambda tx: optax.chain(tx, optax.scale_by_trust_ratio(trust_coefficient=0.02)),
+    "trust ratio behind it": lambda tx: optax.chain(
+        tx, optax.scale_by_trust_ratio(trust_coefficient=0.02)
+    ),
     "split_real_and_imaginary": optax.contrib.split_real_and_imaginary,
     "mechanize": optax.contrib.mechanize,
     "schedule_free": lambda tx: optax.contrib.schedule_free(tx, learning_rate=0.02, b1=0.9),
-    "sam": lambda tx: without_extras(optax.contrib.sam(tx, optax.chain(optax.contrib.normalize(), optax.sgd(0.01)), sync_period=2)),
-    "reduce_on_plateau": lambda tx: optax.chain(tx, optax.contrib.reduce_on_plateau(patience=1, cooldown=1, factor=0.5)),
-    "monitor": lambda tx: optax.chain(tx, optax.monitor({"norm": lambda updates, **_: optax.tree.norm(updates)})),
+    "sam": lambda tx: without_extras(
+        optax.contrib.sam(
+            tx, optax.chain(optax.contrib.normalize(), optax.sgd(0.01)), sync_period=2
+        )
+    ),
+    "reduce_on_plateau": lambda tx: optax.chain(
+        tx, optax.contrib.reduce_on_plateau(patience=1, cooldown=1, factor=0.5)
+    ),
+    "monitor": lambda tx: optax.chain(
+        tx, optax.monitor({"norm": lambda updates, **_: optax.tree.norm(updates)})
+    ),
 }
 
 
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 def test_inside_a_wrapper(same, wrap):
-    """Regression, 12 steps of clip and adamw with a schedule, inside a wrapper of optax."""
+    """clip and adamw with a schedule, inside a wrapper of optax."""
     same(lambda tx: train(wrap(tx)), clipped)
 
 
 @pytest.mark.parametrize("name", ["chain", "masked", "partition", "MultiSteps", "apply_if_finite"])
 def test_inside_a_wrapper_converted(same, name):
-    """Regression, 12 steps of adam and reduce_on_plateau, which needs `value`, inside a wrapper of optax."""
+    """adam and reduce_on_plateau, which needs `value`, inside a wrapper of optax."""
 
     def plateau(lib):
         reduce = lib.contrib.reduce_on_plateau if lib is optax else lib.reduce_on_plateau
@@ -135,7 +162,9 @@ def test_schedule_inside_inject_hyperparams(same):
     """inject_hyperparams, with a schedule of optax's as the learning rate."""
 
     def job(factory):
-        return train(optax.inject_hyperparams(factory)(learning_rate=optax.cosine_decay_schedule(0.05, 10)))
+        return train(
+            optax.inject_hyperparams(factory)(learning_rate=optax.cosine_decay_schedule(0.05, 10))
+        )
 
     same(job, lambda lib: lib.adam)
 
@@ -179,7 +208,12 @@ def test_optax_inside_gradkit(same):
     """optax's transforms inside gradkit's chain, among gradkit's."""
 
     def make(lib):
-        return lib.chain(optax.adaptive_grad_clip(0.1), optax.scale_by_lion(), lib.add_decayed_weights(0.01), lib.scale_by_learning_rate(0.01))
+        return lib.chain(
+            optax.adaptive_grad_clip(0.1),
+            optax.scale_by_lion(),
+            lib.add_decayed_weights(0.01),
+            lib.scale_by_learning_rate(0.01),
+        )
 
     same(train, make)
 

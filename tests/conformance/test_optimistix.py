@@ -1,4 +1,4 @@
-"""optimistix: OptaxMinimiser holds the transform in an Equinox module and runs it under its own loop."""
+"""optimistix: OptaxMinimiser holds the transform in an Equinox module and runs its own loop."""
 
 import jax.numpy as jnp
 import optax
@@ -16,7 +16,9 @@ def rosenbrock(y, args):
 def minimise(tx):
     solver = optimistix.OptaxMinimiser(tx, rtol=1e-8, atol=1e-8)
     start = {"x": jnp.array(-1.0), "y": jnp.array(1.0)}
-    return optimistix.minimise(rosenbrock, solver, start, args=10.0, max_steps=100, throw=False).value
+    return optimistix.minimise(
+        rosenbrock, solver, start, args=10.0, max_steps=100, throw=False
+    ).value
 
 
 def test_minimise(same):
@@ -31,4 +33,8 @@ def test_minimise_with_a_transform_that_needs_the_loss(same):
 
 def test_minimise_in_a_chain(same):
     """minimise: inside optax.chain, behind a clip."""
-    same(lambda tx: minimise(optax.chain(optax.clip(1.0), tx)), lambda lib: lib.sgd(0.01, momentum=0.9, nesterov=True), rtol=1e-4)
+    same(
+        lambda tx: minimise(optax.chain(optax.clip(1.0), tx)),
+        lambda lib: lib.sgd(0.01, momentum=0.9, nesterov=True),
+        rtol=1e-4,
+    )

@@ -10,7 +10,10 @@ from tests.conformance.side_by_side import needs
 
 PACKAGE = "orbax-checkpoint"
 ocp = needs("orbax.checkpoint")
-PARAMS = {"kernel": jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32), "bias": jnp.zeros(3)}
+PARAMS = {
+    "kernel": jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32),
+    "bias": jnp.zeros(3),
+}
 
 
 def loss(params):
@@ -26,7 +29,10 @@ def advance(tx, params, state, steps):
 
 
 def make(lib):
-    tx = lib.chain(lib.clip_by_global_norm(0.5), lib.adamw(lib.cosine_decay_schedule(0.05, 20), weight_decay=0.1, eps=1e-4))
+    tx = lib.chain(
+        lib.clip_by_global_norm(0.5),
+        lib.adamw(lib.cosine_decay_schedule(0.05, 20), weight_decay=0.1, eps=1e-4),
+    )
     return lib.MultiSteps(tx, 3)
 
 
@@ -54,17 +60,26 @@ def without_target(path, saved, fresh):
         return checkpointer.restore(path, item=fresh)
 
 
-@pytest.mark.parametrize("restore", [with_target, with_manager, without_target], ids=["StandardCheckpointer", "CheckpointManager", "PyTreeCheckpointer"])
+@pytest.mark.parametrize(
+    "restore",
+    [with_target, with_manager, without_target],
+    ids=["StandardCheckpointer", "CheckpointManager", "PyTreeCheckpointer"],
+)
 def test_resume(same, restore, tmp_path):
-    """Saved in the middle of an accumulation, restored, continued: bit for bit the run that was not interrupted."""
+    """Save in the middle of an accumulation, restore, and continue bit for bit."""
 
     def job(tx):
         params, state = advance(tx, PARAMS, tx.init(PARAMS), 4)
         path = tmp_path / type(tx).__module__.partition(".")[0]
         saved = {"params": params, "state": state}
-        restored = restore(path, saved, {"params": jax.tree.map(jnp.zeros_like, PARAMS), "state": tx.init(PARAMS)})
+        restored = restore(
+            path, saved, {"params": jax.tree.map(jnp.zeros_like, PARAMS), "state": tx.init(PARAMS)}
+        )
         assert jax.tree.structure(restored) == jax.tree.structure(saved)
-        straight, resumed = advance(tx, params, state, 6), advance(tx, restored["params"], restored["state"], 6)
+        straight, resumed = (
+            advance(tx, params, state, 6),
+            advance(tx, restored["params"], restored["state"], 6),
+        )
         for a, b in zip(jax.tree.leaves(straight), jax.tree.leaves(resumed), strict=True):
             np.testing.assert_array_equal(a, b)
         return resumed[0]
