@@ -1,11 +1,11 @@
 """Every Python block of the README and the docs runs, and prints what it says it prints.
 
-The blocks of a page share one namespace and run in order. A statement that ends in ``# → text`` must
-have that value, decimal fractions to the digits written; one that ends in ``# raises Type: message``
-must raise that. ``…`` in either stands for anything.
+The blocks of a page share one namespace and run in order. A statement that ends in ``# → text``
+must have that value, decimal fractions to the digits written; one that ends in ``# raises Type:
+message`` must raise that. ``…`` in either stands for anything.
 
-A block that imports an optional package (OPTIONAL) which is not installed is left out. The test then
-ends as skipped, with the reason, after the other blocks have run.
+A block that imports an optional package (OPTIONAL) which is not installed is left out. The test
+then ends as skipped, with the reason, after the other blocks have run.
 """
 
 import ast
