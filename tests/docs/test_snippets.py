@@ -1,11 +1,16 @@
 """Every Python block of the README and the docs runs, and prints what it says it prints.
 
-The blocks of a page share one namespace and run in order. A statement that ends in ``# → text`` must have that value, decimal fractions to the
-digits written; one that ends in ``# raises Type: message`` must raise that. ``…`` in either stands for anything.
+The blocks of a page share one namespace and run in order. A statement that ends in ``# → text``
+must have that value, decimal fractions to the digits written; one that ends in ``# raises Type:
+message`` must raise that. ``…`` in either stands for anything.
+
+A block that imports an optional package (OPTIONAL) which is not installed is left out. The test
+then ends as skipped, with the reason, after the other blocks have run.
 """
 
 import ast
 import contextlib
+import importlib.util
 import io
 import re
 import textwrap
@@ -18,6 +23,19 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^(?P<indent> *)```python[^\n]*\n(?P<code>.*?)^ *```", re.MULTILINE | re.DOTALL)
 CLAIM = re.compile(r"# (?P<kind>→|raises) (?P<text>.+)$")
+OPTIONAL = {
+    "blackjax",
+    "diffrax",
+    "equinox",
+    "flowjax",
+    "gpjax",
+    "haiku",
+    "jaxopt",
+    "numpyro",
+    "optimistix",
+    "orbax",
+}
+PROMOTING = {"optax", "equinox", "haiku"}  # code of others that promotes dtypes and ranks
 FRACTION = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
 
 
@@ -28,6 +46,24 @@ def blocks(page: Path) -> list[tuple[int, str]]:
         (text.count("\n", 0, match.start("code")) + 1, textwrap.dedent(match["code"]))
         for match in BLOCK.finditer(text)
     ]
+
+
+def imports(code: str) -> set[str]:
+    """The packages that a block imports at its top level."""
+    found = set()
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+def missing(code: str) -> set[str]:
+    """The optional packages that a block needs and that are not installed."""
+    return {
+        package for package in imports(code) & OPTIONAL if importlib.util.find_spec(package) is None
+    }
 
 
 def run(code: str, namespace: dict, name: str) -> None:
@@ -76,14 +112,29 @@ def pattern(text: str) -> str:
 def test_what_a_page_shows_is_what_happens(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
-    foreign = any("import optax" in code for _, code in blocks(page))  # it promotes
+    foreign = any(imports(code) & PROMOTING for _, code in blocks(page))
+    left_out = []
     with (
         jax.numpy_dtype_promotion("standard" if foreign else "strict"),
         jax.numpy_rank_promotion("allow" if foreign else "raise"),
     ):
         for line, code in blocks(page):
+            if missing(code):
+                left_out.append(f"line {line} ({', '.join(sorted(missing(code)))})")
+                continue
             # Blank lines in front, so that a traceback names the line of the page.
             run("\n" * (line - 1) + code, namespace, str(page))
+    if left_out:
+        pytest.skip(f"not installed, and left out: {'; '.join(left_out)}")
+
+
+def test_a_block_with_an_absent_package_is_known(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert missing("import equinox as eqx\nfrom haiku.nets import MLP\nimport jax") == {
+        "equinox",
+        "haiku",
+    }
+    assert missing("import jax\nfrom flax import nnx") == set()
 
 
 WRONG = [
