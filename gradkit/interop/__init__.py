@@ -1,0 +1,10 @@
+"""Working with optax: conversion, its types, hyperparameters in the state, and its names."""
+
+from gradkit.interop.adapter import EmptyState as EmptyState
+from gradkit.interop.adapter import GradientTransformation as GradientTransformation
+from gradkit.interop.adapter import GradientTransformationExtraArgs as GradientTransformationExtraArgs
+from gradkit.interop.adapter import MaskedNode as MaskedNode
+from gradkit.interop.adapter import as_optax as as_optax
+from gradkit.interop.adapter import init_empty_state as init_empty_state
+from gradkit.interop.inject import InjectHyperparamsState as InjectHyperparamsState
+from gradkit.interop.inject import inject_hyperparams as inject_hyperparams
