@@ -1,5 +1,6 @@
 """Composable gradient transforms for JAX: optimizers as data, one clock, right numerics."""
 
+from gradkit import tree as tree
 from gradkit._link import Rule as Rule
 from gradkit._link import State as State
 from gradkit._schedule import Schedule as Schedule
@@ -243,3 +244,9 @@ from gradkit.typing import TransformInitFn as TransformInitFn
 from gradkit.typing import TransformUpdateExtraArgsFn as TransformUpdateExtraArgsFn
 from gradkit.typing import TransformUpdateFn as TransformUpdateFn
 from gradkit.typing import Updates as Updates
+from gradkit.interop import global_norm as global_norm
+from gradkit.interop import incremental_update as incremental_update
+from gradkit.interop import periodic_update as periodic_update
+from gradkit.interop import safe_increment as safe_increment
+from gradkit.interop import safe_norm as safe_norm
+from gradkit.interop import scale_gradient as scale_gradient

@@ -8,3 +8,9 @@ from gradkit.interop.adapter import as_optax as as_optax
 from gradkit.interop.adapter import init_empty_state as init_empty_state
 from gradkit.interop.inject import InjectHyperparamsState as InjectHyperparamsState
 from gradkit.interop.inject import inject_hyperparams as inject_hyperparams
+from gradkit.interop.functions import global_norm as global_norm
+from gradkit.interop.functions import incremental_update as incremental_update
+from gradkit.interop.functions import periodic_update as periodic_update
+from gradkit.interop.functions import safe_increment as safe_increment
+from gradkit.interop.functions import safe_norm as safe_norm
+from gradkit.interop.functions import scale_gradient as scale_gradient
