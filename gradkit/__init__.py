@@ -250,3 +250,12 @@ from gradkit.interop import periodic_update as periodic_update
 from gradkit.interop import safe_increment as safe_increment
 from gradkit.interop import safe_norm as safe_norm
 from gradkit.interop import scale_gradient as scale_gradient
+from gradkit.interop import from_optax_state as from_optax_state
+from gradkit.interop import stateless_with_tree_map as stateless_with_tree_map
+from gradkit.interop import with_extra_args_support as with_extra_args_support
+from gradkit.interop.names import missing as __getattr__
+from gradkit.tree import bias_correction as bias_correction
+from gradkit.tree import map_params as tree_map_params
+from gradkit.tree import update_infinity_moment as update_infinity_moment
+from gradkit.tree import update_moment as update_moment
+from gradkit.tree import update_moment_per_elem_norm as update_moment_per_elem_norm

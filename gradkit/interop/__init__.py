@@ -14,3 +14,7 @@ from gradkit.interop.functions import periodic_update as periodic_update
 from gradkit.interop.functions import safe_increment as safe_increment
 from gradkit.interop.functions import safe_norm as safe_norm
 from gradkit.interop.functions import scale_gradient as scale_gradient
+from gradkit.interop.functions import stateless_with_tree_map as stateless_with_tree_map
+from gradkit.interop.functions import with_extra_args_support as with_extra_args_support
+from gradkit.interop.names import explain as explain
+from gradkit.interop.resume import from_optax_state as from_optax_state

@@ -1,5 +1,6 @@
 """Functions beside an optimizer, by optax's names: target networks, the global norm, counters."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,6 +8,8 @@ import jax.numpy as jnp
 
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._link import Rule
+from gradkit._transform import Transform, chain, stateless
 from gradkit.typing import PyTree, Scalar, Updates
 
 
@@ -157,3 +160,47 @@ def scale_gradient(inputs: PyTree, scale: Scalar) -> PyTree:
 
     passed.defvjp(lambda inputs: (inputs, None), lambda _, grads: (tree.scale(grads, scale),))
     return passed(inputs)
+
+
+def stateless_with_tree_map(f: Callable[..., Any]) -> Rule:
+    """Make a rule without state from a function of one leaf.
+
+    **Update rule** u ← f(g, θ), leaf by leaf.
+
+    Args:
+      f: ``f(update, param) -> update``; ``param`` is None when the caller passed no parameters.
+
+    Returns:
+      a `Rule`, for a chain or for the body of a factory.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.chain(gk.stateless_with_tree_map(lambda g, p: g + 0.5 * p))
+      >>> assert tx.update(jnp.ones(1), tx.init(jnp.ones(1)), jnp.ones(1))[0][0] == 1.5
+    """
+
+    def update(updates: Any, params: Any) -> Any:
+        if params is None:
+            return tree.map(lambda u: f(u, None), updates)
+        return tree.map(f, updates, params)
+
+    return stateless(update)
+
+
+def with_extra_args_support(tx: Any) -> Any:
+    """Return a transform that accepts extra arguments it does not take.
+
+    Args:
+      tx: a transform of gradkit or of optax.
+
+    Returns:
+      a gradkit transform as it is, since it accepts the extra arguments that training loops pass
+      (``value``, ``grad``, ``value_fn``, ...); an optax pair as a gradkit transform. For one that
+      accepts any name see `as_optax`.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.with_extra_args_support(gk.sgd(1.0))
+      >>> assert tx.update(jnp.ones(1), tx.init(jnp.ones(1)), value=2.0)[0][0] == -1.0
+    """
+    return tx if isinstance(tx, Transform) else chain(tx)
