@@ -149,8 +149,8 @@ def explain(name: str) -> str:
         return SUBMODULES[f"optax.{name}"]
     if name.startswith("tree_") and hasattr(package["tree"], name.removeprefix("tree_")):
         return f"`tree.{name.removeprefix('tree_')}`"
-    near = difflib.get_close_matches(name, [known for known in package if not known.startswith("_")], n=2, cutoff=0.8)
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    near = difflib.get_close_matches(name, [known for known in package if not known.startswith("_")], n=1, cutoff=0.7)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"neither gradkit nor optax has this name{hint}"
 
 
