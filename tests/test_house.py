@@ -18,15 +18,18 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lowest floor first; a file imports from its own floor or from below.
 FLOORS = [
     ("_checks", "_numerics", "_tree"),
-    ("_call", "_schedule", "_link", "_transform", "_step"),
+    ("typing", "_call", "_schedule", "_link", "_transform", "_step"),
+    ("_states",),
+    ("tree",),
     ("averages", "schedules"),
     ("transforms",),
     ("optimizers",),
+    ("interop",),
     ("parity",),
 ]
 GROUND = {"jax", "numpy"}
 OUTSIDE = {"optax": {"parity"}, "torch": {"parity"}, "rich": {"parity"}, "flax": {"nn"}, "matplotlib": set()}  # who may import it at all at the top of a file
-LAZY = {"optax": {"parity"}, "torch": {"parity"}, "rich": {"parity"}, "matplotlib": {"schedules"}}  # and who inside a function
+LAZY = {"optax": {"parity", "interop"}, "torch": {"parity"}, "rich": {"parity"}, "matplotlib": {"schedules"}}  # and who inside a function
 
 
 def room(path):
