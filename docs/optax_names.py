@@ -23,8 +23,15 @@ def names() -> dict[str, object]:
     found: dict[str, object] = {}
     for module in map(importlib.import_module, MODULES):
         # What a module's __getattr__ makes, such as the old spellings that warn, is in __all__ alone.
-        values = {name: vars(module).get(name) for name in {*vars(module), *getattr(module, "__all__", ())} if not name.startswith("_")}
-        found = {f"{module.__name__}.{name}" if inspect.ismodule(value) else name: value for name, value in values.items()} | found
+        values = {
+            name: vars(module).get(name)
+            for name in {*vars(module), *getattr(module, "__all__", ())}
+            if not name.startswith("_")
+        }
+        found = {
+            f"{module.__name__}.{name}" if inspect.ismodule(value) else name: value
+            for name, value in values.items()
+        } | found
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
@@ -36,14 +43,22 @@ def answer(name: str) -> tuple[str, str]:
         return "Sub-modules", f"`{name.removeprefix('optax.')}`, with the same functions"
     ours = vars(gk).get(name)
     if ours is not None and not inspect.ismodule(ours):
-        differs = re.search(r"\*\*Differs(?: from optax)?\*\*:?\s+(.*?)(?:\n\s*\n|\Z)", inspect.getdoc(ours) or "", re.DOTALL)
+        differs = re.search(
+            r"\*\*Differs(?: from optax)?\*\*:?\s+(.*?)(?:\n\s*\n|\Z)",
+            inspect.getdoc(ours) or "",
+            re.DOTALL,
+        )
         if differs is None:
             return "The same", ""
         text = " ".join(differs.group(1).split()).replace("``", "`").replace("|", r"\|")
-        return "The same name, but better or otherwise", text.removeprefix("from optax: ").removeprefix("from optax ")
+        return "The same name, but better or otherwise", text.removeprefix(
+            "from optax: "
+        ).removeprefix("from optax ")
     if name in ANSWERS:
         return ANSWERS[name]
-    raise KeyError(f"{name} of optax is neither in gradkit nor in the tables of gradkit/interop/names.py")
+    raise KeyError(
+        f"{name} of optax is neither in gradkit nor in the tables of gradkit/interop/names.py"
+    )
 
 
 def unanswered() -> list[str]:
@@ -59,7 +74,11 @@ def unanswered() -> list[str]:
 
 def stale() -> list[str]:
     """The names in the lists here that gradkit has, or optax has no longer."""
-    return sorted(name for name in [*ANSWERS, *SUBMODULES] if name not in names() or (name in ANSWERS and answer(name) != ANSWERS[name]))
+    return sorted(
+        name
+        for name in [*ANSWERS, *SUBMODULES]
+        if name not in names() or (name in ANSWERS and answer(name) != ANSWERS[name])
+    )
 
 
 def page() -> str:
@@ -74,14 +93,25 @@ def page() -> str:
         "Written by `python docs/optax_names.py` from the installed optax and gradkit's docstrings; a test keeps it complete.",
         "",
     ]
-    order = ("The same", "The same name, but better or otherwise", "Another way", "Not in this version", "Not an optimizer", "Sub-modules")
+    order = (
+        "The same",
+        "The same name, but better or otherwise",
+        "Another way",
+        "Not in this version",
+        "Not an optimizer",
+        "Sub-modules",
+    )
     for heading in order:
         found = headings.get(heading, {})
         lines += [f"## {heading}", "", f"{len(found)} names.", ""]
         if heading == "The same":
             lines += [", ".join(f"`{name}`" for name in found) + "."]
         else:
-            lines += ["| optax | gradkit |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in found.items())]
+            lines += [
+                "| optax | gradkit |",
+                "|---|---|",
+                *(f"| `{name}` | {text} |" for name, text in found.items()),
+            ]
         lines += [""]
     return "\n".join(lines)
 

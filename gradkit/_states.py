@@ -47,7 +47,9 @@ _OPTAX = {
 }
 
 
-def get_all_with_path(tree: PyTree, key: Any, filtering: Filter | None = None) -> list[tuple[tuple[Any, ...], Any]]:
+def get_all_with_path(
+    tree: PyTree, key: Any, filtering: Filter | None = None
+) -> list[tuple[tuple[Any, ...], Any]]:
     """Find every value of a name in a state, with its path.
 
     Args:
@@ -71,9 +73,17 @@ def get_all_with_path(tree: PyTree, key: Any, filtering: Filter | None = None) -
     names = tuple(key.split(".")) if isinstance(key, str) and "." in key else (key,)
     places = list(_walk(tree, ()))
     found = [place for place in places if _ends(place, names)]
-    if not found and key in _OPTAX and any(isinstance(value, State) or _state_like(value) for _, value in places):
+    if (
+        not found
+        and key in _OPTAX
+        and any(isinstance(value, State) or _state_like(value) for _, value in places)
+    ):
         found = [place for place in places if any(_ends(place, other) for other in _OPTAX[key])]
-    found = [(path, value) for path, value in found if not any(other[: len(path)] == path and len(other) > len(path) for other, _ in found)]
+    found = [
+        (path, value)
+        for path, value in found
+        if not any(other[: len(path)] == path and len(other) > len(path) for other, _ in found)
+    ]
     return [(path, value) for path, value in found if filtering is None or filtering(path, value)]
 
 
@@ -106,7 +116,11 @@ def get(tree: PyTree, key: Any, default: Any = None, filtering: Filter | None = 
     if len(found) > 1:
         paths = ", ".join(_dotted(path) for path, _ in found)
         with check.inside("get"):
-            check.refuse(f"{key!r} fits {len(found)} values: {paths}", fix="Give a longer path, or filtering=", error=KeyError)
+            check.refuse(
+                f"{key!r} fits {len(found)} values: {paths}",
+                fix="Give a longer path, or filtering=",
+                error=KeyError,
+            )
     return found[0][1] if found else default
 
 
@@ -139,8 +153,16 @@ def set(tree: PyTree, filtering: Filter | None = None, /, **kwargs: Any) -> PyTr
         if not found:
             known = sorted({str(_last(path)) for path, _ in _walk(tree, ()) if path})
             with check.inside("set"):
-                fix = "" if filtering is not None and get_all_with_path(tree, key) else check.nearest(key, known)
-                check.refuse(f"{key!r} fits no value of this state", fix=fix or "filtering leaves none of them", error=KeyError)
+                fix = (
+                    ""
+                    if filtering is not None and get_all_with_path(tree, key)
+                    else check.nearest(key, known)
+                )
+                check.refuse(
+                    f"{key!r} fits no value of this state",
+                    fix=fix or "filtering leaves none of them",
+                    error=KeyError,
+                )
         new.update({path: value for path, _ in found})
     return _replaced(tree, (), new)
 
@@ -182,11 +204,15 @@ def map_params(
     def pruned(value: Any, other: Any) -> Any:
         if is_leaf is not None:
             return other
-        return jax.tree.map(lambda v, o: None if v is None else o, value, other, is_leaf=lambda x: x is None)
+        return jax.tree.map(
+            lambda v, o: None if v is None else o, value, other, is_leaf=lambda x: x is None
+        )
 
     def part(mark: Any, value: Any) -> Any:
         if isinstance(mark, _Placeholder):
-            return jax.tree.map(f, value, *(pruned(value, other) for other in rest), is_leaf=is_leaf)
+            return jax.tree.map(
+                f, value, *(pruned(value, other) for other in rest), is_leaf=is_leaf
+            )
         return value if transform_non_params is None else transform_non_params(value)
 
     return jax.tree.map(part, marked, state, is_leaf=lambda x: isinstance(x, _Placeholder))
@@ -203,7 +229,9 @@ def _walk(node: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], A
 
 def _children(node: Any) -> list[tuple[Any, Any]]:
     if isinstance(node, tuple) and hasattr(node, "_fields"):
-        return [(NamedTupleKey(type(node).__name__, name), getattr(node, name)) for name in node._fields]
+        return [
+            (NamedTupleKey(type(node).__name__, name), getattr(node, name)) for name in node._fields
+        ]
     if isinstance(node, (tuple, list)):
         return [(SequenceKey(i), child) for i, child in enumerate(node)]
     return [(DictKey(key), child) for key, child in node.items()] if isinstance(node, dict) else []
@@ -214,7 +242,13 @@ def _last(path: tuple[Any, ...]) -> Any:
 
 
 def _name(step: Any) -> Any:
-    return step.name if isinstance(step, NamedTupleKey) else step.key if isinstance(step, DictKey) else step.idx
+    return (
+        step.name
+        if isinstance(step, NamedTupleKey)
+        else step.key
+        if isinstance(step, DictKey)
+        else step.idx
+    )
 
 
 def _dotted(path: tuple[Any, ...]) -> str:
@@ -225,7 +259,10 @@ def _ends(place: tuple[tuple[Any, ...], Any], names: tuple[Any, ...]) -> bool:
     path, value = place
     if len(names) == 1 and hasattr(value, "_fields") and type(value).__name__ == names[0]:
         return True
-    return len(path) >= len(names) and tuple(_name(step) for step in path[len(path) - len(names) :]) == names
+    return (
+        len(path) >= len(names)
+        and tuple(_name(step) for step in path[len(path) - len(names) :]) == names
+    )
 
 
 def _state_like(value: Any) -> bool:

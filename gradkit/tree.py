@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
@@ -148,7 +149,9 @@ def add_scale(tree_x: PyTree, scalar: Scalar, tree_y: PyTree) -> PyTree:
             return None
         dtype = numerics.wide(numerics.wider(jax.dtypes.result_type(x), jax.dtypes.result_type(y)))
         y = numerics.cast(y, dtype)
-        return numerics.cast(numerics.cast(x, dtype) + _factor(scalar, y) * y, jax.dtypes.result_type(x))
+        return numerics.cast(
+            numerics.cast(x, dtype) + _factor(scalar, y) * y, jax.dtypes.result_type(x)
+        )
 
     return jax.tree.map(leaf, tree_x, tree_y, is_leaf=lambda x: x is None)
 
@@ -172,7 +175,10 @@ def clip(tree: PyTree, min_value: Scalar | None = None, max_value: Scalar | None
     def bound(value: Any, x: Any) -> Any:
         return None if value is None else _tree.factor_like(value, x)
 
-    return jax.tree.map(lambda x: jnp.clip(x, bound(min_value, jnp.asarray(x)), bound(max_value, jnp.asarray(x))), tree)
+    return jax.tree.map(
+        lambda x: jnp.clip(x, bound(min_value, jnp.asarray(x)), bound(max_value, jnp.asarray(x))),
+        tree,
+    )
 
 
 def where(condition: Any, tree_x: PyTree, tree_y: PyTree) -> PyTree:
@@ -285,7 +291,10 @@ def vdot(tree_x: PyTree, tree_y: PyTree) -> jax.Array:
     def leaf(x: Any, y: Any) -> Any:
         if np.shape(x) != np.shape(y):
             with check.inside("vdot"):
-                check.refuse(f"a leaf {check.shape_dtype(y)} does not match {check.shape_dtype(x)}", expected="equal shapes")
+                check.refuse(
+                    f"a leaf {check.shape_dtype(y)} does not match {check.shape_dtype(x)}",
+                    expected="equal shapes",
+                )
         return jnp.conj(x) * y
 
     return sum(jax.tree.map(leaf, _wide(tree_x), _wide(tree_y)))
@@ -366,7 +375,9 @@ def size(tree: PyTree) -> int:
     return builtins.sum(int(np.prod(np.shape(leaf))) for leaf in jax.tree.leaves(tree))
 
 
-def allclose(a: PyTree, b: PyTree, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> jax.Array:
+def allclose(
+    a: PyTree, b: PyTree, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> jax.Array:
     """Return whether two pytrees agree within tolerances.
 
     Args:
@@ -424,7 +435,7 @@ def ones_like(tree: PyTree, dtype: Any = None) -> PyTree:
     return jax.tree.map(lambda x: jnp.ones_like(x, dtype=dtype), tree)
 
 
-def full_like(tree: PyTree, fill_value: Scalar, dtype: Any = None) -> PyTree:
+def full_like(tree: PyTree, fill_value: ArrayLike, dtype: Any = None) -> PyTree:
     """Return a pytree filled with one value, with the shapes, dtypes and sharding of another.
 
     Args:
@@ -475,10 +486,19 @@ def split_key_like(rng_key: Key, target_tree: PyTree) -> PyTree:
       >>> assert keys["w"] != keys["b"]
     """
     treedef: Any = jax.tree.structure(target_tree)
-    return treedef.unflatten(list(jax.random.split(numerics.as_key(rng_key), builtins.max(treedef.num_leaves, 1)))[: treedef.num_leaves])
+    return treedef.unflatten(
+        list(jax.random.split(numerics.as_key(rng_key), builtins.max(treedef.num_leaves, 1)))[
+            : treedef.num_leaves
+        ]
+    )
 
 
-def random_like(rng_key: Key, target_tree: PyTree, sampler: Callable[..., Any] = jax.random.normal, dtype: Any = None) -> PyTree:
+def random_like(
+    rng_key: Key,
+    target_tree: PyTree,
+    sampler: Callable[..., Any] = jax.random.normal,
+    dtype: Any = None,
+) -> PyTree:
     """Return a pytree of random numbers with the shapes and dtypes of another.
 
     Args:
@@ -498,8 +518,14 @@ def random_like(rng_key: Key, target_tree: PyTree, sampler: Callable[..., Any] =
     takes_sharding = "out_sharding" in inspect.signature(sampler).parameters
 
     def leaf(x: Any, key: Any) -> Any:
-        placed = {"out_sharding": jax.typeof(x).sharding} if takes_sharding and isinstance(x, jax.Array) else {}
-        return sampler(key, np.shape(x), jax.dtypes.result_type(x) if dtype is None else dtype, **placed)
+        placed = (
+            {"out_sharding": jax.typeof(x).sharding}
+            if takes_sharding and isinstance(x, jax.Array)
+            else {}
+        )
+        return sampler(
+            key, np.shape(x), jax.dtypes.result_type(x) if dtype is None else dtype, **placed
+        )
 
     return jax.tree.map(leaf, target_tree, split_key_like(rng_key, target_tree))
 
@@ -521,7 +547,9 @@ def cast(tree: PyTree, dtype: Any) -> PyTree:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> assert gk.tree.cast({"w": jnp.ones(1)}, jnp.bfloat16)["w"].dtype == jnp.bfloat16
     """
-    return tree if dtype is None else jax.tree.map(lambda x: numerics.cast(x, jnp.dtype(dtype)), tree)
+    return (
+        tree if dtype is None else jax.tree.map(lambda x: numerics.cast(x, jnp.dtype(dtype)), tree)
+    )
 
 
 def cast_like(tree: PyTree, other_tree: PyTree) -> PyTree:
@@ -538,7 +566,11 @@ def cast_like(tree: PyTree, other_tree: PyTree) -> PyTree:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> assert gk.tree.cast_like({"w": jnp.ones(1)}, {"w": jnp.ones(1, jnp.bfloat16)})["w"].dtype == jnp.bfloat16
     """
-    return jax.tree.map(lambda x, like: numerics.cast(x, like.dtype) if hasattr(like, "dtype") else x, tree, other_tree)
+    return jax.tree.map(
+        lambda x, like: numerics.cast(x, like.dtype) if hasattr(like, "dtype") else x,
+        tree,
+        other_tree,
+    )
 
 
 def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> Any:
@@ -561,23 +593,36 @@ def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> Any:
       >>> mixed = [jnp.ones(1, jnp.bfloat16), jnp.ones(1, jnp.float32)]
       >>> assert gk.tree.dtype(mixed, "lowest") == jnp.bfloat16 and gk.tree.dtype(mixed, "promote") == jnp.float32
     """
-    kinds = sorted({jnp.dtype(jax.dtypes.result_type(leaf)) for leaf in jax.tree.leaves(tree)}, key=str)
+    kinds = sorted(
+        {jnp.dtype(jax.dtypes.result_type(leaf)) for leaf in jax.tree.leaves(tree)}, key=str
+    )
     with check.inside("dtype"):
         if mixed_dtype_handler not in (None, "promote", "highest", "lowest"):
-            check.refuse(f"mixed_dtype_handler={mixed_dtype_handler!r} is unknown", expected="None, 'promote', 'highest' or 'lowest'")
+            check.refuse(
+                f"mixed_dtype_handler={mixed_dtype_handler!r} is unknown",
+                expected="None, 'promote', 'highest' or 'lowest'",
+            )
         if not kinds:
             return jnp.dtype(jnp.result_type(float))
         if len(kinds) == 1:
             return kinds[0]
         found = ", ".join(map(str, kinds))
         if mixed_dtype_handler is None:
-            check.refuse(f"a tree of {found} has no single dtype", fix="Pass mixed_dtype_handler='promote'")
+            check.refuse(
+                f"a tree of {found} has no single dtype", fix="Pass mixed_dtype_handler='promote'"
+            )
         if mixed_dtype_handler == "promote":
             return numerics.wider(*kinds)
         for kind in kinds:
-            if all(numerics.wider(kind, other) == (kind if mixed_dtype_handler == "highest" else other) for other in kinds):
+            if all(
+                numerics.wider(kind, other) == (kind if mixed_dtype_handler == "highest" else other)
+                for other in kinds
+            ):
                 return kind
-        check.refuse(f"none of {found} is the {mixed_dtype_handler}", fix="Pass mixed_dtype_handler='promote'")
+        check.refuse(
+            f"none of {found} is the {mixed_dtype_handler}",
+            fix="Pass mixed_dtype_handler='promote'",
+        )
 
 
 def unwrap_random_key_data(input_tree: PyTree) -> PyTree:
@@ -595,7 +640,11 @@ def unwrap_random_key_data(input_tree: PyTree) -> PyTree:
     """
 
     def leaf(x: Any) -> Any:
-        return jax.random.key_data(x) if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+        return (
+            jax.random.key_data(x)
+            if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+            else x
+        )
 
     return jax.tree.map(leaf, input_tree)
 
@@ -626,7 +675,9 @@ def update_moment(updates: PyTree, moments: PyTree, decay: Scalar, order: int) -
     return _average(lambda g: g**order, updates, moments, decay)
 
 
-def update_moment_per_elem_norm(updates: PyTree, moments: PyTree, decay: Scalar, order: int) -> PyTree:
+def update_moment_per_elem_norm(
+    updates: PyTree, moments: PyTree, decay: Scalar, order: int
+) -> PyTree:
     """Update an exponential moving average of the powers of the magnitude of a gradient.
 
     **Update rule** M ← (1 − β) |g|^order + β M.
@@ -679,7 +730,10 @@ def update_infinity_moment(updates: PyTree, moments: PyTree, decay: Scalar, eps:
         if g is None:
             return None
         size, old = jnp.abs(_tree.widen(g)), _tree.widen(m)
-        return numerics.cast(jnp.maximum(size + _factor(eps, size), _factor(decay, old) * old), jax.dtypes.result_type(m))
+        return numerics.cast(
+            jnp.maximum(size + _factor(eps, size), _factor(decay, old) * old),
+            jax.dtypes.result_type(m),
+        )
 
     return jax.tree.map(leaf, updates, moments, is_leaf=lambda x: x is None)
 
@@ -704,7 +758,9 @@ def bias_correction(moment: PyTree, decay: Scalar, count: Any) -> PyTree:
     **Differs from optax**: 1 − β^count is computed without cancellation, so β near 1 keeps its digits.
     """
     seen = -jnp.expm1(jnp.asarray(count, jnp.result_type(float)) * numerics.log(decay))
-    return jax.tree.map(lambda m: m / numerics.cast(seen, numerics.real(jax.dtypes.result_type(m))), moment)
+    return jax.tree.map(
+        lambda m: m / numerics.cast(seen, numerics.real(jax.dtypes.result_type(m))), moment
+    )
 
 
 # ---- helpers ------------------------------------------------------------------------------------
@@ -712,14 +768,20 @@ def bias_correction(moment: PyTree, decay: Scalar, count: Any) -> PyTree:
 
 def _factor(scalar: Any, x: Any) -> Any:
     """A scalar that multiplies ``x`` in its dtype; a complex one keeps its imaginary part."""
-    return scalar if jnp.iscomplexobj(scalar) and not jnp.iscomplexobj(x) else _tree.factor_like(scalar, jnp.asarray(x))
+    return (
+        scalar
+        if jnp.iscomplexobj(scalar) and not jnp.iscomplexobj(x)
+        else _tree.factor_like(scalar, jnp.asarray(x))
+    )
 
 
 def _wide(tree: Any) -> Any:
     return _tree.widen(tree)
 
 
-def _extreme(tree: Any, of_leaf: Callable[..., Any], of_two: Callable[..., Any], start: float) -> Any:
+def _extreme(
+    tree: Any, of_leaf: Callable[..., Any], of_two: Callable[..., Any], start: float
+) -> Any:
     found = [of_leaf(leaf) for leaf in jax.tree.leaves(tree) if np.size(leaf)]
     if not found:
         return jnp.asarray(start)
@@ -737,6 +799,8 @@ def _average(power: Callable[[Any], Any], updates: Any, moments: Any, decay: Any
         new = power(_tree.widen(g))
         old = numerics.cast(m, numerics.wider(numerics.wide(jax.dtypes.result_type(m)), new.dtype))
         new = lax.convert_element_type(new, old.dtype)
-        return numerics.cast(_factor(1 - decay, new) * new + _factor(decay, old) * old, jax.dtypes.result_type(m))
+        return numerics.cast(
+            _factor(1 - decay, new) * new + _factor(decay, old) * old, jax.dtypes.result_type(m)
+        )
 
     return jax.tree.map(leaf, updates, moments, is_leaf=lambda x: x is None)

@@ -2,7 +2,9 @@
 
 from gradkit.interop.adapter import EmptyState as EmptyState
 from gradkit.interop.adapter import GradientTransformation as GradientTransformation
-from gradkit.interop.adapter import GradientTransformationExtraArgs as GradientTransformationExtraArgs
+from gradkit.interop.adapter import (
+    GradientTransformationExtraArgs as GradientTransformationExtraArgs,
+)
 from gradkit.interop.adapter import MaskedNode as MaskedNode
 from gradkit.interop.adapter import as_optax as as_optax
 from gradkit.interop.adapter import init_empty_state as init_empty_state

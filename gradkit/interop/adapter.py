@@ -21,7 +21,7 @@ class _Init:
         return self.tx.init(params)
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self.tx == other.tx  # type: ignore[attr-defined]
+        return type(other) is type(self) and self.tx == other.tx
 
     def __hash__(self) -> int:
         return hash((type(self), self.tx))
@@ -73,13 +73,20 @@ def as_optax(tx: Any) -> Any:
     try:
         import optax  # noqa: PLC0415  needed for this conversion only
     except ImportError:
-        raise check.born(ImportError("as_optax: optax is not installed. Run pip install optax.")) from None
+        raise check.born(
+            ImportError("as_optax: optax is not installed. Run pip install optax.")
+        ) from None
     with check.inside("as_optax"):
         if isinstance(tx, Transform):
             return optax.GradientTransformationExtraArgs(_Init(tx), _Update(tx))
         if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
             fix = check.uncalled(tx) or "Pass one such as adam(1e-3)"
-            check.refuse(f"{tx!r} is not a transform", expected="a gradkit transform", fix=fix, error=TypeError)
+            check.refuse(
+                f"{tx!r} is not a transform",
+                expected="a gradkit transform",
+                fix=fix,
+                error=TypeError,
+            )
     return optax.with_extra_args_support(optax.GradientTransformation(tx.init, tx.update))
 
 

@@ -59,7 +59,9 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Scal
     def leaf(new: Any, old: Any) -> Any:
         if new is None:
             return None
-        dtype = numerics.wide(numerics.wider(jax.dtypes.result_type(new), jax.dtypes.result_type(old)))
+        dtype = numerics.wide(
+            numerics.wider(jax.dtypes.result_type(new), jax.dtypes.result_type(old))
+        )
         wide_new, wide_old = numerics.cast(new, dtype), numerics.cast(old, dtype)
         share = tree.factor_like(step_size, wide_new)
         # The form with two products gives exactly new at step_size 1, and old at 0.
@@ -68,7 +70,9 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Scal
     return jax.tree.map(leaf, new_tensors, old_tensors, is_leaf=lambda x: x is None)
 
 
-def periodic_update(new_tensors: PyTree, old_tensors: PyTree, steps: Any, update_period: Any) -> PyTree:
+def periodic_update(
+    new_tensors: PyTree, old_tensors: PyTree, steps: Any, update_period: Any
+) -> PyTree:
     """Copy the online network to the target network every few steps.
 
     **Value** new if steps mod update_period = 0, else old.
@@ -87,7 +91,9 @@ def periodic_update(new_tensors: PyTree, old_tensors: PyTree, steps: Any, update
       >>> assert gk.periodic_update(jnp.array(3.0), jnp.array(1.0), 4, 2) == 3.0
       >>> assert gk.periodic_update(jnp.array(3.0), jnp.array(1.0), 5, 2) == 1.0
     """
-    return jax.lax.cond(jnp.mod(steps, update_period) == 0, lambda: new_tensors, lambda: old_tensors)
+    return jax.lax.cond(
+        jnp.mod(steps, update_period) == 0, lambda: new_tensors, lambda: old_tensors
+    )
 
 
 def safe_increment(count: Any) -> jax.Array:
@@ -111,7 +117,9 @@ def safe_increment(count: Any) -> jax.Array:
     return jnp.where(count < top, count + jnp.ones((), count.dtype), top)
 
 
-def safe_norm(x: Any, min_norm: Scalar, ord: Any = None, axis: Any = None, keepdims: bool = False) -> jax.Array:
+def safe_norm(
+    x: Any, min_norm: Scalar, ord: Any = None, axis: Any = None, keepdims: bool = False
+) -> jax.Array:
     """Compute a norm that is at least ``min_norm``, with a finite derivative at zero.
 
     **Value** max(‖x‖, min_norm).

@@ -55,11 +55,15 @@ class Injected(Transform):
     def init(self, params: Params) -> Any:
         return _outward(super().init(params))
 
-    def update(self, updates: Updates, state: OptState, params: Params | None = None, **extras: Any) -> tuple[Updates, Any]:  # type: ignore[override]
+    def update(
+        self, updates: Updates, state: OptState, params: Params | None = None, **extras: Any
+    ) -> tuple[Updates, Any]:
         updates, after = super().update(updates, _inward(state), params, **extras)
         return updates, _outward(after)
 
-    def apply(self, params: Params, state: OptState, grads: Updates, **extras: Any) -> tuple[Params, Any]:  # type: ignore[override]
+    def apply(
+        self, params: Params, state: OptState, grads: Updates, **extras: Any
+    ) -> tuple[Params, Any]:
         params, after = super().apply(params, _inward(state), grads, **extras)
         return params, _outward(after)
 
@@ -72,9 +76,15 @@ class Injected(Transform):
 
     def __repr__(self) -> str:
         own = self.arguments
-        extra = "".join(f", {name}={own[name]!r}" for name in ("static_args", "hyperparam_dtype") if own[name])
+        extra = "".join(
+            f", {name}={own[name]!r}" for name in ("static_args", "hyperparam_dtype") if own[name]
+        )
         inner = getattr(own["inner_factory"], "__name__", repr(own["inner_factory"]))
-        given = ", ".join(f"{name}={value!r}" for name, value in own["arguments"].items() if _shown(own["inner_factory"], name, value))
+        given = ", ".join(
+            f"{name}={value!r}"
+            for name, value in own["arguments"].items()
+            if _shown(own["inner_factory"], name, value)
+        )
         return f"{_NAME}({inner}{extra})({given})"
 
 
@@ -95,7 +105,9 @@ def _inward(state: Any) -> Any:
 
 
 def inject_hyperparams(
-    inner_factory: Callable[..., Any], static_args: str | Iterable[str] = (), hyperparam_dtype: Any = None
+    inner_factory: Callable[..., Any],
+    static_args: str | Iterable[str] = (),
+    hyperparam_dtype: Any = None,
 ) -> Callable[..., Transform]:
     """Keep hyperparameters in the state, so that they change without a new compilation.
 
@@ -138,17 +150,26 @@ def inject_hyperparams(
     """
     with check.inside(_NAME):
         if not callable(inner_factory):
-            check.refuse(f"inner_factory={inner_factory!r} is not a function", expected="a factory such as adam", error=TypeError)
+            check.refuse(
+                f"inner_factory={inner_factory!r} is not a function",
+                expected="a factory such as adam",
+                error=TypeError,
+            )
         names = (static_args,) if isinstance(static_args, str) else tuple(static_args)
         known = inspect.signature(inner_factory).parameters
         for name in names:
             if name not in known:
-                check.refuse(f"static_args={names!r} has no parameter {name!r}", fix=check.nearest(name, known))
+                check.refuse(
+                    f"static_args={names!r} has no parameter {name!r}",
+                    fix=check.nearest(name, known),
+                )
 
     @functools.wraps(inner_factory)
     def make(*args: Any, **kwargs: Any) -> Transform:
         bound = _bound(inner_factory, args, kwargs)
-        made = _inject(inner_factory, _as_data(inner_factory, bound, names), names, hyperparam_dtype)
+        made = _inject(
+            inner_factory, _as_data(inner_factory, bound, names), names, hyperparam_dtype
+        )
         return cast(Transform, made)
 
     for mark in ("makes", "keep"):  # of a factory of ours: this one makes something else
@@ -163,7 +184,9 @@ def _bound(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict
         with check.inside(_NAME):
             known = inspect.signature(function).parameters
             unknown = next((name for name in kwargs if name not in known), None)
-            check.refuse(str(error), fix=check.nearest(unknown, known) if unknown else "", error=TypeError)
+            check.refuse(
+                str(error), fix=check.nearest(unknown, known) if unknown else "", error=TypeError
+            )
     bound.apply_defaults()
     return dict(bound.arguments)
 
@@ -176,10 +199,19 @@ def _as_data(function: Any, arguments: dict[str, Any], static: tuple[str, ...]) 
         parameter = parameters[name]
         if name in static or isinstance(value, bool) or not _expects_number(parameter):
             return value
-        if callable(getattr(value, "init", None)) and callable(getattr(value, "update", None)) and not isinstance(value, Transform):
+        if (
+            callable(getattr(value, "init", None))
+            and callable(getattr(value, "update", None))
+            and not isinstance(value, Transform)
+        ):
             with check.inside(_NAME):
-                check.refuse(f"{name}={value!r} is a schedule with a state", expected="a number or a function of the step")
-        if type(value) is int and (isinstance(parameter.default, float) or "Rate" in str(parameter.annotation)):
+                check.refuse(
+                    f"{name}={value!r} is a schedule with a state",
+                    expected="a number or a function of the step",
+                )
+        if type(value) is int and (
+            isinstance(parameter.default, float) or "Rate" in str(parameter.annotation)
+        ):
             return float(value)
         if callable(value) and not isinstance(value, Call) and not check.uncalled(value):
             return function_schedule(value)
@@ -194,7 +226,9 @@ def _expects_number(parameter: inspect.Parameter) -> bool:
     if parameter.annotation in (inspect.Parameter.empty, Any):
         return parameter.default is inspect.Parameter.empty or isinstance(parameter.default, float)
     said = str(parameter.annotation)
-    return any(word in said for word in ("Rate", "ScalarOrSchedule", "Schedule", "float", "ArrayLike"))
+    return any(
+        word in said for word in ("Rate", "ScalarOrSchedule", "Schedule", "float", "ArrayLike")
+    )
 
 
 def _is_hyperparameter(value: Any) -> bool:
@@ -202,23 +236,43 @@ def _is_hyperparameter(value: Any) -> bool:
         return True
     if isinstance(value, (float, np.floating)):
         return True
-    return isinstance(value, (np.ndarray, jax.Array)) and jnp.issubdtype(value.dtype, jnp.inexact) and np.ndim(value) == 0
+    return (
+        isinstance(value, (np.ndarray, jax.Array))
+        and jnp.issubdtype(value.dtype, jnp.inexact)
+        and np.ndim(value) == 0
+    )
 
 
-def _inject_rule(inner_factory: Callable[..., Any], arguments: dict[str, Any], static_args: tuple[str, ...], hyperparam_dtype: Any) -> Rule:
+def _inject_rule(
+    inner_factory: Callable[..., Any],
+    arguments: dict[str, Any],
+    static_args: tuple[str, ...],
+    hyperparam_dtype: Any,
+) -> Rule:
     """The rule: the inner transform, made anew from the hyperparameters in the state."""
-    moving = {name: value for name, value in arguments.items() if name not in static_args and _is_hyperparameter(value)}
+    moving = {
+        name: value
+        for name, value in arguments.items()
+        if name not in static_args and _is_hyperparameter(value)
+    }
     signature = inspect.signature(inner_factory)
 
     def inner(values: dict[str, Any]) -> Transform:
-        bound = inspect.BoundArguments(signature, {**arguments, **values})  # type: ignore[arg-type]
+        bound = inspect.BoundArguments(signature, {**arguments, **values})
         made = inner_factory(*bound.args, **bound.kwargs)
         return made if isinstance(made, Transform) else chain(made)
 
     def values_at(step: Any, held: dict[str, Any], like: Any) -> dict[str, Any]:
-        dtype = numerics.scalar_dtype(like) if hyperparam_dtype is None else jnp.dtype(hyperparam_dtype)
-        current = {name: value(step) if isinstance(value, Schedule) else held[name] for name, value in moving.items()}
-        return {name: jnp.asarray(value).astype(_kind(value, dtype)) for name, value in current.items()}
+        dtype = (
+            numerics.scalar_dtype(like) if hyperparam_dtype is None else jnp.dtype(hyperparam_dtype)
+        )
+        current = {
+            name: value(step) if isinstance(value, Schedule) else held[name]
+            for name, value in moving.items()
+        }
+        return {
+            name: jnp.asarray(value).astype(_kind(value, dtype)) for name, value in current.items()
+        }
 
     def init(params: Any, *, leaves: Any = None) -> Any:
         held = values_at(jnp.zeros((), jnp.int32), moving, params)
@@ -236,16 +290,33 @@ def _inject_rule(inner_factory: Callable[..., Any], arguments: dict[str, Any], s
     takes = asked_by(first)
     needs = frozenset[str]().union(*(link.needs for link in first.links)) | {"step"}
     kinds = inspect.Parameter
-    keywords = [kinds(n, kinds.KEYWORD_ONLY, default=kinds.empty if n in needs else None) for n in sorted((takes | needs | {"leaves"}) - {"*"})]
-    rest = [kinds("extras", kinds.VAR_KEYWORD)] if "*" in takes or any(link.takes_all for link in first.links) else []
-    positional = [parameter for parameter in signature_of(update) if parameter.kind is kinds.POSITIONAL_OR_KEYWORD]
+    keywords = [
+        kinds(n, kinds.KEYWORD_ONLY, default=kinds.empty if n in needs else None)
+        for n in sorted((takes | needs | {"leaves"}) - {"*"})
+    ]
+    rest = (
+        [kinds("extras", kinds.VAR_KEYWORD)]
+        if "*" in takes or any(link.takes_all for link in first.links)
+        else []
+    )
+    positional = [
+        parameter
+        for parameter in signature_of(update)
+        if parameter.kind is kinds.POSITIONAL_OR_KEYWORD
+    ]
     update.__signature__ = inspect.Signature([*positional, *keywords, *rest])  # type: ignore[attr-defined]
 
     def evaluate(state: Any, params: Any) -> Any:
         return cast(Any, inner(state["hyperparams"]).rule.evaluate)(state["inner"], params)
 
     rule = first.rule
-    return Rule(init, update, name=_NAME, evaluate=evaluate if rule.evaluate else None, takes_integers=rule.takes_integers)
+    return Rule(
+        init,
+        update,
+        name=_NAME,
+        evaluate=evaluate if rule.evaluate else None,
+        takes_integers=rule.takes_integers,
+    )
 
 
 _inject_rule.__name__ = _inject_rule.__qualname__ = "_inject"
@@ -260,6 +331,12 @@ def _kind(value: Any, dtype: Any) -> Any:
 
 def _check_names(held: Any, moving: dict[str, Any]) -> None:
     for name in sorted(held.keys() - moving.keys()):
-        check.refuse(f"state.hyperparams has no {name!r}", fix=check.nearest(name, moving), error=KeyError)
+        check.refuse(
+            f"state.hyperparams has no {name!r}", fix=check.nearest(name, moving), error=KeyError
+        )
     for name in sorted(moving.keys() - held.keys()):
-        check.refuse(f"state.hyperparams lacks {name!r}", fix="Change values, and keep the names", error=KeyError)
+        check.refuse(
+            f"state.hyperparams lacks {name!r}",
+            fix="Change values, and keep the names",
+            error=KeyError,
+        )

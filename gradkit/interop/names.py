@@ -109,7 +109,10 @@ ANSWERS = {
     **{name: ("Not an optimizer", text) for name, text in OUTSIDE.items()},
 }
 SUBMODULES = {
-    **dict.fromkeys(("optax.contrib", "optax.transforms", "optax.schedules"), "its names are in `gradkit` itself"),
+    **dict.fromkeys(
+        ("optax.contrib", "optax.transforms", "optax.schedules"),
+        "its names are in `gradkit` itself",
+    ),
     "optax.assignment": "matching of rows and columns: use optax's",
     "optax.experimental": "aggregation over examples: `dpsgd` and `per_example_global_norm_clip`",
     "optax.losses": "losses: use optax's, they work with any optimizer",
@@ -149,7 +152,9 @@ def explain(name: str) -> str:
         return SUBMODULES[f"optax.{name}"]
     if name.startswith("tree_") and hasattr(package["tree"], name.removeprefix("tree_")):
         return f"`tree.{name.removeprefix('tree_')}`"
-    near = difflib.get_close_matches(name, [known for known in package if not known.startswith("_")], n=1, cutoff=0.7)
+    near = difflib.get_close_matches(
+        name, [known for known in package if not known.startswith("_")], n=1, cutoff=0.7
+    )
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"neither gradkit nor optax has this name{hint}"
 

@@ -38,12 +38,21 @@ _FIELDS: dict[str, dict[str, tuple[tuple[str, ...], ...]]] = {
     "TraceState": {"trace": (("trace",),)},
 }
 _CLOCKS = ("ScaleByScheduleState", "WrappedScheduleState")  # a count and nothing else
-_WRAPPERS = ("InjectHyperparamsState", "InjectStatefulHyperparamsState", "MaskedState", "MultiStepsState", "MultiTransformState", "PartitionState")
+_WRAPPERS = (
+    "InjectHyperparamsState",
+    "InjectStatefulHyperparamsState",
+    "MaskedState",
+    "MultiStepsState",
+    "MultiTransformState",
+    "PartitionState",
+)
 _COVERED = ", ".join(sorted({*_FIELDS, *_CLOCKS, *_WRAPPERS}))
 _UNSEEN = "log_unseen"
 
 
-def from_optax_state(tx: Transform, optax_state: Any, params: Params, *, step: int | None = None) -> OptState:
+def from_optax_state(
+    tx: Transform, optax_state: Any, params: Params, *, step: int | None = None
+) -> OptState:
     """Convert a state saved with optax, to continue the run with gradkit.
 
     Covered are chains (nested, too) of: ``scale_by_adam`` and what shares its state (``adamax``,
@@ -76,7 +85,9 @@ def from_optax_state(tx: Transform, optax_state: Any, params: Params, *, step: i
     """
     with check.inside("from_optax_state"):
         if not isinstance(tx, Transform):
-            check.refuse(f"tx={tx!r} is not a gradkit transform", fix=check.uncalled(tx), error=TypeError)
+            check.refuse(
+                f"tx={tx!r} is not a gradkit transform", fix=check.uncalled(tx), error=TypeError
+            )
         template = tx.init(params)
         states, counts = _flat(optax_state)
         steps = list(_named(tx, "MultiSteps"))
@@ -97,12 +108,21 @@ def _flat(state: Any) -> tuple[list[Any], list[Any]]:
     def visit(part: Any) -> None:
         kind = type(part).__name__
         if hasattr(part, "_fields"):
-            if kind in _CLOCKS or kind in _FIELDS or kind.startswith("InjectHyper") or kind.startswith("InjectStateful"):
+            if (
+                kind in _CLOCKS
+                or kind in _FIELDS
+                or kind.startswith("InjectHyper")
+                or kind.startswith("InjectStateful")
+            ):
                 counts.extend([part.count] if "count" in part._fields else [])
             if kind in _CLOCKS or not jax.tree.leaves(part):
                 return
             if kind not in _FIELDS and kind not in _WRAPPERS:
-                check.refuse(f"a {kind} is not covered", expected=f"states among {_COVERED}", fix="Start this part anew, or keep it in optax")
+                check.refuse(
+                    f"a {kind} is not covered",
+                    expected=f"states among {_COVERED}",
+                    fix="Start this part anew, or keep it in optax",
+                )
             if kind == "MaskedState":
                 inner, inside = _flat(part.inner_state)
                 counts.extend(inside)
@@ -116,7 +136,12 @@ def _flat(state: Any) -> tuple[list[Any], list[Any]]:
                 visit(one)
         elif part is not None:
             fix = "Restore it with a target: the state of the optax transform"
-            check.refuse(f"a {type(part).__name__} is not a state of optax", expected="named tuples", fix=fix, error=TypeError)
+            check.refuse(
+                f"a {type(part).__name__} is not a state of optax",
+                expected="named tuples",
+                fix=fix,
+                error=TypeError,
+            )
 
     visit(state)
     return states, counts
@@ -126,7 +151,9 @@ def _one_count(counts: list[Any], states: list[Any], steps: list[Any]) -> int:
     if len(states) == 1 and type(states[0]).__name__ == "MultiStepsState":
         every = steps[0].arguments["every_k_schedule"]
         if not isinstance(every, int):
-            check.refuse("the number of calls of MultiSteps with a scheduled k is unknown", fix="Pass step=")
+            check.refuse(
+                "the number of calls of MultiSteps with a scheduled k is unknown", fix="Pass step="
+            )
         counts = [int(states[0].gradient_step) * every + int(states[0].mini_step)]
     found = sorted({int(count) for count in counts})
     if len(found) > 1:
@@ -148,13 +175,24 @@ def _fill(entries: Any, states: list[Any], steps: list[Any]) -> Any:
         else:
             if len(states) == 1 and (alone := _filled(entries, state, steps)) is not None:
                 return alone
-            have = ", ".join(map(repr, entries)) if isinstance(entries, dict) and entries else "nothing"
-            check.refuse(f"a {type(state).__name__} fits nothing that tx keeps", expected=f"a state for {have}", fix="tx must be the counterpart, link by link")
+            have = (
+                ", ".join(map(repr, entries))
+                if isinstance(entries, dict) and entries
+                else "nothing"
+            )
+            check.refuse(
+                f"a {type(state).__name__} fits nothing that tx keeps",
+                expected=f"a state for {have}",
+                fix="tx must be the counterpart, link by link",
+            )
     if not isinstance(entries, dict):
         return entries
     for name, entry in entries.items():
         if name not in done and jax.tree.leaves(entry):
-            check.refuse(f"the optax state has nothing for {name!r}", fix="tx must be the counterpart, link by link")
+            check.refuse(
+                f"the optax state has nothing for {name!r}",
+                fix="tx must be the counterpart, link by link",
+            )
     return {**entries, **done}
 
 
@@ -168,14 +206,28 @@ def _filled(entry: Any, state: Any, steps: list[Any]) -> Any:
     if kind in ("PartitionState", "MultiTransformState"):
         inner = {label: _flat(one)[0] for label, one in state.inner_states.items()}
         inner = {label: states for label, states in inner.items() if states}
-        return {label: _fill(entry[label], states, steps) for label, states in inner.items()} if inner.keys() == entry.keys() else None
+        return (
+            {label: _fill(entry[label], states, steps) for label, states in inner.items()}
+            if inner.keys() == entry.keys()
+            else None
+        )
     if kind.startswith("Inject"):
         if entry.keys() != {"hyperparams", "inner"}:
             return _tried(entry, _flat(state.inner_state)[0], steps)
-        held = {name: _value(state.hyperparams.get(name, old), old, f"hyperparams.{name}") for name, old in entry["hyperparams"].items()}
-        return {"hyperparams": held, "inner": _fill(entry["inner"], _flat(state.inner_state)[0], steps)}
+        held = {
+            name: _value(state.hyperparams.get(name, old), old, f"hyperparams.{name}")
+            for name, old in entry["hyperparams"].items()
+        }
+        return {
+            "hyperparams": held,
+            "inner": _fill(entry["inner"], _flat(state.inner_state)[0], steps),
+        }
     if kind == "MultiStepsState":
-        return _accumulated(entry, state, steps) if {"inner", "accumulated", "mini_step"} <= entry.keys() else None
+        return (
+            _accumulated(entry, state, steps)
+            if {"inner", "accumulated", "mini_step"} <= entry.keys()
+            else None
+        )
     paths = {}
     for field, places in _FIELDS[kind].items():
         found = next((path for place in places if (path := _found(entry, place)) is not None), None)
@@ -185,7 +237,9 @@ def _filled(entry: Any, state: Any, steps: list[Any]) -> Any:
     if _rest(entry, set(paths)):
         return None
     for path, value in paths.items():
-        entry = _put(entry, path, lambda old, value=value, path=path: _tree_value(value, old, ".".join(path)))
+        entry = _put(
+            entry, path, lambda old, value=value, path=path: _tree_value(value, old, ".".join(path))
+        )
     return entry
 
 
@@ -198,7 +252,10 @@ def _tried(entry: Any, states: list[Any], steps: list[Any]) -> Any:
 
 def _accumulated(entry: Any, state: Any, steps: list[Any]) -> Any:
     if jax.tree.leaves(state.skip_state) or jax.tree.leaves(entry["skip_state"]):
-        check.refuse("the skip_state of a MultiStepsState is not covered", fix="Convert before should_skip_update_fn is added")
+        check.refuse(
+            "the skip_state of a MultiStepsState is not covered",
+            fix="Convert before should_skip_update_fn is added",
+        )
     outer = steps[0]
     inner_tx = outer.arguments["opt"]
     inner_states, _ = _flat(state.inner_opt_state)
@@ -210,7 +267,13 @@ def _accumulated(entry: Any, state: Any, steps: list[Any]) -> Any:
         accumulated = jax.tree.map(lambda a: a * jnp.asarray(state.mini_step, a.dtype), accumulated)
     mini = jnp.asarray(state.mini_step, jnp.int32)
     kept = _unseen_of(inner_tx, old[1], kept, int(clock), entry["accumulated"])
-    return {**entry, "inner": State(clock, kept), "accumulated": accumulated, "mini_step": mini, "updated": (mini == 0) & (clock > 0)}
+    return {
+        **entry,
+        "inner": State(clock, kept),
+        "accumulated": accumulated,
+        "mini_step": mini,
+        "updated": (mini == 0) & (clock > 0),
+    }
 
 
 def _entries(template: Any) -> dict[str, Any]:
@@ -231,14 +294,20 @@ def _seen(tx: Transform, template: Any, entries: Any, count: int, params: Any) -
     return _unseen_of(tx, template, entries, count, tree.zeros_like(params), params)
 
 
-def _unseen_of(tx: Transform, before: Any, entries: Any, count: int, zeros: Any, params: Any = None) -> Any:
+def _unseen_of(
+    tx: Transform, before: Any, entries: Any, count: int, zeros: Any, params: Any = None
+) -> Any:
     """Set the logarithm of the weight that an average has not seen, count · log β, as ``count`` updates would have."""
     start = before if hasattr(before, "step") else State(jnp.zeros((), jnp.int32), before)
-    if not count or not any(_is_unseen(path) for path, _ in jax.tree_util.tree_leaves_with_path(_entries(start))):
+    if not count or not any(
+        _is_unseen(path) for path, _ in jax.tree_util.tree_leaves_with_path(_entries(start))
+    ):
         return entries
 
     def one_step(step: int) -> Any:
-        return _entries(tx.update(zeros, start._replace(step=jnp.asarray(step, jnp.int32)), params)[1])
+        return _entries(
+            tx.update(zeros, start._replace(step=jnp.asarray(step, jnp.int32)), params)[1]
+        )
 
     first, last = one_step(0), one_step(count - 1)
 
@@ -246,7 +315,9 @@ def _unseen_of(tx: Transform, before: Any, entries: Any, count: int, zeros: Any,
         if not _is_unseen(path) or old is not filled and not np.array_equal(old, filled):
             return filled
         if not np.allclose(at_first, at_last, rtol=1e-6):
-            check.refuse("a debiased average with a scheduled decay is not covered", path=check.keystr(path))
+            check.refuse(
+                "a debiased average with a scheduled decay is not covered", path=check.keystr(path)
+            )
         return (at_first - old) * count + old
 
     return jax.tree_util.tree_map_with_path(leaf, first, last, _entries(start), entries)
@@ -271,7 +342,9 @@ def _named(tx: Any, name: str) -> Iterator[Any]:
 def _found(entry: Any, place: tuple[str, ...]) -> tuple[str, ...] | None:
     path: tuple[str, ...] = ()
     for word in place:
-        key = next((key for key in word.split("|") if isinstance(entry, dict) and key in entry), None)
+        key = next(
+            (key for key in word.split("|") if isinstance(entry, dict) and key in entry), None
+        )
         if key is None:
             return None
         path, entry = (*path, key), entry[key]
@@ -301,11 +374,19 @@ def _tree_value(value: Any, like: Any, path: str) -> Any:
     value = jax.tree.map(lambda x: None if masked(x) else x, value, is_leaf=masked)
     have: Any = jax.tree.structure(value)
     if have != jax.tree.structure(like):
-        check.refuse(f"the tree {have} does not match {jax.tree.structure(like)}", fix="Pass the parameters of the saved run", path=path)
-    return jax.tree_util.tree_map_with_path(lambda at, new, old: _value(new, old, f"{path}.{check.keystr(at)}"), value, like)
+        check.refuse(
+            f"the tree {have} does not match {jax.tree.structure(like)}",
+            fix="Pass the parameters of the saved run",
+            path=path,
+        )
+    return jax.tree_util.tree_map_with_path(
+        lambda at, new, old: _value(new, old, f"{path}.{check.keystr(at)}"), value, like
+    )
 
 
 def _value(new: Any, old: Any, path: str) -> Any:
     if np.shape(new) != np.shape(old):
-        check.refuse(f"a value {check.shape_dtype(new)} does not match {check.shape_dtype(old)}", path=path)
+        check.refuse(
+            f"a value {check.shape_dtype(new)} does not match {check.shape_dtype(old)}", path=path
+        )
     return jnp.asarray(new, old.dtype)

@@ -21,7 +21,9 @@ SHAPES = {"matrix": (3, 2), "vector": (4,)}
 @gk.transform
 def times_value():
     """Multiply updates by the extra argument ``value``."""
-    return gk.stateless(lambda updates, params, *, value: jax.tree.map(lambda u: u * value, updates))
+    return gk.stateless(
+        lambda updates, params, *, value: jax.tree.map(lambda u: u * value, updates)
+    )
 
 
 def test_it_is_of_optaxs_type():
@@ -39,7 +41,9 @@ def test_equal_transforms_make_equal_pairs_that_share_a_compilation():
 
     run = jax.jit(run.__wrapped__, static_argnums=0)
     first, second = (run(gk.as_optax(gk.adam(0.1)), jnp.ones(2)) for _ in range(2))
-    assert len(traces) == 1 and gk.as_optax(gk.adam(0.1)) == gk.as_optax(gk.adam(0.1)) != gk.as_optax(gk.adam(0.2))
+    assert len(traces) == 1 and gk.as_optax(gk.adam(0.1)) == gk.as_optax(
+        gk.adam(0.1)
+    ) != gk.as_optax(gk.adam(0.2))
     np.testing.assert_array_equal(first, second)
 
 
@@ -48,7 +52,9 @@ WRAPPERS = {
     "masked": lambda tx: optax.masked(tx, True),
     "MultiSteps": lambda tx: optax.MultiSteps(tx, 1).gradient_transformation(),
     "partition": lambda tx: optax.partition({"a": tx}, "a"),
-    "inject_hyperparams": lambda tx: optax.inject_hyperparams(lambda rate: optax.chain(tx, optax.scale(rate)))(1.0),
+    "inject_hyperparams": lambda tx: optax.inject_hyperparams(
+        lambda rate: optax.chain(tx, optax.scale(rate))
+    )(1.0),
     "named_chain": lambda tx: optax.named_chain(("it", tx)),
     "flatten": optax.flatten,
 }
@@ -59,7 +65,9 @@ def test_extra_arguments_pass_through_the_wrappers_of_optax(wrap):
     params = jnp.ones(2)
     tx = wrap(gk.as_optax(times_value()))
     with jax.numpy_dtype_promotion("standard"):
-        updates, _ = tx.update(jnp.full(2, 0.5), tx.init(params), params, value=jnp.float32(3.0), unheard_of=1)
+        updates, _ = tx.update(
+            jnp.full(2, 0.5), tx.init(params), params, value=jnp.float32(3.0), unheard_of=1
+        )
     np.testing.assert_array_equal(updates, 1.5)
 
 
@@ -80,7 +88,9 @@ def test_a_missing_extra_argument_is_still_asked_for():
 def test_an_optax_transform_inside_takes_every_extra():
     tx = gk.as_optax(gk.chain(optax.contrib.reduce_on_plateau(), gk.scale(1.0)))
     with jax.numpy_dtype_promotion("standard"):
-        updates, _ = tx.update(jnp.ones(2), tx.init(jnp.ones(2)), jnp.ones(2), value=2.0, anything=1)
+        updates, _ = tx.update(
+            jnp.ones(2), tx.init(jnp.ones(2)), jnp.ones(2), value=2.0, anything=1
+        )
     np.testing.assert_array_equal(updates, 1.0)
 
 
@@ -114,11 +124,17 @@ def test_nnx_optimizer_takes_a_rate_that_is_an_array():
 
 
 def test_train_state_passes_keyword_arguments_on():
-    state = train_state.TrainState.create(apply_fn=None, params=jnp.ones(2), tx=gk.as_optax(times_value()))
+    state = train_state.TrainState.create(
+        apply_fn=None, params=jnp.ones(2), tx=gk.as_optax(times_value())
+    )
     assert state.tx.update(jnp.ones(2), state.opt_state, value=2.0)[0][0] == 2.0
 
 
-@pytest.mark.parametrize(("wrong", "words"), [(3, "3 is not a transform"), (gk.adam, r"Call the factory: adam\(\.\.\.\)")], ids=["number", "factory"])
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [(3, "3 is not a transform"), (gk.adam, r"Call the factory: adam\(\.\.\.\)")],
+    ids=["number", "factory"],
+)
 def test_what_is_no_transform_is_refused(wrong, words):
     with pytest.raises(TypeError, match=f"^as_optax: .*{words}"):
         gk.as_optax(wrong)
@@ -126,7 +142,9 @@ def test_what_is_no_transform_is_refused(wrong, words):
 
 def test_without_optax_the_message_says_so():
     code = "import sys; sys.modules['optax'] = None\nimport gradkit as gk\ntry: gk.as_optax(gk.adam(1.0))\nexcept ImportError as error: print(error)"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert out.strip() == "as_optax: optax is not installed. Run pip install optax."
 
 
@@ -135,31 +153,54 @@ def test_without_optax_the_message_says_so():
 
 @pytest.mark.parametrize("kind", [gk.GradientTransformation, gk.GradientTransformationExtraArgs])
 def test_every_transform_and_every_optax_pair_is_an_instance(kind):
-    assert all(isinstance(tx, kind) for tx in (gk.adam(0.1), gk.chain(), gk.as_optax(gk.sgd(0.1)), optax.adam(0.1)))
-    assert not any(isinstance(x, kind) for x in (gk.adam, 3, None, (1, 2), {}, gk.linear_schedule(1.0, 0.0, 3)))
+    assert all(
+        isinstance(tx, kind)
+        for tx in (gk.adam(0.1), gk.chain(), gk.as_optax(gk.sgd(0.1)), optax.adam(0.1))
+    )
+    assert not any(
+        isinstance(x, kind) for x in (gk.adam, 3, None, (1, 2), {}, gk.linear_schedule(1.0, 0.0, 3))
+    )
 
 
 def test_only_some_optax_pairs_take_extra_arguments():
     bare = optax.GradientTransformation(lambda p: (), lambda u, s, p=None: (u, s))
-    assert isinstance(bare, gk.GradientTransformation) and not isinstance(bare, gk.GradientTransformationExtraArgs)
+    assert isinstance(bare, gk.GradientTransformation) and not isinstance(
+        bare, gk.GradientTransformationExtraArgs
+    )
 
 
 def test_types_stand_in_annotations():
-    def step(tx: gk.GradientTransformation | None, state: gk.OptState, params: gk.Params | None, rate: gk.ScalarOrSchedule) -> gk.Updates: ...
+    def step(
+        tx: gk.GradientTransformation | None,
+        state: gk.OptState,
+        params: gk.Params | None,
+        rate: gk.ScalarOrSchedule,
+    ) -> gk.Updates: ...
 
     assert set(typing.get_type_hints(step)) == {"tx", "state", "params", "rate", "return"}
-    for name in ("TransformInitFn", "TransformUpdateFn", "TransformUpdateExtraArgsFn", "MaskOrFn", "ShouldSkipUpdateFunction", "ConditionFn"):
+    for name in (
+        "TransformInitFn",
+        "TransformUpdateFn",
+        "TransformUpdateExtraArgsFn",
+        "MaskOrFn",
+        "ShouldSkipUpdateFunction",
+        "ConditionFn",
+    ):
         assert typing.Optional[getattr(gk, name)]  # noqa: UP045
 
 
 def test_called_it_makes_a_transform_that_reads_back():
     tx = gk.GradientTransformation(lambda params: gk.EmptyState(), halve)
-    again = gk.GradientTransformationExtraArgs(tx.init_fn if hasattr(tx, "init_fn") else gk.init_empty_state, halve)
+    again = gk.GradientTransformationExtraArgs(
+        tx.init_fn if hasattr(tx, "init_fn") else gk.init_empty_state, halve
+    )
     assert type(tx) is type(again) is gk.Transform
     grads = tree_of(0, shapes=SHAPES)
     updates, state = again.update(grads, again.init(grads))
     np.testing.assert_array_equal(updates["vector"], grads["vector"] / 2)
-    assert again == eval(repr(again), {**vars(gk), "halve": halve, "init_empty_state": gk.init_empty_state})
+    assert again == eval(
+        repr(again), {**vars(gk), "halve": halve, "init_empty_state": gk.init_empty_state}
+    )
 
 
 def halve(updates, state, params=None):

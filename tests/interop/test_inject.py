@@ -40,7 +40,11 @@ def written(state, i):
 
 
 def replaced(state, i):
-    return state._replace(hyperparams={**state.hyperparams, "learning_rate": jnp.asarray(0.01)}) if i == 2 else state
+    return (
+        state._replace(hyperparams={**state.hyperparams, "learning_rate": jnp.asarray(0.01)})
+        if i == 2
+        else state
+    )
 
 
 def through_the_tree(state, i):
@@ -58,13 +62,18 @@ def test_a_written_rate_is_used_from_that_step_on(change):
     expected, _ = run(gk.adam(gk.piecewise_constant_schedule(0.1, {2: 0.1})), params, gradients)
     assert_close(result, expected)
     with jax.numpy_dtype_promotion("standard"):
-        theirs, _ = run(optax.inject_hyperparams(optax.adam)(learning_rate=0.1), params, gradients, change)
+        theirs, _ = run(
+            optax.inject_hyperparams(optax.adam)(learning_rate=0.1), params, gradients, change
+        )
     assert_close(result, theirs, 1e-4)
 
 
 def test_without_a_change_it_is_the_transform_itself():
     params, *gradients = trees(5)
-    plain, injected = gk.adamw(0.1, mask=gk.by_rank(2)), gk.inject_hyperparams(gk.adamw)(0.1, mask=gk.by_rank(2))
+    plain, injected = (
+        gk.adamw(0.1, mask=gk.by_rank(2)),
+        gk.inject_hyperparams(gk.adamw)(0.1, mask=gk.by_rank(2)),
+    )
     assert_close(run(injected, params, gradients)[0], run(plain, params, gradients)[0])
 
 
@@ -75,7 +84,10 @@ def test_a_schedule_is_evaluated_at_the_step_and_stored_as_it_was_used():
     assert state.hyperparams["learning_rate"] == 1.0
     for step in range(4):
         updates, state = tx.update(jnp.ones(1), state)
-        assert state.hyperparams["learning_rate"] == rate(step) == -updates[0] and state.count == step + 1
+        assert (
+            state.hyperparams["learning_rate"] == rate(step) == -updates[0]
+            and state.count == step + 1
+        )
 
 
 def test_a_plain_function_is_a_schedule_and_a_mask_is_none():
@@ -91,7 +103,9 @@ def test_hyperparameters_stay_float32_for_bfloat16_parameters():
     params, grads = trees(2, jnp.bfloat16)
     tx = gk.inject_hyperparams(gk.adam)(1e-3)
     updates, state = tx.update(grads, tx.init(params), params)
-    assert state.hyperparams["b2"] == jnp.float32(0.999) and all(jnp.isfinite(u).all() for u in jax.tree.leaves(updates))
+    assert state.hyperparams["b2"] == jnp.float32(0.999) and all(
+        jnp.isfinite(u).all() for u in jax.tree.leaves(updates)
+    )
     narrow = gk.inject_hyperparams(gk.sgd, hyperparam_dtype=jnp.bfloat16)(1e-3).init(params)
     assert narrow.hyperparams["learning_rate"].dtype == jnp.bfloat16
     with pytest.raises(ValueError, match="b2"):  # which bfloat16 rounds to 1
@@ -107,7 +121,9 @@ def test_it_wraps_a_function_of_ones_own_and_a_factory_of_optax():
     tx = make(0.1)
     result, state = run(tx, params, gradients)
     assert set(state.hyperparams) == {"learning_rate", "max_norm"}
-    assert_close(result, run(gk.chain(gk.clip_by_global_norm(1.0), gk.sgd(0.1)), params, gradients)[0])
+    assert_close(
+        result, run(gk.chain(gk.clip_by_global_norm(1.0), gk.sgd(0.1)), params, gradients)[0]
+    )
 
 
 def test_static_arguments_stay_out_of_the_state():
@@ -121,7 +137,9 @@ def test_static_arguments_stay_out_of_the_state():
 def test_it_is_data_with_a_name():
     tx = gk.inject_hyperparams(gk.adam)(learning_rate=0.1)
     assert repr(tx) == "inject_hyperparams(adam)(learning_rate=0.1)" and tx.learning_rate == 0.1
-    assert eval(repr(tx), dict(vars(gk))) == tx == pickle.loads(pickle.dumps(tx)) and hash(tx) == hash(gk.inject_hyperparams(gk.adam)(0.1))
+    assert eval(repr(tx), dict(vars(gk))) == tx == pickle.loads(pickle.dumps(tx)) and hash(
+        tx
+    ) == hash(gk.inject_hyperparams(gk.adam)(0.1))
     assert tx != gk.inject_hyperparams(gk.adam)(learning_rate=0.2)
 
 
@@ -133,7 +151,9 @@ def test_a_new_rate_in_train_state_compiles_nothing():
         traces.append(1)
         return state.apply_gradients(grads=grads)
 
-    state = train_state.TrainState.create(apply_fn=None, params={"w": jnp.ones(2)}, tx=gk.inject_hyperparams(gk.sgd)(1.0))
+    state = train_state.TrainState.create(
+        apply_fn=None, params={"w": jnp.ones(2)}, tx=gk.inject_hyperparams(gk.sgd)(1.0)
+    )
     for rate in (1.0, 0.5, 0.25):
         state.opt_state.hyperparams["learning_rate"] = jnp.float32(rate)
         state = step(state, {"w": jnp.ones(2)})
@@ -172,7 +192,9 @@ def test_inside_another_transform_a_value_of_the_state_is_set_by_name(wrap):
     params, *gradients = trees(6)
     injected = wrap(gk.inject_hyperparams(gk.adam)(0.1))
     result, _ = run(injected, params, gradients, through_the_tree)
-    assert_close(result, run(gk.adam(gk.piecewise_constant_schedule(0.1, {2: 0.1})), params, gradients)[0])
+    assert_close(
+        result, run(gk.adam(gk.piecewise_constant_schedule(0.1, {2: 0.1})), params, gradients)[0]
+    )
 
 
 def test_extra_arguments_and_evaluation_weights_reach_the_inner_transform():
@@ -204,7 +226,9 @@ def test_names_in_the_state_are_checked():
     tx = gk.inject_hyperparams(gk.sgd)(1.0)
     state = tx.init(jnp.zeros(1))
     state.hyperparams["lr"] = jnp.float32(0.1)
-    with pytest.raises(KeyError, match=r"state.hyperparams has no 'lr'. Did you mean 'learning_rate'"):
+    with pytest.raises(
+        KeyError, match=r"state.hyperparams has no 'lr'. Did you mean 'learning_rate'"
+    ):
         tx.update(jnp.ones(1), state)
 
 
@@ -215,7 +239,11 @@ def test_names_in_the_state_are_checked():
         (lambda: gk.inject_hyperparams(gk.adam)(0.1, b3=0.5), TypeError, "b3"),
         (lambda: gk.inject_hyperparams(gk.adam)(), TypeError, "learning_rate"),
         (lambda: gk.inject_hyperparams(gk.adam)(0.1, b1=1.5), ValueError, "b1"),
-        (lambda: gk.inject_hyperparams(gk.sgd)(optax.schedules.WrappedSchedule(abs)), ValueError, "is a schedule with a state"),
+        (
+            lambda: gk.inject_hyperparams(gk.sgd)(optax.schedules.WrappedSchedule(abs)),
+            ValueError,
+            "is a schedule with a state",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_when_it_is_called(make, error, words):

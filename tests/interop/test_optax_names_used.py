@@ -27,9 +27,25 @@ REPOSITORIES = {
     "periodic_update": 6, "muon": 5, "lbfgs": 3, "TransformInitFn": 1, "TransformUpdateFn": 1,
 }  # fmt: skip
 # Losses, matrix methods and line searches, perturbations, assignment: not in this version.
-ELSEWHERE = {*LATER_NAMES, *LOSS_NAMES.split(), *OUTSIDE, "value_and_grad_from_state", "perturbations", "assignment", "microbatch", "microbatching"}
+ELSEWHERE = {
+    *LATER_NAMES,
+    *LOSS_NAMES.split(),
+    *OUTSIDE,
+    "value_and_grad_from_state",
+    "perturbations",
+    "assignment",
+    "microbatch",
+    "microbatching",
+}
 # State classes and what gradkit does in another way: each is answered with what to use.
-OTHERWISE = {"SAMState", "LookaheadParams", "flatten", "ScaleByAdamState", "TraceState", "ScaleByScheduleState"}
+OTHERWISE = {
+    "SAMState",
+    "LookaheadParams",
+    "flatten",
+    "ScaleByAdamState",
+    "TraceState",
+    "ScaleByScheduleState",
+}
 
 
 def had(name):
@@ -52,7 +68,9 @@ def measure(names, before=0):
 def test_nine_of_ten_names_are_there(where, before, capsys):
     by_name, by_file = measure(globals()[where], before)
     with capsys.disabled():
-        print(f"\n{where.lower()}: {by_name:.0%} of the names, {by_file:.0%} of the uses by file of those once lacking")
+        print(
+            f"\n{where.lower()}: {by_name:.0%} of the names, {by_file:.0%} of the uses by file of those once lacking"
+        )
     assert by_file >= (0.7 if before else 0.9) and by_name >= (0.9 if before else 0.85)
 
 
@@ -65,7 +83,10 @@ def test_what_is_lacking_is_of_another_kind_and_answered():
 
 
 def test_a_name_that_is_lacking_says_what_to_use():
-    with pytest.raises(AttributeError, match=r"gradkit has no 'ScaleByAdamState': .*read `state.inner\['scale_by_adam'\]`"):
+    with pytest.raises(
+        AttributeError,
+        match=r"gradkit has no 'ScaleByAdamState': .*read `state.inner\['scale_by_adam'\]`",
+    ):
         _ = gk.ScaleByAdamState
     with pytest.raises(AttributeError, match=r"gradkit has no 'lbfgs': .*chain\(optax.lbfgs\)"):
         _ = gk.lbfgs
@@ -83,4 +104,9 @@ def test_nn_is_imported_when_it_is_first_used():
     import sys
 
     code = "import sys, gradkit as gk; assert 'flax' not in sys.modules; print(gk.nn.LayerNorm.__name__)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "LayerNorm"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "LayerNorm"
+    )

@@ -33,13 +33,22 @@ PAIRS = {
     "adagrad": lambda lib: lib.adagrad(0.1),
     "adadelta": lambda lib: lib.adadelta(0.1),
     "rmsprop with momentum": lambda lib: lib.rmsprop(0.1, momentum=0.9),
-    "sgd with momentum": lambda lib: lib.sgd(lib.cosine_decay_schedule(0.1, 20), momentum=0.9, nesterov=True),
+    "sgd with momentum": lambda lib: lib.sgd(
+        lib.cosine_decay_schedule(0.1, 20), momentum=0.9, nesterov=True
+    ),
     "ema": lambda lib: lib.chain(lib.ema(0.9), lib.scale(-0.1)),
-    "nested chains": lambda lib: lib.chain(lib.clip_by_global_norm(1.0), lib.chain(lib.trace(0.5), lib.adam(0.1)), lib.trace(0.9)),
+    "nested chains": lambda lib: lib.chain(
+        lib.clip_by_global_norm(1.0), lib.chain(lib.trace(0.5), lib.adam(0.1)), lib.trace(0.9)
+    ),
     "masked": lambda lib: lib.masked(lib.chain(lib.trace(0.5), lib.adam(0.1)), MASK),
-    "partition": lambda lib: lib.partition({"a": lib.adam(0.1), "b": lib.sgd(0.1, momentum=0.9)}, LABELS),
+    "partition": lambda lib: lib.partition(
+        {"a": lib.adam(0.1), "b": lib.sgd(0.1, momentum=0.9)}, LABELS
+    ),
     "inject_hyperparams": lambda lib: lib.inject_hyperparams(lib.adam)(0.1, eps_root=0.0),
-    "inject_hyperparams in a chain": lambda lib: lib.chain(lib.clip(1.0), lib.inject_hyperparams(lib.sgd)(lib.cosine_decay_schedule(0.1, 20), momentum=0.9)),
+    "inject_hyperparams in a chain": lambda lib: lib.chain(
+        lib.clip(1.0),
+        lib.inject_hyperparams(lib.sgd)(lib.cosine_decay_schedule(0.1, 20), momentum=0.9),
+    ),
 }
 
 
@@ -82,8 +91,15 @@ def test_the_trajectory_goes_on(wide, make):
 @pytest.mark.parametrize("mean", [True, False])
 def test_the_trajectory_of_multi_steps_goes_on(wide, calls, mean):
     params, *gradients = trees(12)
-    theirs = optax.MultiSteps(optax.adam(optax.cosine_decay_schedule(0.1, 10)), 2, use_grad_mean=mean)
-    ours = gk.MultiSteps(gk.adam(gk.cosine_decay_schedule(0.1, 10)), 2, use_grad_mean=mean, accumulator_dtype=jnp.float64)
+    theirs = optax.MultiSteps(
+        optax.adam(optax.cosine_decay_schedule(0.1, 10)), 2, use_grad_mean=mean
+    )
+    ours = gk.MultiSteps(
+        gk.adam(gk.cosine_decay_schedule(0.1, 10)),
+        2,
+        use_grad_mean=mean,
+        accumulator_dtype=jnp.float64,
+    )
     middle, saved = run(theirs, theirs.init(params), params, gradients[:calls])
     expected, _ = run(theirs, saved, middle, gradients[calls:])
     state = gk.from_optax_state(ours, saved, middle)
@@ -98,11 +114,38 @@ def test_a_state_that_was_never_used_is_the_one_that_init_makes():
 
 
 REFUSED = {
-    "a transform that is not covered": (optax.lbfgs(), gk.adam(0.1), ValueError, "a ScaleByLBFGSState is not covered"),
-    "another transform": (optax.adam(0.1), gk.sgd(0.1, momentum=0.9), ValueError, "a ScaleByAdamState fits nothing that tx keeps. Expected a state for 'trace'"),
-    "a transform that keeps more": (optax.sgd(0.1), gk.adam(0.1), ValueError, "the optax state has nothing for 'scale_by_adam'"),
-    "a scheduled decay": (optax.adam(0.1), gk.adam(0.1, b1=gk.linear_schedule(0.9, 0.5, 10)), ValueError, "scheduled decay is not covered"),
-    "a state kept narrow": (optax.scale_by_adam(), gk.scale_by_adam(mu_dtype=gk.blockwise_mean() if "blockwise_mean" in vars(gk) else gk.block_mean()), ValueError, "does not match"),
+    "a transform that is not covered": (
+        optax.lbfgs(),
+        gk.adam(0.1),
+        ValueError,
+        "a ScaleByLBFGSState is not covered",
+    ),
+    "another transform": (
+        optax.adam(0.1),
+        gk.sgd(0.1, momentum=0.9),
+        ValueError,
+        "a ScaleByAdamState fits nothing that tx keeps. Expected a state for 'trace'",
+    ),
+    "a transform that keeps more": (
+        optax.sgd(0.1),
+        gk.adam(0.1),
+        ValueError,
+        "the optax state has nothing for 'scale_by_adam'",
+    ),
+    "a scheduled decay": (
+        optax.adam(0.1),
+        gk.adam(0.1, b1=gk.linear_schedule(0.9, 0.5, 10)),
+        ValueError,
+        "scheduled decay is not covered",
+    ),
+    "a state kept narrow": (
+        optax.scale_by_adam(),
+        gk.scale_by_adam(
+            mu_dtype=gk.blockwise_mean() if "blockwise_mean" in vars(gk) else gk.block_mean()
+        ),
+        ValueError,
+        "does not match",
+    ),
 }
 
 
@@ -110,7 +153,12 @@ REFUSED = {
 def test_what_is_not_covered_is_refused_by_name(theirs, ours, error, words):
     params = tree_of(0, shapes=SHAPES)
     with jax.numpy_dtype_promotion("standard"):
-        _, saved = run(theirs, theirs.init(params), params, [] if words.startswith("a ScaleByLBFGS") else [params, params])
+        _, saved = run(
+            theirs,
+            theirs.init(params),
+            params,
+            [] if words.startswith("a ScaleByLBFGS") else [params, params],
+        )
     with pytest.raises(error, match=r"^from_optax_state") as caught:
         gk.from_optax_state(ours, saved, params)
     assert words in str(caught.value)
@@ -134,5 +182,7 @@ def test_a_state_that_lost_its_classes_is_refused():
 
 def test_parameters_of_another_model_are_refused_by_path():
     params, other = tree_of(0, shapes=SHAPES), tree_of(0, shapes={"matrix": (3, 2), "vector": (5,)})
-    with pytest.raises(ValueError, match=r"moment.average.vector: a value float32\[4\] does not match float32\[5\]"):
+    with pytest.raises(
+        ValueError, match=r"moment.average.vector: a value float32\[4\] does not match float32\[5\]"
+    ):
         gk.from_optax_state(gk.adam(0.1), optax.adam(0.1).init(params), other)

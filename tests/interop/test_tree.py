@@ -15,7 +15,11 @@ from tests.cases import tree_of
 SHAPES = {"matrix": (3, 2), "vector": (4,)}
 X, Y = tree_of(0, shapes=SHAPES), tree_of(1, shapes=SHAPES)
 Z = tree_of(2, jnp.complex64, SHAPES)
-THEIRS = {name: value for name, value in vars(optax.tree).items() if not name.startswith("_") and not isinstance(value, types.ModuleType)}
+THEIRS = {
+    name: value
+    for name, value in vars(optax.tree).items()
+    if not name.startswith("_") and not isinstance(value, types.ModuleType)
+}
 
 CALLS = {
     "add": [(X, Y), (X, Y, X)],
@@ -28,7 +32,12 @@ CALLS = {
     "clip": [(X, -0.5, 0.5), (X, None, 0.5), (X,)],
     "conj": [(Z,)],
     "div": [(X, Y)],
-    "dtype": [(X,), ({**X, "z": jnp.ones(1, jnp.bfloat16)}, "promote"), ({**X, "z": jnp.ones(1, jnp.bfloat16)}, "lowest"), ({},)],
+    "dtype": [
+        (X,),
+        ({**X, "z": jnp.ones(1, jnp.bfloat16)}, "promote"),
+        ({**X, "z": jnp.ones(1, jnp.bfloat16)}, "lowest"),
+        ({},),
+    ],
     "full_like": [(X, 3.0), (X, 3.0, jnp.bfloat16)],
     "max": [(X,), ({"empty": jnp.zeros(0)},), ({},)],
     "min": [(X,), ({"empty": jnp.zeros(0)},), ({},)],
@@ -44,7 +53,11 @@ CALLS = {
     "sum": [(X,), (X, True), (Z,)],
     "unwrap_random_key_data": [({"k": jax.random.key(0), "x": X},)],
     "update_infinity_moment": [(X, Y, 0.9, 1e-8)],
-    "update_moment": [(X, Y, 0.9, 1), (X, Y, 0.9, 2), ({"a": None, "b": 1.0}, {"a": None, "b": 2.0}, 0.9, 2)],
+    "update_moment": [
+        (X, Y, 0.9, 1),
+        (X, Y, 0.9, 2),
+        ({"a": None, "b": 1.0}, {"a": None, "b": 2.0}, 0.9, 2),
+    ],
     "update_moment_per_elem_norm": [(X, Y, 0.9, 2), (X, Y, 0.9, 1), (Z, Y, 0.9, 2), (Z, Y, 0.9, 3)],
     "vdot": [(X, Y), (Z, Z)],
     "where": [(True, X, Y), (jnp.array(False), X, Y)],
@@ -55,7 +68,9 @@ CALLS = {
 def test_every_function_is_there_under_its_arguments():
     assert set(CALLS) | {"get", "get_all_with_path", "set", "map_params"} == set(THEIRS)
     for name, theirs in THEIRS.items():
-        assert list(inspect.signature(getattr(gk.tree, name)).parameters) == list(inspect.signature(theirs).parameters), name
+        assert list(inspect.signature(getattr(gk.tree, name)).parameters) == list(
+            inspect.signature(theirs).parameters
+        ), name
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -70,18 +85,32 @@ def test_it_agrees_with_optax(name):
             if not hasattr(b, "dtype") or b.dtype.name == "bool":
                 assert a == b
             else:
-                np.testing.assert_allclose(a.astype(np.complex64), np.asarray(b).astype(np.complex64), 1e-5, 1e-6)
+                np.testing.assert_allclose(
+                    a.astype(np.complex64), np.asarray(b).astype(np.complex64), 1e-5, 1e-6
+                )
 
 
 def raw(x):
     is_key = isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(x)) if is_key else np.asarray(x) if isinstance(x, (jax.Array, float, int)) else x
+    return (
+        np.asarray(jax.random.key_data(x))
+        if is_key
+        else np.asarray(x)
+        if isinstance(x, (jax.Array, float, int))
+        else x
+    )
 
 
 def test_reductions_of_half_precision_are_wide():
     many = [jnp.ones((), jnp.bfloat16)] * 1000
     np.testing.assert_allclose(gk.tree.norm(many), np.sqrt(1000.0), 1e-6)
-    assert gk.tree.sum(many) == gk.tree.vdot(many, many) == gk.tree.norm(many, 1) == gk.tree.norm(many, squared=True) == 1000
+    assert (
+        gk.tree.sum(many)
+        == gk.tree.vdot(many, many)
+        == gk.tree.norm(many, 1)
+        == gk.tree.norm(many, squared=True)
+        == 1000
+    )
     big = jnp.full(4, 300.0, jnp.float16)  # whose square float16 cannot hold
     assert gk.tree.norm(big) == 600.0
 
@@ -100,13 +129,37 @@ def test_averages_keep_the_dtype_of_the_moment():
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: gk.tree.norm(X, 3), ValueError, "norm: ord=3 is not supported. Expected None, 1, 2 or inf."),
-        (lambda: gk.tree.dtype({"a": jnp.ones(1), "b": jnp.ones(1, jnp.bfloat16)}), ValueError, "has no single dtype"),
+        (
+            lambda: gk.tree.norm(X, 3),
+            ValueError,
+            "norm: ord=3 is not supported. Expected None, 1, 2 or inf.",
+        ),
+        (
+            lambda: gk.tree.dtype({"a": jnp.ones(1), "b": jnp.ones(1, jnp.bfloat16)}),
+            ValueError,
+            "has no single dtype",
+        ),
         (lambda: gk.tree.dtype(X, "middle"), ValueError, "mixed_dtype_handler='middle' is unknown"),
-        (lambda: gk.tree.vdot(jnp.ones(2), jnp.ones(3)), ValueError, r"a leaf float32\[3\] does not match float32\[2\]"),
-        (lambda: gk.tree.get(gk.chain(gk.trace(0.9), gk.trace(0.9)).init(X), "trace"), KeyError, "'trace' fits 2 values"),
-        (lambda: gk.tree.set(gk.adam(0.1).init(X), stepp=1), KeyError, "'stepp' fits no value of this state. Did you mean 'step'"),
-        (lambda: gk.tree.set(gk.adam(0.1).init(X), lambda path, value: False, step=1), KeyError, "filtering leaves none"),
+        (
+            lambda: gk.tree.vdot(jnp.ones(2), jnp.ones(3)),
+            ValueError,
+            r"a leaf float32\[3\] does not match float32\[2\]",
+        ),
+        (
+            lambda: gk.tree.get(gk.chain(gk.trace(0.9), gk.trace(0.9)).init(X), "trace"),
+            KeyError,
+            "'trace' fits 2 values",
+        ),
+        (
+            lambda: gk.tree.set(gk.adam(0.1).init(X), stepp=1),
+            KeyError,
+            "'stepp' fits no value of this state. Did you mean 'step'",
+        ),
+        (
+            lambda: gk.tree.set(gk.adam(0.1).init(X), lambda path, value: False, step=1),
+            KeyError,
+            "filtering leaves none",
+        ),
     ],
 )
 def test_what_is_wrong_is_refused(call, error, words):
@@ -123,7 +176,11 @@ def test_moments_are_found_by_optaxs_names():
         _, saved = theirs.update(X, theirs.init(X), X)
     state = gk.adam(0.1).update(X, tx.init(X), X)[1]
     for name in ("mu", "nu"):
-        for a, b in zip(jax.tree.leaves(gk.tree.get(state, name)), jax.tree.leaves(gk.tree.get(saved, name)), strict=True):
+        for a, b in zip(
+            jax.tree.leaves(gk.tree.get(state, name)),
+            jax.tree.leaves(gk.tree.get(saved, name)),
+            strict=True,
+        ):
             np.testing.assert_allclose(a, b, 1e-4)
     assert gk.tree.get(state, "count") == gk.tree.get(saved, "count") == 1
     assert set(gk.tree.get(gk.sgd(0.1, momentum=0.9).init(X), "trace")) == set(SHAPES)
@@ -132,23 +189,40 @@ def test_moments_are_found_by_optaxs_names():
 
 
 def test_get_and_set_agree_with_optax_on_its_states():
-    state = optax.chain(optax.add_noise(1.0, 0.9, key=0), optax.inject_hyperparams(optax.adam)(lambda step: 0.1)).init(X)
+    state = optax.chain(
+        optax.add_noise(1.0, 0.9, key=0), optax.inject_hyperparams(optax.adam)(lambda step: 0.1)
+    ).init(X)
     keys = ("mu", "AddNoiseState", "b1", "rng_key")
     for key in keys:
-        assert jax.tree.structure(gk.tree.get(state, key)) == jax.tree.structure(optax.tree.get(state, key))
+        assert jax.tree.structure(gk.tree.get(state, key)) == jax.tree.structure(
+            optax.tree.get(state, key)
+        )
 
     def first(path, value):
-        return isinstance(value, jax.Array) and getattr(path[-1], "tuple_name", "") == "ScaleByAdamState"
+        return (
+            isinstance(value, jax.Array)
+            and getattr(path[-1], "tuple_name", "") == "ScaleByAdamState"
+        )
 
-    assert gk.tree.get(state, "count", filtering=first) == optax.tree.get(state, "count", filtering=first) == 0
+    assert (
+        gk.tree.get(state, "count", filtering=first)
+        == optax.tree.get(state, "count", filtering=first)
+        == 0
+    )
     assert gk.tree.get(gk.tree.set(state, first, count=jnp.int32(7)), "count", filtering=first) == 7
-    everywhere = gk.tree.set(state, count=jnp.int32(7))  # optax.tree.set leaves those in the inner state at 0
+    everywhere = gk.tree.set(
+        state, count=jnp.int32(7)
+    )  # optax.tree.set leaves those in the inner state at 0
     assert [int(count) for _, count in gk.tree.get_all_with_path(everywhere, "count")] == [7] * 4
 
 
 def test_optaxs_own_functions_read_our_states():
     state = gk.chain(gk.clip(1.0), gk.inject_hyperparams(gk.adam)(0.1)).init(X)
-    assert optax.tree.get(state, "learning_rate") == gk.tree.get(state, "learning_rate") == jnp.float32(0.1)
+    assert (
+        optax.tree.get(state, "learning_rate")
+        == gk.tree.get(state, "learning_rate")
+        == jnp.float32(0.1)
+    )
     assert optax.tree.get(optax.tree.set(state, step=jnp.int32(3)), "step") == 3
 
 
@@ -168,7 +242,9 @@ TRANSFORMS = {
 }
 TREES = {
     "masked by a tree": lambda: gk.masked(gk.adam(0.1), {"matrix": True, "vector": False}),
-    "partition by a tree": lambda: gk.partition({"a": gk.adam(0.1), "b": gk.sgd(0.1, momentum=0.9)}, {"matrix": "a", "vector": "b"}),
+    "partition by a tree": lambda: gk.partition(
+        {"a": gk.adam(0.1), "b": gk.sgd(0.1, momentum=0.9)}, {"matrix": "a", "vector": "b"}
+    ),
     "adamw with a mask": lambda: gk.adamw(0.1, mask={"matrix": True, "vector": False}),
 }
 
@@ -176,7 +252,13 @@ TREES = {
 def check_map_params(make, map_params, **more):
     tx = make()
     state = tx.init(X)
-    marked = map_params(tx, lambda leaf, name: None if leaf is None else f"{name} {leaf.shape}", state, {name: name for name in SHAPES}, **more)
+    marked = map_params(
+        tx,
+        lambda leaf, name: None if leaf is None else f"{name} {leaf.shape}",
+        state,
+        {name: name for name in SHAPES},
+        **more,
+    )
     assert jax.tree.structure(marked) == jax.tree.structure(state)
     found = {leaf for leaf in jax.tree.leaves(marked) if isinstance(leaf, str)}
     assert found and found <= {f"{name} {shape}" for name, shape in SHAPES.items()}
@@ -188,7 +270,9 @@ def test_map_params_finds_the_trees_of_parameters(make):
     check_map_params(make, optax.tree.map_params, is_leaf=lambda x: x is None)
 
 
-@pytest.mark.xfail(reason="masks and labels that are trees do not yet fit a tree without leaves", strict=False)
+@pytest.mark.xfail(
+    reason="masks and labels that are trees do not yet fit a tree without leaves", strict=False
+)
 @pytest.mark.parametrize("make", TREES.values(), ids=TREES)
 def test_map_params_works_where_a_mask_is_a_tree(make):
     check_map_params(make, gk.tree.map_params)
@@ -204,7 +288,9 @@ def test_target_networks_agree_with_optax():
         assert_trees(gk.periodic_update(X, Y, step, 2), optax.periodic_update(X, Y, step, 2))
     assert gk.incremental_update({"a": None}, {"a": None}, 0.1) == {"a": None}
     assert_trees(gk.incremental_update(X, Y, 1.0), X, 0)
-    half = gk.incremental_update(jnp.ones(1, jnp.float32), jnp.zeros(1, jnp.bfloat16), jnp.float32(0.25))
+    half = gk.incremental_update(
+        jnp.ones(1, jnp.float32), jnp.zeros(1, jnp.bfloat16), jnp.float32(0.25)
+    )
     assert half.dtype == jnp.bfloat16 and half[0] == 0.25
 
 
@@ -215,7 +301,10 @@ def assert_trees(one, other, rtol=1e-6):
 
 def test_counters_and_norms_agree_with_optax():
     for count in (jnp.int32(3), jnp.int32(2**31 - 1), jnp.uint8(255), jnp.float32(2.0)):
-        assert gk.safe_increment(count) == optax.safe_increment(count) and gk.safe_increment(count).dtype == count.dtype
+        assert (
+            gk.safe_increment(count) == optax.safe_increment(count)
+            and gk.safe_increment(count).dtype == count.dtype
+        )
     assert gk.global_norm(X) == gk.tree.norm(X)
     np.testing.assert_allclose(gk.global_norm(X), optax.tree.norm(X), 1e-6)
     x = X["matrix"]
@@ -225,6 +314,8 @@ def test_counters_and_norms_agree_with_optax():
 
 
 def test_gradients_are_scaled_and_values_pass():
-    value, grad = jax.value_and_grad(lambda p: gk.tree.norm(gk.scale_gradient(p, 0.5), squared=True))(X)
+    value, grad = jax.value_and_grad(
+        lambda p: gk.tree.norm(gk.scale_gradient(p, 0.5), squared=True)
+    )(X)
     assert value == gk.tree.norm(X, squared=True)
     assert_trees(grad, X)
