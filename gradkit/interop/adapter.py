@@ -96,10 +96,10 @@ def as_optax(tx: Any) -> Any:
 class _Pair(type):
     """Both a type for ``isinstance`` and annotations, and the function that makes a transform."""
 
-    def __call__(cls, init: Any, update: Any) -> Transform:  # noqa: N805
+    def __call__(cls, init: Any, update: Any) -> Transform:
         return _transform.GradientTransformation(init, update)
 
-    def __instancecheck__(cls, value: Any) -> bool:  # noqa: N805
+    def __instancecheck__(cls, value: Any) -> bool:
         if isinstance(value, Transform):
             return True
         names = {kind.__name__ for kind in type(value).__mro__}

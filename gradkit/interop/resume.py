@@ -312,7 +312,7 @@ def _unseen_of(
     first, last = one_step(0), one_step(count - 1)
 
     def leaf(path: Any, at_first: Any, at_last: Any, old: Any, filled: Any) -> Any:
-        if not _is_unseen(path) or old is not filled and not np.array_equal(old, filled):
+        if not _is_unseen(path) or (old is not filled and not np.array_equal(old, filled)):
             return filled
         if not np.allclose(at_first, at_last, rtol=1e-6):
             check.refuse(
