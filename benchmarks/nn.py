@@ -24,14 +24,34 @@ import gradkit.nn as gnn
 BLOCK, STAGE = (8, 128, 768), (8, 28, 28, 128)  # a transformer block, a ResNet stage
 WORK: dict[str, tuple[tuple[int, ...], Any, Callable[[Any], Any]]] = {
     "LayerNorm": (BLOCK, jnp.float32, lambda where: where.LayerNorm(768, rngs=nnx.Rngs(0))),
-    "LayerNorm, two-pass Flax": (BLOCK, jnp.float32, lambda where: where.LayerNorm(768, use_fast_variance=False, rngs=nnx.Rngs(0))),
-    "LayerNorm bf16": (BLOCK, jnp.bfloat16, lambda where: where.LayerNorm(768, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))),
+    "LayerNorm, two-pass Flax": (
+        BLOCK,
+        jnp.float32,
+        lambda where: where.LayerNorm(768, use_fast_variance=False, rngs=nnx.Rngs(0)),
+    ),
+    "LayerNorm bf16": (
+        BLOCK,
+        jnp.bfloat16,
+        lambda where: where.LayerNorm(768, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)),
+    ),
     "RMSNorm": (BLOCK, jnp.float32, lambda where: where.RMSNorm(768, rngs=nnx.Rngs(0))),
-    "RMSNorm bf16": (BLOCK, jnp.bfloat16, lambda where: where.RMSNorm(768, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))),
+    "RMSNorm bf16": (
+        BLOCK,
+        jnp.bfloat16,
+        lambda where: where.RMSNorm(768, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)),
+    ),
     "Dropout": (BLOCK, jnp.float32, lambda where: where.Dropout(0.1, rngs=nnx.Rngs(0))),
     "BatchNorm": (STAGE, jnp.float32, lambda where: where.BatchNorm(128, rngs=nnx.Rngs(0))),
-    "BatchNorm, two-pass Flax": (STAGE, jnp.float32, lambda where: where.BatchNorm(128, use_fast_variance=False, rngs=nnx.Rngs(0))),
-    "BatchNorm eval": (STAGE, jnp.float32, lambda where: where.BatchNorm(128, use_running_average=True, rngs=nnx.Rngs(0))),
+    "BatchNorm, two-pass Flax": (
+        STAGE,
+        jnp.float32,
+        lambda where: where.BatchNorm(128, use_fast_variance=False, rngs=nnx.Rngs(0)),
+    ),
+    "BatchNorm eval": (
+        STAGE,
+        jnp.float32,
+        lambda where: where.BatchNorm(128, use_running_average=True, rngs=nnx.Rngs(0)),
+    ),
     "GroupNorm": (STAGE, jnp.float32, lambda where: where.GroupNorm(128, 32, rngs=nnx.Rngs(0))),
     "InstanceNorm": (STAGE, jnp.float32, lambda where: where.InstanceNorm(128, rngs=nnx.Rngs(0))),
 }
@@ -54,11 +74,15 @@ def functions(layer: Any) -> tuple[Callable[..., Any], Callable[..., Any], Any, 
 
 def kept(call: Callable[..., Any], params: Any, x: Any) -> int:
     """Bytes that the backward pass holds on to, the input among them."""
-    _, pull = jax.eval_shape(lambda params, x: jax.vjp(lambda p, x: call(p, x)[0], params, x), params, x)
+    _, pull = jax.eval_shape(
+        lambda params, x: jax.vjp(lambda p, x: call(p, x)[0], params, x), params, x
+    )
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(pull))
 
 
-def timed(contestants: dict[str, Callable[[], Any]], repeats: int, calls: int = 16) -> dict[str, list[float]]:
+def timed(
+    contestants: dict[str, Callable[[], Any]], repeats: int, calls: int = 16
+) -> dict[str, list[float]]:
     """Milliseconds of a call of each, turn by turn; whoever was first is last in the next turn."""
     names, times = list(contestants), {name: [] for name in contestants}
     for name in names:
@@ -78,7 +102,9 @@ def speed(repeats: int, layers: list[str] | None = None) -> list[dict[str, Any]]
     for name, (shape, dtype, make) in WORK.items():
         if layers and name not in layers:
             continue
-        x, dy = (jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype) for seed in (0, 1))
+        x, dy = (
+            jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype) for seed in (0, 1)
+        )
         row: dict[str, Any] = {"layer": name, "shape": shape}
         forward, backward = {}, {}
         for who, where in {"gradkit": gnn, "flax": nnx}.items():
@@ -89,7 +115,9 @@ def speed(repeats: int, layers: list[str] | None = None) -> list[dict[str, Any]]
         for what, contestants in {"forward": forward, "gradient": backward}.items():
             times = timed(contestants, repeats)
             row |= {f"{what}_{who}": statistics.median(values) for who, values in times.items()}
-            row[f"{what}_ratio"] = statistics.median(ours / theirs for ours, theirs in zip(times["gradkit"], times["flax"], strict=True))
+            row[f"{what}_ratio"] = statistics.median(
+                ours / theirs for ours, theirs in zip(times["gradkit"], times["flax"], strict=True)
+            )
         rows.append(row)
     return rows
 
@@ -106,7 +134,9 @@ def torch_error(name: str, x: np.ndarray, wanted: np.ndarray, half: bool) -> flo
     layers = {
         "LayerNorm": lambda x: torch.nn.functional.layer_norm(x, x.shape[-1:], eps=1e-6),
         "RMSNorm": lambda x: torch.nn.functional.rms_norm(x, x.shape[-1:], eps=1e-6),
-        "BatchNorm": lambda x: torch.nn.functional.batch_norm(x, None, None, training=True, eps=1e-6),
+        "BatchNorm": lambda x: torch.nn.functional.batch_norm(
+            x, None, None, training=True, eps=1e-6
+        ),
         "GroupNorm": lambda x: torch.nn.functional.group_norm(x, 8, eps=1e-6),
         "InstanceNorm": lambda x: torch.nn.functional.instance_norm(x.T[None], eps=1e-6)[0].T,
     }
@@ -116,25 +146,46 @@ def torch_error(name: str, x: np.ndarray, wanted: np.ndarray, half: bool) -> flo
 
 def errors() -> list[dict[str, Any]]:
     """Largest error against float64, on float32 and bfloat16 inputs of 256 rows and 512 columns."""
-    axes = {"LayerNorm": (1,), "RMSNorm": (1,), "BatchNorm": (0,), "GroupNorm": (1,), "InstanceNorm": (0,)}
+    axes = {
+        "LayerNorm": (1,),
+        "RMSNorm": (1,),
+        "BatchNorm": (0,),
+        "GroupNorm": (1,),
+        "InstanceNorm": (0,),
+    }
     rows = []
     for name, over in axes.items():
         for kind, (mean, deviation) in INPUTS.items():
             for half in (False, True):
                 dtype = jnp.bfloat16 if half else jnp.float32
-                given = jnp.asarray(np.random.default_rng(0).normal(mean, deviation, (256, 512)), dtype)
+                given = jnp.asarray(
+                    np.random.default_rng(0).normal(mean, deviation, (256, 512)), dtype
+                )
                 x = np.asarray(given.astype(jnp.float32), np.float64)
                 parts = x.reshape(256, 8, 64) if name == "GroupNorm" else x
                 over_parts = (2,) if name == "GroupNorm" else over
                 centre = 0 if name == "RMSNorm" else parts.mean(over_parts, keepdims=True)
-                wanted = ((parts - centre) / np.sqrt(((parts - centre) ** 2).mean(over_parts, keepdims=True) + 1e-6)).reshape(x.shape)
-                row: dict[str, Any] = {"layer": name, "input": kind, "dtype": "bfloat16" if half else "float32"}
+                wanted = (
+                    (parts - centre)
+                    / np.sqrt(((parts - centre) ** 2).mean(over_parts, keepdims=True) + 1e-6)
+                ).reshape(x.shape)
+                row: dict[str, Any] = {
+                    "layer": name,
+                    "input": kind,
+                    "dtype": "bfloat16" if half else "float32",
+                }
                 more = {"num_groups": 8} if name == "GroupNorm" else {}
                 for who, where in {"gradkit": gnn, "flax": nnx}.items():
-                    layer = getattr(where, name)(512, epsilon=1e-6, dtype=dtype, **more, rngs=nnx.Rngs(0))
+                    layer = getattr(where, name)(
+                        512, epsilon=1e-6, dtype=dtype, **more, rngs=nnx.Rngs(0)
+                    )
                     y = layer(given[None])[0] if name == "InstanceNorm" else layer(given)
-                    row[who] = float(np.abs(np.asarray(y.astype(jnp.float32), np.float64) - wanted).max())
-                row["torch"] = torch_error(name, np.asarray(given.astype(jnp.float32)), wanted, half)
+                    row[who] = float(
+                        np.abs(np.asarray(y.astype(jnp.float32), np.float64) - wanted).max()
+                    )
+                row["torch"] = torch_error(
+                    name, np.asarray(given.astype(jnp.float32)), wanted, half
+                )
                 rows.append(row)
     return rows
 
@@ -142,7 +193,14 @@ def errors() -> list[dict[str, Any]]:
 def show(rows: list[dict[str, Any]], columns: list[str], form: str) -> None:
     print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
     for row in rows:
-        cells = [format(row[c], form) if isinstance(row[c], float) else "" if row[c] is None else str(row[c]) for c in columns]
+        cells = [
+            format(row[c], form)
+            if isinstance(row[c], float)
+            else ""
+            if row[c] is None
+            else str(row[c])
+            for c in columns
+        ]
         print("| " + " | ".join(cells) + " |")
     print()
 
@@ -153,9 +211,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=60, help="turns per layer")
     parser.add_argument("--layers", nargs="*", choices=WORK, help="only these")
     options = parser.parse_args()
-    results = {"device": str(jax.devices()[0]), "speed": speed(options.repeats, options.layers), "errors": errors()}
-    print(f"milliseconds (median of {options.repeats}) and kept bytes / bytes of the input, on {results['device']}\n")
-    columns = [f"{what}_{of}" for what in ("forward", "gradient") for of in ("gradkit", "flax", "ratio")]
+    results = {
+        "device": str(jax.devices()[0]),
+        "speed": speed(options.repeats, options.layers),
+        "errors": errors(),
+    }
+    print(
+        f"milliseconds (median of {options.repeats}) and kept bytes / bytes of the input, on {results['device']}\n"
+    )
+    columns = [
+        f"{what}_{of}" for what in ("forward", "gradient") for of in ("gradkit", "flax", "ratio")
+    ]
     show(results["speed"], ["layer", "shape", *columns, "kept_gradkit", "kept_flax"], ".3f")
     print("largest error against float64\n")
     show(results["errors"], ["layer", "input", "dtype", "gradkit", "flax", "torch"], ".1e")

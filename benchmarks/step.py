@@ -59,8 +59,16 @@ def transformer(quick: bool) -> dict[str, tuple[int, ...]]:
     layers, d, vocabulary = (2, 32, 256) if quick else (12, 256, 8192)
     shapes: dict[str, tuple[int, ...]] = {"embedding": (vocabulary, d), "norm/scale": (d,)}
     for i in range(layers):
-        for name, fan_in, fan_out in (("qkv", d, 3 * d), ("out", d, d), ("up", d, 4 * d), ("down", 4 * d, d)):
-            shapes |= {f"layer_{i}/{name}/kernel": (fan_in, fan_out), f"layer_{i}/{name}/bias": (fan_out,)}
+        for name, fan_in, fan_out in (
+            ("qkv", d, 3 * d),
+            ("out", d, d),
+            ("up", d, 4 * d),
+            ("down", 4 * d, d),
+        ):
+            shapes |= {
+                f"layer_{i}/{name}/kernel": (fan_in, fan_out),
+                f"layer_{i}/{name}/bias": (fan_out,),
+            }
         shapes |= {f"layer_{i}/norm_{k}/{part}": (d,) for k in (1, 2) for part in ("scale", "bias")}
     return shapes
 
@@ -80,17 +88,31 @@ class Entry(NamedTuple):
     gradkit: Callable[[], Any]
     optax: Callable[[], Any]
     torch: Callable[..., Any] | None = None  # (parameters, fused, foreach) -> step
-    period: int = 1  # calls of which one does the whole work: a turn is a multiple of it, a step its mean
+    period: int = (
+        1  # calls of which one does the whole work: a turn is a multiple of it, a step its mean
+    )
 
 
-def torch_step(kind: str, clip: bool = False, schedule: bool = False, **options: Any) -> Callable[..., Any]:
+def torch_step(
+    kind: str, clip: bool = False, schedule: bool = False, **options: Any
+) -> Callable[..., Any]:
     """torch's step: the clip of the gradients in place, the optimizer, the clock of the schedule."""
 
     def make(parameters: list[Any], **how: bool) -> Callable[[], None]:
         optimizer = getattr(torch.optim, kind)(parameters, **options, **how)
         rate = optax.warmup_cosine_decay_schedule(0.0, 1.0, WARMUP, TOTAL_STEPS)
-        factors = [float(factor) for factor in np.asarray(rate(jnp.arange(TOTAL_STEPS)))] if schedule else []
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factors[min(step, TOTAL_STEPS - 1)]) if schedule else None
+        factors = (
+            [float(factor) for factor in np.asarray(rate(jnp.arange(TOTAL_STEPS)))]
+            if schedule
+            else []
+        )
+        scheduler = (
+            torch.optim.lr_scheduler.LambdaLR(
+                optimizer, lambda step: factors[min(step, TOTAL_STEPS - 1)]
+            )
+            if schedule
+            else None
+        )
 
         def step() -> None:
             if clip:
@@ -113,8 +135,19 @@ OPTIMIZERS = {
     ),
     "clip+adamw": Entry(
         32,
-        lambda: gk.chain(gk.clip_by_global_norm(1.0), gk.adamw(gk.warmup_cosine_decay_schedule(0.0, 1e-3, WARMUP, TOTAL_STEPS), weight_decay=0.01)),
-        lambda: optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(optax.warmup_cosine_decay_schedule(0.0, 1e-3, WARMUP, TOTAL_STEPS), weight_decay=0.01)),
+        lambda: gk.chain(
+            gk.clip_by_global_norm(1.0),
+            gk.adamw(
+                gk.warmup_cosine_decay_schedule(0.0, 1e-3, WARMUP, TOTAL_STEPS), weight_decay=0.01
+            ),
+        ),
+        lambda: optax.chain(
+            optax.clip_by_global_norm(1.0),
+            optax.adamw(
+                optax.warmup_cosine_decay_schedule(0.0, 1e-3, WARMUP, TOTAL_STEPS),
+                weight_decay=0.01,
+            ),
+        ),
         torch_step("AdamW", clip=True, schedule=True, lr=1e-3, weight_decay=0.01),
     ),
     "sgd momentum": Entry(
@@ -129,8 +162,14 @@ OPTIMIZERS = {
         lambda: optax.MultiSteps(optax.adamw(1e-3), 8).gradient_transformation(),
         period=8,
     ),
-    "apply_if_finite": Entry(32, lambda: gk.apply_if_finite(gk.adamw(1e-3), 5), lambda: optax.apply_if_finite(optax.adamw(1e-3), 5)),
-    "guard": Entry(44, lambda: gk.guard(gk.adamw(1e-3), 5), lambda: optax.apply_if_finite(optax.adamw(1e-3), 5)),
+    "apply_if_finite": Entry(
+        32,
+        lambda: gk.apply_if_finite(gk.adamw(1e-3), 5),
+        lambda: optax.apply_if_finite(optax.adamw(1e-3), 5),
+    ),
+    "guard": Entry(
+        44, lambda: gk.guard(gk.adamw(1e-3), 5), lambda: optax.apply_if_finite(optax.adamw(1e-3), 5)
+    ),
     "adafactor": Entry(16, lambda: gk.adafactor(1e-3), lambda: optax.adafactor(1e-3)),
     "lion": Entry(20, lambda: gk.lion(1e-3), lambda: optax.lion(1e-3)),
     "lamb": Entry(28, lambda: gk.lamb(1e-3), lambda: optax.lamb(1e-3)),
@@ -139,12 +178,19 @@ OPTIMIZERS = {
         lambda: gk.schedule_free_adamw(1e-3),
         lambda: optax.contrib.schedule_free_adamw(1e-3),
     ),
-    "schedule-free sgd": Entry(20, lambda: gk.schedule_free_sgd(1e-3), lambda: optax.contrib.schedule_free_sgd(1e-3)),
+    "schedule-free sgd": Entry(
+        20, lambda: gk.schedule_free_sgd(1e-3), lambda: optax.contrib.schedule_free_sgd(1e-3)
+    ),
     "adadelta": Entry(28, lambda: gk.adadelta(1e-3), lambda: optax.adadelta(1e-3)),
     "madgrad": Entry(32, lambda: gk.madgrad(1e-3), lambda: optax.contrib.madgrad(1e-3)),
     "dadapt_adamw": Entry(44, lambda: gk.dadapt_adamw(), lambda: optax.contrib.dadapt_adamw()),
     "dog": Entry(24, lambda: gk.dog(), lambda: optax.contrib.dog()),
-    "apply_every 4": Entry(20, lambda: gk.chain(gk.apply_every(4), gk.sgd(1e-3)), lambda: optax.chain(optax.apply_every(4), optax.sgd(1e-3)), period=4),
+    "apply_every 4": Entry(
+        20,
+        lambda: gk.chain(gk.apply_every(4), gk.sgd(1e-3)),
+        lambda: optax.chain(optax.apply_every(4), optax.sgd(1e-3)),
+        period=4,
+    ),
 }
 CORE = ("adamw", "clip+adamw", "sgd momentum")
 
@@ -161,7 +207,9 @@ class Contender(NamedTuple):
     parameters: Callable[[], list[np.ndarray]]
 
 
-def prepare(function: Callable[..., Any], arguments: tuple[Any, ...], repeats: int) -> tuple[Any, dict[str, float]]:
+def prepare(
+    function: Callable[..., Any], arguments: tuple[Any, ...], repeats: int
+) -> tuple[Any, dict[str, float]]:
     """Trace, lower and compile with cold caches; the smallest time of each, since noise only adds."""
     times: dict[str, list[float]] = {"trace": [], "lower": [], "compile": []}
     for turn in range(repeats):
@@ -180,9 +228,20 @@ def prepare(function: Callable[..., Any], arguments: tuple[Any, ...], repeats: i
     return compiled, {name: min(values) for name, values in times.items()}
 
 
-def jax_contender(name: str, function: Callable[..., Any], init: Callable[..., Any], params: Any, grads: Any, rest: tuple[Any, ...], repeats: int) -> Contender:
+def jax_contender(
+    name: str,
+    function: Callable[..., Any],
+    init: Callable[..., Any],
+    params: Any,
+    grads: Any,
+    rest: tuple[Any, ...],
+    repeats: int,
+) -> Contender:
     params = jax.tree.map(jnp.array, params)
-    carried = [params, jax.tree.map(jnp.array, init(params))]  # copies: some of optax's states hold the parameters themselves, which are donated
+    carried = [
+        params,
+        jax.tree.map(jnp.array, init(params)),
+    ]  # copies: some of optax's states hold the parameters themselves, which are donated
     compiled, preparation = prepare(function, (*carried, grads, *rest), repeats)
 
     def run(steps: int) -> None:
@@ -190,11 +249,18 @@ def jax_contender(name: str, function: Callable[..., Any], init: Callable[..., A
             carried[:] = compiled(*carried, grads, *rest)
         jax.block_until_ready(carried)
 
-    return Contender(name, preparation, run, lambda: [np.asarray(leaf) for leaf in jax.tree.leaves(carried[0])])
+    return Contender(
+        name, preparation, run, lambda: [np.asarray(leaf) for leaf in jax.tree.leaves(carried[0])]
+    )
 
 
-def torch_contender(name: str, make: Callable[..., Any], params: Any, grads: Any, device: str) -> Contender:
-    parameters = [torch.nn.Parameter(torch.tensor(np.asarray(leaf), device=device)) for leaf in jax.tree.leaves(params)]
+def torch_contender(
+    name: str, make: Callable[..., Any], params: Any, grads: Any, device: str
+) -> Contender:
+    parameters = [
+        torch.nn.Parameter(torch.tensor(np.asarray(leaf), device=device))
+        for leaf in jax.tree.leaves(params)
+    ]
     for parameter, grad in zip(parameters, jax.tree.leaves(grads), strict=True):
         parameter.grad = torch.tensor(np.asarray(grad), device=device)
     step = make(parameters, **{name.split()[1]: True})
@@ -205,10 +271,14 @@ def torch_contender(name: str, make: Callable[..., Any], params: Any, grads: Any
         if device != "cpu":
             torch.cuda.synchronize()
 
-    return Contender(name, {}, run, lambda: [parameter.detach().cpu().numpy() for parameter in parameters])
+    return Contender(
+        name, {}, run, lambda: [parameter.detach().cpu().numpy() for parameter in parameters]
+    )
 
 
-def contenders(entry: Entry, params: Any, grads: Any, repeats: int, peers: tuple[str, ...]) -> list[Contender]:
+def contenders(
+    entry: Entry, params: Any, grads: Any, repeats: int, peers: tuple[str, ...]
+) -> list[Contender]:
     ours, theirs = entry.gradkit(), entry.optax()
     data = jax.tree.map(jnp.asarray, ours)  # on the device once, as make_step keeps it
 
@@ -217,14 +287,38 @@ def contenders(entry: Entry, params: Any, grads: Any, repeats: int, peers: tuple
         return optax.apply_updates(params, updates), state
 
     result = [
-        jax_contender("gradkit", lambda params, state, grads: ours.apply(params, state, grads), ours.init, params, grads, (), repeats),
-        jax_contender("gradkit data", lambda params, state, grads, tx: tx.apply(params, state, grads), ours.init, params, grads, (data,), repeats),
+        jax_contender(
+            "gradkit",
+            lambda params, state, grads: ours.apply(params, state, grads),
+            ours.init,
+            params,
+            grads,
+            (),
+            repeats,
+        ),
+        jax_contender(
+            "gradkit data",
+            lambda params, state, grads, tx: tx.apply(params, state, grads),
+            ours.init,
+            params,
+            grads,
+            (data,),
+            repeats,
+        ),
     ]
     if "optax" in peers:
         result.append(jax_contender("optax", optax_step, theirs.init, params, grads, (), repeats))
     device = "cuda" if jax.default_backend() == "gpu" else "cpu"
-    if torch is not None and entry.torch is not None and (device == "cpu" or torch.cuda.is_available()):
-        result += [torch_contender(peer, entry.torch, params, grads, device) for peer in peers if peer.startswith("torch")]
+    if (
+        torch is not None
+        and entry.torch is not None
+        and (device == "cpu" or torch.cuda.is_available())
+    ):
+        result += [
+            torch_contender(peer, entry.torch, params, grads, device)
+            for peer in peers
+            if peer.startswith("torch")
+        ]
     return result
 
 
@@ -237,7 +331,9 @@ def seconds(run: Callable[[int], None], steps: int) -> float:
     return (time.perf_counter() - start) / steps
 
 
-def alternate(runs: list[Callable[[int], None]], repeats: int, turn: float, period: int) -> list[list[float]]:
+def alternate(
+    runs: list[Callable[[int], None]], repeats: int, turn: float, period: int
+) -> list[list[float]]:
     """The seconds of a step of each, turn by turn; a turn lasts about ``turn`` seconds, and the order goes round."""
     for run in runs:
         run(2 * period)
@@ -273,15 +369,26 @@ def check_agreement(rivals: list[Contender], rtol: float = 1e-4) -> None:
     reference = rivals[0].parameters()
     for rival in rivals[1:]:
         for ours, theirs in zip(reference, rival.parameters(), strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-5, err_msg=f"gradkit and {rival.name} did different work")
+            np.testing.assert_allclose(
+                ours,
+                theirs,
+                rtol=rtol,
+                atol=1e-5,
+                err_msg=f"gradkit and {rival.name} did different work",
+            )
 
 
-def measure(size: str, optimizer: str, repeats: int, quick: bool, peers: tuple[str, ...]) -> list[dict[str, Any]]:
+def measure(
+    size: str, optimizer: str, repeats: int, quick: bool, peers: tuple[str, ...]
+) -> list[dict[str, Any]]:
     """One row for each contender."""
     entry, shapes, rng = OPTIMIZERS[optimizer], SIZES[size](quick), np.random.default_rng(0)
 
     def draw(spread: float) -> dict[str, Any]:
-        return {name: jnp.asarray(spread * rng.standard_normal(shape, np.float32)) for name, shape in shapes.items()}
+        return {
+            name: jnp.asarray(spread * rng.standard_normal(shape, np.float32))
+            for name, shape in shapes.items()
+        }
 
     params, grads = draw(0.02), draw(0.01)
     count = sum(leaf.size for leaf in params.values())
@@ -290,7 +397,12 @@ def measure(size: str, optimizer: str, repeats: int, quick: bool, peers: tuple[s
         rival.run(3 * entry.period)
     check_agreement(rivals)
     numbers = 1 << (16 if quick else 25)
-    *times, copy_times = alternate([*(rival.run for rival in rivals), copying(numbers)], repeats, 0.01 if quick else 0.1, entry.period)
+    *times, copy_times = alternate(
+        [*(rival.run for rival in rivals), copying(numbers)],
+        repeats,
+        0.01 if quick else 0.1,
+        entry.period,
+    )
     copy = 8 * numbers / statistics.median(copy_times)
     by_name = {rival.name: values for rival, values in zip(rivals, times, strict=True)}
     rows = []
@@ -306,7 +418,9 @@ def measure(size: str, optimizer: str, repeats: int, quick: bool, peers: tuple[s
                 "parameters": count,
                 **rival.preparation,
                 "step": median,
-                "ratio": {peer: median_ratio(values, by_name[peer]) for peer in PEERS if peer in by_name},
+                "ratio": {
+                    peer: median_ratio(values, by_name[peer]) for peer in PEERS if peer in by_name
+                },
                 "bytes_per_parameter": entry.bytes_per_parameter,
                 "gb_per_s": rate / 1e9,
                 "copy_gb_per_s": copy / 1e9,
@@ -322,7 +436,11 @@ def measure(size: str, optimizer: str, repeats: int, quick: bool, peers: tuple[s
 def machine() -> dict[str, Any]:
     device = jax.devices()[0]
     packages = {dist.name.lower(): dist.version for dist in metadata.distributions()}
-    installed = {name: packages[name] for name in ("gradkit", "jax", "jaxlib", "optax", "torch", "numpy") if name in packages}
+    installed = {
+        name: packages[name]
+        for name in ("gradkit", "jax", "jaxlib", "optax", "torch", "numpy")
+        if name in packages
+    }
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "device": device.device_kind if device.platform != "cpu" else processor(),
@@ -335,7 +453,15 @@ def machine() -> dict[str, Any]:
 
 def processor() -> str:
     info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    names = (
+        [
+            line.split(":", 1)[1].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        if info.exists()
+        else []
+    )
     return names[0] if names else platform.machine()
 
 
@@ -349,17 +475,33 @@ def table(rows: list[dict[str, Any]], about: dict[str, Any]) -> Table:
     result = Table(title="One optimizer step", caption=caption)
     for name in ("size", "optimizer", "contender"):
         result.add_column(name, no_wrap=True)
-    for name in ("trace s", "lower s", "compile s", "step ms", *(f"of {peer}" for peer in PEERS), "GB/s", "of copy"):
+    for name in (
+        "trace s",
+        "lower s",
+        "compile s",
+        "step ms",
+        *(f"of {peer}" for peer in PEERS),
+        "GB/s",
+        "of copy",
+    ):
         result.add_column(name, justify="right")
     for i, row in enumerate(rows):
-        last = i + 1 == len(rows) or (rows[i + 1]["size"], rows[i + 1]["optimizer"]) != (row["size"], row["optimizer"])
+        last = i + 1 == len(rows) or (rows[i + 1]["size"], rows[i + 1]["optimizer"]) != (
+            row["size"],
+            row["optimizer"],
+        )
         result.add_row(
             row["size"],
             row["optimizer"],
             row["contender"],
             *(f"{row[part]:.3f}" if part in row else "" for part in ("trace", "lower", "compile")),
             f"{1e3 * row['step']:.3f}",
-            *(f"{row['ratio'][peer]:.2f}" if peer in row["ratio"] and peer != row["contender"] else "" for peer in PEERS),
+            *(
+                f"{row['ratio'][peer]:.2f}"
+                if peer in row["ratio"] and peer != row["contender"]
+                else ""
+                for peer in PEERS
+            ),
             f"{row['gb_per_s']:.1f}",
             f"{row['of_copy']:.0%}",
             end_section=last,
@@ -368,13 +510,22 @@ def table(rows: list[dict[str, Any]], about: dict[str, Any]) -> Table:
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description="One optimizer step: gradkit against optax and torch.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.step",
+        description="One optimizer step: gradkit against optax and torch.",
+    )
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--optimizers", nargs="+", choices=OPTIMIZERS, default=list(CORE))
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--repeats", type=int, default=15, help="turns of each contender (default 15)")
+    parser.add_argument(
+        "--repeats", type=int, default=15, help="turns of each contender (default 15)"
+    )
     parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--quick", action="store_true", help="small trees and three turns: to see that it runs, not how fast")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="small trees and three turns: to see that it runs, not how fast",
+    )
     options = parser.parse_args(arguments)
     repeats = min(options.repeats, 3) if options.quick else options.repeats
     if torch is not None:
@@ -385,10 +536,16 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         for optimizer in options.optimizers:
             began = time.perf_counter()
             rows += measure(size, optimizer, repeats, options.quick, tuple(options.peers))
-            console.print(f"{size}, {optimizer}: measured in {time.perf_counter() - began:.0f} s", highlight=False)
+            console.print(
+                f"{size}, {optimizer}: measured in {time.perf_counter() - began:.0f} s",
+                highlight=False,
+            )
             if options.json:  # after every group, so that a run cut short is not lost
                 options.json.parent.mkdir(parents=True, exist_ok=True)
-                options.json.write_text(json.dumps({"machine": about, "quick": options.quick, "rows": rows}, indent=1) + "\n")
+                options.json.write_text(
+                    json.dumps({"machine": about, "quick": options.quick, "rows": rows}, indent=1)
+                    + "\n"
+                )
     console.print(table(rows, about))
     return rows
 

@@ -18,13 +18,20 @@ class Docstrings(Extension):
         """Drop the functions and classes that no package re-exports: they are shared between modules, not offered."""
         if pkg.path != "gradkit":
             return
-        offered = {alias.target_path for module in modules(pkg) for alias in module.members.values() if module.is_init_module and alias.is_alias}
+        offered = {
+            alias.target_path
+            for module in modules(pkg)
+            for alias in module.members.values()
+            if module.is_init_module and alias.is_alias
+        }
         for module in modules(pkg):
             if module.name.startswith("_"):
                 continue
             for name, member in list(module.members.items()):
                 own = not member.is_alias and (member.is_function or member.is_class)
-                if own and member.path not in offered and name != module.name:  # a module hides the alias of a function of its name
+                if (
+                    own and member.path not in offered and name != module.name
+                ):  # a module hides the alias of a function of its name
                     del module.members[name]
 
 

@@ -39,13 +39,27 @@ def train(tx, dtype):
 
 # %%
 def main():
-    table = Table(title=f"{STEPS} steps of {STEP} from 1.0: the weight should be {1 - STEPS * STEP}")
-    for column in ("rounding", "mean weight", "standard deviation", "share of the way", "state bytes a weight"):
+    table = Table(
+        title=f"{STEPS} steps of {STEP} from 1.0: the weight should be {1 - STEPS * STEP}"
+    )
+    for column in (
+        "rounding",
+        "mean weight",
+        "standard deviation",
+        "share of the way",
+        "state bytes a weight",
+    ):
         table.add_column(column, justify="left" if column == "rounding" else "right")
     for name, (dtype, tx) in METHODS.items():
         mean, std = jax.jit(train, static_argnums=1)(tx, dtype)
         plan = gk.describe(tx, jax.ShapeDtypeStruct((WEIGHTS,), dtype))
-        table.add_row(name, f"{mean:.5f}", f"{std:.5f}", f"{(1 - mean) / (STEPS * STEP):.1%}", f"{plan.state_bytes / WEIGHTS:.1f}")
+        table.add_row(
+            name,
+            f"{mean:.5f}",
+            f"{std:.5f}",
+            f"{(1 - mean) / (STEPS * STEP):.1%}",
+            f"{plan.state_bytes / WEIGHTS:.1f}",
+        )
     Console().print(table)
 
 

@@ -23,14 +23,19 @@ import gradkit as gk
 x, y = load_breast_cancer(return_X_y=True)
 x, x_test, y, y_test = train_test_split(x, y, test_size=114, random_state=0, stratify=y)
 scaler = StandardScaler().fit(x)
-x, x_test = jnp.asarray(scaler.transform(x), jnp.float32), jnp.asarray(scaler.transform(x_test), jnp.float32)
+x, x_test = (
+    jnp.asarray(scaler.transform(x), jnp.float32),
+    jnp.asarray(scaler.transform(x_test), jnp.float32),
+)
 y, y_test = jnp.asarray(y, jnp.float32), jnp.asarray(y_test, jnp.float32)
 start = {"w": jnp.zeros(30), "b": jnp.zeros(())}
 traced = []
 
 
 def loss_fn(params, x, y):
-    traced.append("loss_fn")  # Python runs while JAX traces, and never again: this counts compilations
+    traced.append(
+        "loss_fn"
+    )  # Python runs while JAX traces, and never again: this counts compilations
     logits = x @ params["w"] + params["b"]
     return jnp.mean(jnp.logaddexp(0, logits) - y * logits)
 
@@ -75,17 +80,26 @@ def steer(steps: int) -> None:
     for part in tx.expand().transforms:
         print(f"  {part}")
     step = gk.make_step(loss_fn, tx)
-    params = jax.tree.map(jnp.copy, start)  # the step donates: it trains in place, and the start is used again below
+    params = jax.tree.map(
+        jnp.copy, start
+    )  # the step donates: it trains in place, and the start is used again below
     state = tx.init(params)
-    print("and remembers", {name: sorted(memory) for name, memory in state.memory.items()}, end="\n\n")
+    print(
+        "and remembers", {name: sorted(memory) for name, memory in state.inner.items()}, end="\n\n"
+    )
     for i in range(steps):
         if i == steps // 2:
             step = step.replace(learning_rate=0.003)
         params, state, loss = step(params, state, x, y)
         if i % (steps // 4) == 0 or i == steps - 1:
             now = gk.hyperparameters(step.tx.expand(), state)
-            rate, factor = float(now["scale_by_learning_rate.learning_rate"]), float(state.memory["bold"]["factor"])
-            print(f"step {int(state.step):4d}   loss {float(loss):.4f}   rate {rate:.5f} x bold {factor:.2f}   {step.tx.learning_rate=}")
+            rate, factor = (
+                float(now["scale_by_learning_rate.learning_rate"]),
+                float(state.inner["bold"]["factor"]),
+            )
+            print(
+                f"step {int(state.step):4d}   loss {float(loss):.4f}   rate {rate:.5f} x bold {factor:.2f}   {step.tx.learning_rate=}"
+            )
     print(f"The loss was traced {len(traced)} time for {steps} steps at two learning rates.\n")
     assert len(traced) == 1
 
@@ -107,10 +121,14 @@ def population(steps: int, path: Path) -> None:
         right = (x_test @ params["w"] + params["b"] > 0) == (y_test > 0)
         return loss_fn(params, x_test, y_test), jnp.mean(right), losses[-1]
 
-    test, accuracy, losses = jax.jit(jax.vmap(train, in_axes=(many.axes(), None)))(many, start)
+    test, accuracy, losses = jax.jit(jax.vmap(train, in_axes=(many.vmap_axes(), None)))(many, start)
     best = int(jnp.nanargmin(test))
-    print(f"Of {len(rates)} learning rates, trained in one compiled call, the best on the patients held out:")
-    print(f"  {mine(float(f'{rates[best]:.3g}'), steps=steps)}: loss {float(test[best]):.4f}, accuracy {float(accuracy[best]):.1%}")
+    print(
+        f"Of {len(rates)} learning rates, trained in one compiled call, the best on the patients held out:"
+    )
+    print(
+        f"  {mine(float(f'{rates[best]:.3g}'), steps=steps)}: loss {float(test[best]):.4f}, accuracy {float(accuracy[best]):.1%}"
+    )
     draw(rates, {"training": losses, "held out": test}, best, path)
     print(f"Loss against learning rate: {path}")
 
@@ -123,7 +141,14 @@ def draw(rates, curves, best: int, path: Path) -> None:
     for name, losses in curves.items():
         axis.plot(rates, losses, marker=".", label=name)
     lowest = rates[best], curves["held out"][best]
-    axis.annotate(f"{rates[best]:.2g}", lowest, (0, 24), textcoords="offset points", ha="center", arrowprops={"arrowstyle": "-"})
+    axis.annotate(
+        f"{rates[best]:.2g}",
+        lowest,
+        (0, 24),
+        textcoords="offset points",
+        ha="center",
+        arrowprops={"arrowstyle": "-"},
+    )
     axis.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="final loss")
     axis.legend(frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
@@ -133,9 +158,16 @@ def draw(rates, curves, best: int, path: Path) -> None:
 
 
 def main(arguments=None) -> None:
-    parser = argparse.ArgumentParser(description="An optimizer of your own, steered and trained as a population.")
+    parser = argparse.ArgumentParser(
+        description="An optimizer of your own, steered and trained as a population."
+    )
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=Path("out/compose.png"), help="where the picture goes (default: out/compose.png)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/compose.png"),
+        help="where the picture goes (default: out/compose.png)",
+    )
     options = parser.parse_args(arguments)
     steer(options.steps)
     population(options.steps, options.out)

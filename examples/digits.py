@@ -29,7 +29,9 @@ FAMILIES = {
     "the gradient and its momentum": {
         "sgd": gk.sgd(0.1),
         "momentum": gk.momentum(1.0, decay=0.9),  # v = 0.9 v + 0.1 g
-        "nesterov": gk.nesterov(0.1, momentum=0.9),  # looks ahead: its gradient is taken where the momentum leads
+        "nesterov": gk.nesterov(
+            0.1, momentum=0.9
+        ),  # looks ahead: its gradient is taken where the momentum leads
     },
     "divided by the root of an average of g²": {
         "adagrad": gk.adagrad(0.1),
@@ -58,12 +60,22 @@ def load(dataset: str) -> tuple[np.ndarray, ...]:
         images = images / 16
     else:
         try:
-            images, labels = fetch_openml("mnist_784", version=1, return_X_y=True, as_frame=False, parser="liac-arff")
+            images, labels = fetch_openml(
+                "mnist_784", version=1, return_X_y=True, as_frame=False, parser="liac-arff"
+            )
         except OSError as error:
-            raise SystemExit(f"MNIST comes from openml.org, which did not answer ({error}). Without network: --dataset digits") from error
+            raise SystemExit(
+                f"MNIST comes from openml.org, which did not answer ({error}). Without network: --dataset digits"
+            ) from error
         images = images / 255
     test_size = 10_000 if dataset == "mnist" else 360
-    x, x_test, y, y_test = train_test_split(images.astype(np.float32), labels.astype(np.int32), test_size=test_size, random_state=0, stratify=labels)
+    x, x_test, y, y_test = train_test_split(
+        images.astype(np.float32),
+        labels.astype(np.int32),
+        test_size=test_size,
+        random_state=0,
+        stratify=labels,
+    )
     return x, y, x_test, y_test
 
 
@@ -96,7 +108,12 @@ def train(tx, graph, start, data, epochs, advance):
         return params, tx.init(params)
 
     jax.block_until_ready(step(*fresh(), x[:BATCH], y[:BATCH]))  # compiles
-    (params, state), rng, seconds, curve = fresh(), np.random.default_rng(0), 0.0, [judge(graph, start, x, y)[0]]
+    (params, state), rng, seconds, curve = (
+        fresh(),
+        np.random.default_rng(0),
+        0.0,
+        [judge(graph, start, x, y)[0]],
+    )
     for _ in range(epochs):
         batches = rng.permutation(len(x))[: len(x) // BATCH * BATCH].reshape(-1, BATCH)
         epoch = jax.block_until_ready([(x[rows], y[rows]) for rows in batches])
@@ -107,7 +124,10 @@ def train(tx, graph, start, data, epochs, advance):
         seconds += time.perf_counter() - began
         curve.append(judge(graph, params, x, y)[0])
         advance()
-    (loss, accuracy), (test_loss, test_accuracy) = judge(graph, params, x, y), judge(graph, params, x_test, y_test)
+    (loss, accuracy), (test_loss, test_accuracy) = (
+        judge(graph, params, x, y),
+        judge(graph, params, x_test, y_test),
+    )
     return {
         "train loss": loss,
         "test loss": test_loss,
@@ -141,7 +161,13 @@ def table(results) -> Table:
             row = results[name]
             losses = [f"{row['train loss']:.4f}", f"{row['test loss']:.4f}"]
             accuracies = [f"{row['train accuracy']:.1%}", f"{row['test accuracy']:.1%}"]
-            result.add_row(repr(tx), *losses, *accuracies, f"{row['steps/s']:,.0f}", end_section=name == list(transforms)[-1])
+            result.add_row(
+                repr(tx),
+                *losses,
+                *accuracies,
+                f"{row['steps/s']:,.0f}",
+                end_section=name == list(transforms)[-1],
+            )
     return result
 
 
@@ -149,7 +175,9 @@ def draw(results, dataset: str, path: Path) -> None:
     mpl.use("agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    figure, axes = plt.subplots(1, len(FAMILIES), figsize=(11, 3.6), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(FAMILIES), figsize=(11, 3.6), sharey=True, layout="constrained"
+    )
     for axis, (family, transforms) in zip(axes, FAMILIES.items(), strict=True):
         for name, row in results.items():
             if name not in transforms:
@@ -172,8 +200,15 @@ def draw(results, dataset: str, path: Path) -> None:
 def main(arguments=None) -> None:
     parser = argparse.ArgumentParser(description="Twelve optimizers on handwritten digits.")
     parser.add_argument("--dataset", choices=("digits", "mnist"), default="digits")
-    parser.add_argument("--epochs", type=int, help="passes over the data (default: 30 for digits, 5 for mnist)")
-    parser.add_argument("--out", type=Path, default=Path("out/digits.png"), help="where the picture goes (default: out/digits.png)")
+    parser.add_argument(
+        "--epochs", type=int, help="passes over the data (default: 30 for digits, 5 for mnist)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/digits.png"),
+        help="where the picture goes (default: out/digits.png)",
+    )
     options = parser.parse_args(arguments)
     epochs = options.epochs or {"digits": 30, "mnist": 5}[options.dataset]
     console = Console(width=None if Console().is_terminal else 120)
@@ -182,7 +217,9 @@ def main(arguments=None) -> None:
     graph, start = nnx.split(Network(data[0].shape[1], rngs=nnx.Rngs(0)))
     every = {name: tx for transforms in FAMILIES.values() for name, tx in transforms.items()}
     results = {}
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as progress:
+    with Progress(
+        *Progress.get_default_columns(), MofNCompleteColumn(), console=console
+    ) as progress:
         task = progress.add_task("epochs", total=epochs * len(every))
         for name, tx in every.items():
             progress.update(task, description=f"{name:>18}")

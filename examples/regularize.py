@@ -33,7 +33,9 @@ options = options.parse_args()
 images, labels = load_digits(return_X_y=True)
 order = np.random.default_rng(0).permutation(len(labels))
 pixels, digits = jnp.asarray(images[order] / 16, jnp.float32), jnp.asarray(labels[order])
-train, validation, test = ((pixels[part], digits[part]) for part in (slice(150), slice(150, 450), slice(450, None)))
+train, validation, test = (
+    (pixels[part], digits[part]) for part in (slice(150), slice(150, 450), slice(450, None))
+)
 
 # %% The sweeps. A setting is three numbers, so a run is a row of arrays and a sweep is a vmap.
 
@@ -41,7 +43,11 @@ PLAIN, BATCH, LAYER = range(3)
 SWEEPS = {
     "L2": [(f"{l2:g}", l2, 0.0, PLAIN) for l2 in (0.0, 1e-4, 1e-3, 5e-3)],
     "dropout": [(f"{rate:g}", 0.0, rate, PLAIN) for rate in (0.0, 0.1, 0.5, 0.9)],
-    "normalization": [("none", 0.0, 0.0, PLAIN), ("batch", 0.0, 0.0, BATCH), ("layer", 0.0, 0.0, LAYER)],
+    "normalization": [
+        ("none", 0.0, 0.0, PLAIN),
+        ("batch", 0.0, 0.0, BATCH),
+        ("layer", 0.0, 0.0, LAYER),
+    ],
 }
 RUNS = [(sweep, *setting) for sweep, settings in SWEEPS.items() for setting in settings]
 l2s, rates, kinds = (jnp.asarray([run[column] for run in RUNS]) for column in (2, 3, 4))
@@ -95,19 +101,33 @@ def run(l2, rate, kind, key):
 
     def epoch(carry, key):
         params, opt_state, running, best = carry
-        (_, running), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, running, l2, kind, rate, key)
+        (_, running), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+            params, running, l2, kind, rate, key
+        )
         params, opt_state = tx.apply(params, opt_state, grads)
-        losses = {name: cross_entropy(logits_fn(params, running, x, kind)[0], y) for name, (x, y) in {"train": train, "validation": validation}.items()}
+        losses = {
+            name: cross_entropy(logits_fn(params, running, x, kind)[0], y)
+            for name, (x, y) in {"train": train, "validation": validation}.items()
+        }
         better = losses["validation"] < best[0]
-        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), (losses["validation"], (params, running)), best)
+        best = jax.tree.map(
+            lambda new, old: jnp.where(better, new, old),
+            (losses["validation"], (params, running)),
+            best,
+        )
         return (params, opt_state, running, best), losses
 
     carry = (params, tx.init(params), running, (jnp.inf, (params, running)))
-    (params, _, running, (_, best)), losses = jax.lax.scan(epoch, carry, jax.random.split(key, options.epochs))
+    (params, _, running, (_, best)), losses = jax.lax.scan(
+        epoch, carry, jax.random.split(key, options.epochs)
+    )
 
     def judged(params, running):
         logits, _ = logits_fn(params, running, test[0], kind)
-        return {"loss": cross_entropy(logits, test[1]), "accuracy": jnp.mean(jnp.argmax(logits, axis=1) == test[1])}
+        return {
+            "loss": cross_entropy(logits, test[1]),
+            "accuracy": jnp.mean(jnp.argmax(logits, axis=1) == test[1]),
+        }
 
     return losses, {"last": judged(params, running), "stopped": judged(*best)}
 
@@ -123,11 +143,26 @@ took = time.perf_counter() - began
 # %% The table: means over the seeds. Early stopping against none is in every row.
 
 best_epoch = losses["validation"].argmin(-1)
-table = Table(title=f"{len(RUNS)} settings × {options.seeds} seeds, {options.epochs} epochs: one program, {took:.0f} s with compilation")
-for column in ("", "setting", "train loss", "val loss, last", "val loss, best", "best epoch", "test acc, last", "test acc, stopped"):
+table = Table(
+    title=f"{len(RUNS)} settings × {options.seeds} seeds, {options.epochs} epochs: one program, {took:.0f} s with compilation"
+)
+for column in (
+    "",
+    "setting",
+    "train loss",
+    "val loss, last",
+    "val loss, best",
+    "best epoch",
+    "test acc, last",
+    "test acc, stopped",
+):
     table.add_column(column, justify="left" if column in {"", "setting"} else "right")
 for i, (sweep, name, *_) in enumerate(RUNS):
-    numbers = [losses["train"][i, :, -1].mean(), losses["validation"][i, :, -1].mean(), losses["validation"][i].min(-1).mean()]
+    numbers = [
+        losses["train"][i, :, -1].mean(),
+        losses["validation"][i, :, -1].mean(),
+        losses["validation"][i].min(-1).mean(),
+    ]
     accuracies = [f"{judged[when]['accuracy'][i].mean():.1%}" for when in ("last", "stopped")]
     table.add_row(
         sweep,
@@ -150,7 +185,13 @@ for axis, (sweep, settings) in zip(axes.flat, SWEEPS.items(), strict=False):
     for color, setting in enumerate(settings):
         i = RUNS.index((sweep, *setting))
         for which, style in {"train": ":", "validation": "-"}.items():
-            axis.plot(epochs, losses[which][i].mean(0), style, color=f"C{color}", label=setting[0] if which == "validation" else None)
+            axis.plot(
+                epochs,
+                losses[which][i].mean(0),
+                style,
+                color=f"C{color}",
+                label=setting[0] if which == "validation" else None,
+            )
     axis.set(title=sweep, yscale="log", xscale="log", ylabel="loss (dotted: training)")
     axis.legend(title=sweep)
 last = axes.flat[3]
@@ -159,8 +200,19 @@ last.plot(epochs, losses["train"][0, seed], "C0:", label="training")
 last.plot(epochs, curve[seed], "C0", label="validation")
 last.axvline(best_epoch[0, seed] + 1, color="C3", linewidth=1)
 note = f"stop here: epoch {best_epoch[0, seed] + 1}, loss {curve[seed].min():.3f}\nnever: loss {curve[seed, -1]:.3f}"
-last.annotate(note, (best_epoch[0, seed] + 1, curve[seed].min()), xytext=(0.05, 0.15), textcoords="axes fraction", color="C3")
-last.set(title="early stopping (no other regularization, one seed)", yscale="log", xscale="log", ylabel="loss")
+last.annotate(
+    note,
+    (best_epoch[0, seed] + 1, curve[seed].min()),
+    xytext=(0.05, 0.15),
+    textcoords="axes fraction",
+    color="C3",
+)
+last.set(
+    title="early stopping (no other regularization, one seed)",
+    yscale="log",
+    xscale="log",
+    ylabel="loss",
+)
 last.legend()
 for axis in axes[1]:
     axis.set_xlabel("epoch")

@@ -45,12 +45,24 @@ class Call:
         except TypeError as error:
             unknown = min(set(kwargs) - set(parameters), default=None)
             # What is misspelled first: what is missing for it is not missing.
-            what = str(error) if unknown is None else f"got an unexpected keyword argument {unknown!r}"
-            hint = f"It is {factory.__name__}{factory.__signature__}" if unknown is None else check.nearest(unknown, parameters)
+            what = (
+                str(error) if unknown is None else f"got an unexpected keyword argument {unknown!r}"
+            )
+            hint = (
+                f"It is {factory.__name__}{factory.__signature__}"
+                if unknown is None
+                else check.nearest(unknown, parameters)
+            )
             raise check.born(TypeError(f"{factory.__name__}: {what}. {hint}")) from None
         bound.apply_defaults()
         # 0 where the default is 0.0 is a number too, and data like it.
-        self = cls._of(factory, {name: float(v) if _counts(v) and type(parameters[name].default) is float else v for name, v in bound.arguments.items()})
+        self = cls._of(
+            factory,
+            {
+                name: float(v) if _counts(v) and type(parameters[name].default) is float else v
+                for name, v in bound.arguments.items()
+            },
+        )
         self._body = self._build()
         return self
 
@@ -60,7 +72,13 @@ class Call:
         for name, value in arguments.items():
             parts, treedef = jax.tree.flatten(value, is_leaf=lambda x: isinstance(x, Call))
             parts = [_plain(part) for part in parts]
-            spec.append((name, treedef, tuple(_LEAF if _is_leaf(part) else (type(part), part) for part in parts)))
+            spec.append(
+                (
+                    name,
+                    treedef,
+                    tuple(_LEAF if _is_leaf(part) else (type(part), part) for part in parts),
+                )
+            )
             leaves += [part for part in parts if _is_leaf(part)]
         return cls._filled(factory, tuple(spec), tuple(leaves))
 
@@ -94,7 +112,10 @@ class Call:
     def arguments(self) -> dict[str, Any]:
         """The bound arguments by name, defaults included."""
         leaves: Iterator[Any] = iter(self.leaves)
-        return {name: treedef.unflatten([next(leaves) if slot is _LEAF else slot[1] for slot in slots]) for name, treedef, slots in self.spec}
+        return {
+            name: treedef.unflatten([next(leaves) if slot is _LEAF else slot[1] for slot in slots])
+            for name, treedef, slots in self.spec
+        }
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in Call.__slots__:
@@ -102,7 +123,9 @@ class Call:
         arguments = self.arguments
         if name in arguments:
             return arguments[name]
-        raise AttributeError(f"{self.factory.__name__} has no argument {name!r}. {check.nearest(name, arguments)}")
+        raise AttributeError(
+            f"{self.factory.__name__} has no argument {name!r}. {check.nearest(name, arguments)}"
+        )
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.arguments]
@@ -115,7 +138,11 @@ class Call:
                 parts += [_code(item) for item in value]
             elif kind is inspect.Parameter.VAR_KEYWORD:
                 parts += [f"{key}={_code(item)}" for key, item in value.items()]
-            elif default is inspect.Parameter.empty and positional and kind is not inspect.Parameter.KEYWORD_ONLY:
+            elif (
+                default is inspect.Parameter.empty
+                and positional
+                and kind is not inspect.Parameter.KEYWORD_ONLY
+            ):
                 parts.append(_code(value))
             elif default is inspect.Parameter.empty or not _same(_plain(default), value):
                 parts.append(f"{name}={_code(value)}")
@@ -125,7 +152,11 @@ class Call:
         return f"{self.factory.__name__}({', '.join(parts)})"
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Call) or self.factory is not other.factory or self.spec != other.spec:
+        if (
+            not isinstance(other, Call)
+            or self.factory is not other.factory
+            or self.spec != other.spec
+        ):
             return False
         return all(_same(a, b) for a, b in zip(self.leaves, other.leaves, strict=True))
 
@@ -141,7 +172,9 @@ class Call:
         """The calls among the arguments, by the name under which a path finds them."""
         found: dict[str, Call] = {}
         for name, value in self.arguments.items():
-            parts = jax.tree_util.tree_leaves_with_path(value, is_leaf=lambda x: isinstance(x, Call))
+            parts = jax.tree_util.tree_leaves_with_path(
+                value, is_leaf=lambda x: isinstance(x, Call)
+            )
             for path, part in parts:
                 if isinstance(part, Call):
                     key = check.keystr(path) if path else ""
@@ -160,47 +193,86 @@ class Call:
             places = result._places(path)
             if len(places) != 1:
                 every = sorted({".".join((*at, last)) for at, last in result._all_places()})
-                hint = f"One of: {', '.join('.'.join((*at, last)) for at, last in places)}" if places else check.nearest(path, every)
+                hint = (
+                    f"One of: {', '.join('.'.join((*at, last)) for at, last in places)}"
+                    if places
+                    else check.nearest(path, every)
+                )
                 with check.inside(self.factory.__name__):
-                    check.fail("replace needs the name or the dotted path of one argument", f"{path!r}, which fits {len(places)}", hint)
+                    check.fail(
+                        "replace needs the name or the dotted path of one argument",
+                        f"{path!r}, which fits {len(places)}",
+                        hint,
+                    )
             result = result._set(*places[0], value)
         return result
 
     def _all_places(self) -> list[tuple[tuple[str, ...], str]]:
-        own = [((), name) for name in self.arguments if self.factory.__signature__.parameters[name].kind is not inspect.Parameter.VAR_POSITIONAL]
-        return own + [((key, *at), last) for key, child in self.children().items() for at, last in child._all_places()]
+        own = [
+            ((), name)
+            for name in self.arguments
+            if self.factory.__signature__.parameters[name].kind
+            is not inspect.Parameter.VAR_POSITIONAL
+        ]
+        return own + [
+            ((key, *at), last)
+            for key, child in self.children().items()
+            for at, last in child._all_places()
+        ]
 
     def _places(self, path: str) -> list[tuple[tuple[str, ...], str]]:
         places = self._all_places()
         if path in [last for at, last in places if not at]:
             return [((), path)]
-        return [(at, last) for at, last in places if f".{'.'.join((*at, last))}".endswith(f".{path}")]
+        return [
+            (at, last) for at, last in places if f".{'.'.join((*at, last))}".endswith(f".{path}")
+        ]
 
     def _set(self, at: tuple[str, ...], name: str, value: Any) -> Self:
         if at:
             children, leaves = self.children(), list(self.leaves)
-            calls = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Call)]  # in the order of the children; one call may stand in two places
+            calls = [
+                i for i, leaf in enumerate(leaves) if isinstance(leaf, Call)
+            ]  # in the order of the children; one call may stand in two places
             leaves[calls[list(children).index(at[0])]] = children[at[0]]._set(at[1:], name, value)
             changed = self._unflatten((self.factory, self.spec), leaves).arguments
         else:
             old = self.arguments[name]
-            changed = {**self.arguments, name: float(value) if _counts(value) and (_is_leaf(old) and not isinstance(old, Call)) else value}
+            changed = {
+                **self.arguments,
+                name: float(value)
+                if _counts(value) and (_is_leaf(old) and not isinstance(old, Call))
+                else value,
+            }
         return _rebuild(type(self), self.factory, changed)
 
     # ---- the pytree ----------------------------------------------------------------------------------------------
 
     def __init_subclass__(cls) -> None:
-        jax.tree_util.register_pytree_with_keys(cls, cls._flatten_with_keys, cls._unflatten, lambda self: (self.leaves, (self.factory, self.spec)))
+        jax.tree_util.register_pytree_with_keys(
+            cls,
+            cls._flatten_with_keys,
+            cls._unflatten,
+            lambda self: (self.leaves, (self.factory, self.spec)),
+        )
 
     def _flatten_with_keys(self) -> Any:
-        keys = [name if len(slots) == 1 else f"{name}[{i}]" for name, _, slots in self.spec for i, slot in enumerate(slots) if slot is _LEAF]
-        return tuple((jax.tree_util.GetAttrKey(key), leaf) for key, leaf in zip(keys, self.leaves, strict=True)), (self.factory, self.spec)
+        keys = [
+            name if len(slots) == 1 else f"{name}[{i}]"
+            for name, _, slots in self.spec
+            for i, slot in enumerate(slots)
+            if slot is _LEAF
+        ]
+        return tuple(
+            (jax.tree_util.GetAttrKey(key), leaf)
+            for key, leaf in zip(keys, self.leaves, strict=True)
+        ), (self.factory, self.spec)
 
     @classmethod
     def _unflatten(cls, aux: Any, leaves: Any) -> Self:
         return cls._filled(aux[0], aux[1], tuple(leaves))
 
-    def axes(self) -> Self:
+    def vmap_axes(self) -> Self:
         """``vmap``'s ``in_axes`` for a population: 0 where an argument holds an array of rank one or more, None elsewhere."""
         return jax.tree.map(lambda leaf: 0 if np.ndim(leaf) else None, self)
 
@@ -213,7 +285,9 @@ def factory(function: Callable[..., Any], kind: type[Call]) -> Any:
         try:
             return kind.bind(make, args, kwargs)
         except (TypeError, ValueError) as error:
-            if check.is_born(error):  # the message says where; the way through this house does not help
+            if check.is_born(
+                error
+            ):  # the message says where; the way through this house does not help
                 raise error.with_traceback(None)  # noqa: B904  it is the same error
             raise
 
@@ -231,11 +305,18 @@ def _plain(value: Any) -> Any:
     """NumPy scalars as Python's (they would promote), dtypes by name (they print and pickle), single bools as bools."""
     if isinstance(value, np.generic) and value.dtype.kind in "biufc":
         return value.item()
-    if isinstance(value, np.dtype) or (isinstance(value, type) and isinstance(getattr(value, "dtype", None), np.dtype)):
+    if isinstance(value, np.dtype) or (
+        isinstance(value, type) and isinstance(getattr(value, "dtype", None), np.dtype)
+    ):
         return jnp.dtype(value).name
     if isinstance(value, type) and issubclass(value, np.generic) and np.dtype(value).type is value:
         return np.dtype(value).name  # not the kinds of dtypes, such as np.floating
-    if isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, jax.core.Tracer) and value.dtype == bool and value.ndim == 0:
+    if (
+        isinstance(value, (np.ndarray, jax.Array))
+        and not isinstance(value, jax.core.Tracer)
+        and value.dtype == bool
+        and value.ndim == 0
+    ):
         return bool(value)
     return value
 
@@ -250,7 +331,9 @@ def _is_leaf(value: Any) -> bool:
 
 
 def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, (jax.core.Tracer, jax.ShapeDtypeStruct)) or isinstance(b, (jax.core.Tracer, jax.ShapeDtypeStruct)):
+    if isinstance(a, (jax.core.Tracer, jax.ShapeDtypeStruct)) or isinstance(
+        b, (jax.core.Tracer, jax.ShapeDtypeStruct)
+    ):
         return a is b
     if isinstance(a, (np.ndarray, jax.Array)) or isinstance(b, (np.ndarray, jax.Array)):
         return _key(a) == _key(b)
@@ -260,7 +343,9 @@ def _same(a: Any, b: Any) -> bool:
 def _key(leaf: Any) -> Any:
     """What a leaf hashes by."""
     if isinstance(leaf, (np.ndarray, jax.Array)) and not isinstance(leaf, jax.core.Tracer):
-        data = jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+        data = (
+            jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+        )
         return leaf.shape, str(leaf.dtype), np.asarray(data).tobytes()
     return id(leaf) if isinstance(leaf, jax.core.Tracer) else leaf
 
@@ -274,10 +359,16 @@ def _code(value: Any) -> str:
     if type(value) is dict:
         return "{" + ", ".join(f"{key!r}: {_code(item)}" for key, item in value.items()) + "}"
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-        return "key" if isinstance(value, jax.core.Tracer) else f"wrap_key_data({_code(jax.random.key_data(value))})"
+        return (
+            "key"
+            if isinstance(value, jax.core.Tracer)
+            else f"wrap_key_data({_code(jax.random.key_data(value))})"
+        )
     if isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, jax.core.Tracer):
         return (
-            repr(value.item()) if value.ndim == 0 and value.dtype.kind in "fc" else f"array({np.array2string(np.asarray(value), separator=', ', threshold=8)})"
+            repr(value.item())
+            if value.ndim == 0 and value.dtype.kind in "fc"
+            else f"array({np.array2string(np.asarray(value), separator=', ', threshold=8)})"
         )
     if inspect.isfunction(value):
         return value.__qualname__

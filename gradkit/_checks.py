@@ -29,10 +29,16 @@ def inside(name: str) -> Iterator[None]:
         _inside.reset(token)
 
 
-def fail(needed: str, got: str, mend: str = "", *, path: str = "", error: type[Exception] = ValueError) -> NoReturn:
+def fail(
+    needed: str, got: str, mend: str = "", *, path: str = "", error: type[Exception] = ValueError
+) -> NoReturn:
     """Raise ``error`` in the style of the house."""
     where = ", ".join(part for part in (".".join(_inside.get()), path) if part)
-    message = f"{needed}; got {got}." + (f" {mend}" if mend else "") + ("." if mend and mend[-1] not in ".?" else "")
+    message = (
+        f"{needed}; got {got}."
+        + (f" {mend}" if mend else "")
+        + ("." if mend and mend[-1] not in ".?" else "")
+    )
     raise born(error(f"{where}: {message}" if where else message))
 
 
@@ -79,7 +85,11 @@ _ALIASES = {
 def nearest(name: str, known: Iterable[str]) -> str:
     """``Did you mean 'x'?`` or the list of what there is."""
     known = sorted(known)
-    close = [_ALIASES[name]] if _ALIASES.get(name) in known else difflib.get_close_matches(name, known, n=1)
+    close = (
+        [_ALIASES[name]]
+        if _ALIASES.get(name) in known
+        else difflib.get_close_matches(name, known, n=1)
+    )
     if close:
         return f"Did you mean {close[0]!r}?"
     return f"Known: {', '.join(known)}" if known else "None is known"
@@ -88,7 +98,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def keystr(path: Any) -> str:
     """A leaf's dotted path; the root of the tree is ``params`` itself."""
     if len(path) > 1 and path[-1] == jax.tree_util.GetAttrKey("value"):
-        path = path[:-1]  # a Flax nnx Variable is a node of its own, whose only leaf is its value: that is no part of the name
+        path = path[
+            :-1
+        ]  # a Flax nnx Variable is a node of its own, whose only leaf is its value: that is no part of the name
     return jax.tree_util.keystr(path, simple=True, separator=".") or "the tree's only leaf"
 
 
@@ -102,7 +114,9 @@ def shape_dtype(leaf: Any) -> str:
 
 def _concrete(value: Any) -> np.ndarray | None:
     """The value as a NumPy array, or None when it cannot be known yet (a tracer, a schedule, None, no number at all)."""
-    if isinstance(value, jax.core.Tracer) or not isinstance(value, (bool, int, float, complex, np.ndarray, np.generic, jax.Array)):
+    if isinstance(value, jax.core.Tracer) or not isinstance(
+        value, (bool, int, float, complex, np.ndarray, np.generic, jax.Array)
+    ):
         return None
     return np.asarray(value)
 
@@ -111,7 +125,9 @@ def _number(needed: str, mend: str, is_right: Any, **values: Any) -> None:
     for name, value in values.items():
         known = _concrete(value)
         if known is None:
-            if not isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)) and not (hasattr(value, "leaves") and not hasattr(value, "rule")):  # a schedule
+            if not isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)) and not (
+                hasattr(value, "leaves") and not hasattr(value, "rule")
+            ):  # a schedule
                 kind = "None" if value is None else f"{type(value).__name__} {value!r}"
                 fail(f"needs {needed}, or a schedule", kind, mend, path=name, error=TypeError)
             continue
@@ -138,7 +154,12 @@ def finite(**values: Any) -> None:
 
 def decay(**values: Any) -> None:
     """Decays of an average, in [0, 1)."""
-    _number("a decay in [0, 1)", "A decay is the weight of the past, such as 0.9", lambda v: (v >= 0) & (v < 1), **values)
+    _number(
+        "a decay in [0, 1)",
+        "A decay is the weight of the past, such as 0.9",
+        lambda v: (v >= 0) & (v < 1),
+        **values,
+    )
 
 
 def probability(**values: Any) -> None:
@@ -149,9 +170,13 @@ def probability(**values: Any) -> None:
 def integer(at_least: int, mend: str = "", /, **values: Any) -> None:
     """Whole numbers from ``at_least`` on (a float that is whole is taken, as optax does)."""
     for name, value in values.items():
-        whole = isinstance(value, (int, np.integer)) or (isinstance(value, float) and math.isfinite(value) and value == int(value))
+        whole = isinstance(value, (int, np.integer)) or (
+            isinstance(value, float) and math.isfinite(value) and value == int(value)
+        )
         if isinstance(value, bool) or (not whole and not isinstance(value, jax.core.Tracer)):
-            fail(f"needs a whole number >= {at_least}", repr(value), mend, path=name, error=TypeError)
+            fail(
+                f"needs a whole number >= {at_least}", repr(value), mend, path=name, error=TypeError
+            )
         if whole and value < at_least:
             fail(f"needs a whole number >= {at_least}", repr(value), mend, path=name)
 
@@ -167,7 +192,17 @@ def ordered(**values: Any) -> None:
 def real(leaf: Any) -> None:
     """Numbers that have an order."""
     if jax.numpy.iscomplexobj(leaf):
-        fail("needs real numbers", shape_dtype(leaf), "Split complex leaves into real and imaginary parts first", error=TypeError)
+        fail(
+            "needs real numbers",
+            shape_dtype(leaf),
+            "Split complex leaves into real and imaginary parts first",
+            error=TypeError,
+        )
+
+
+def real_leaves(tree: Any) -> None:
+    """Every leaf is real: for rules that use signs or inner products."""
+    jax.tree.map(real, tree)
 
 
 def one_of(options: Iterable[str], **values: Any) -> None:
@@ -181,7 +216,13 @@ def part(**values: Any) -> None:
     """Transforms, where one is made of others."""
     for name, value in values.items():
         if not hasattr(value, "rule"):
-            fail("needs a transform", repr(value), uncalled(value) or "Such as ema(0.9)", path=name, error=TypeError)
+            fail(
+                "needs a transform",
+                repr(value),
+                uncalled(value) or "Such as ema(0.9)",
+                path=name,
+                error=TypeError,
+            )
 
 
 def uncalled(value: Any) -> str:
@@ -201,7 +242,12 @@ def params(tree: Any) -> None:
 def extra(extras: Any, name: str) -> None:
     """An extra that a link needs only in some of its forms."""
     if name not in extras:
-        fail(f"needs the extra argument {name!r}", "none", f"Call update(updates, state, params, {name}=...)", error=TypeError)
+        fail(
+            f"needs the extra argument {name!r}",
+            "none",
+            f"Call update(updates, state, params, {name}=...)",
+            error=TypeError,
+        )
 
 
 def flag(value: Any, what: str) -> None:
@@ -216,10 +262,22 @@ def inexact(tree: Any, what: str) -> None:
         try:
             kind = jax.dtypes.result_type(leaf)
         except TypeError:
-            fail(f"needs {what} whose leaves are arrays", type(leaf).__name__, "Filter the tree to its arrays first", path=keystr(path), error=TypeError)
+            fail(
+                f"needs {what} whose leaves are arrays",
+                type(leaf).__name__,
+                "Filter the tree to its arrays first",
+                path=keystr(path),
+                error=TypeError,
+            )
         if not jax.numpy.issubdtype(kind, jax.numpy.inexact):
             mend = "Take integer leaves out of the tree, or put masked or where around the whole optimizer"
-            fail(f"needs {what} of a floating dtype", shape_dtype(leaf), mend, path=keystr(path), error=TypeError)
+            fail(
+                f"needs {what} of a floating dtype",
+                shape_dtype(leaf),
+                mend,
+                path=keystr(path),
+                error=TypeError,
+            )
 
 
 def match(updates: Any, params: Any) -> None:
@@ -231,10 +289,21 @@ def match(updates: Any, params: Any) -> None:
     for (path, update), param in pairs:
         if np.shape(update) != np.shape(param):
             mend = "Every update has the shape of its parameter"
-            fail(f"needs an update like its parameter {shape_dtype(param)}", shape_dtype(update), mend, path=keystr(path))
+            fail(
+                f"needs an update like its parameter {shape_dtype(param)}",
+                shape_dtype(update),
+                mend,
+                path=keystr(path),
+            )
         if jax.numpy.iscomplexobj(update) != jax.numpy.iscomplexobj(param):
             mend = "A complex parameter takes complex updates, a real one real updates"
-            fail(f"needs an update like its parameter {shape_dtype(param)}", shape_dtype(update), mend, path=keystr(path), error=TypeError)
+            fail(
+                f"needs an update like its parameter {shape_dtype(param)}",
+                shape_dtype(update),
+                mend,
+                path=keystr(path),
+                error=TypeError,
+            )
 
 
 def same_shapes(updates: Any, before: Any) -> None:
@@ -243,20 +312,36 @@ def same_shapes(updates: Any, before: Any) -> None:
     leaves, have = jax.tree.flatten(updates)
     wanted, want = jax.tree.flatten(before)
     if have != want:
-        fail(f"needs an update that returns the tree it was given, {want}", f"{have}", "Return (updates, memory) in this order")
+        fail(
+            f"needs an update that returns the tree it was given, {want}",
+            f"{have}",
+            "Return (updates, memory) in this order",
+        )
     for i, (leaf, old) in enumerate(zip(leaves, wanted, strict=True)):
         if np.shape(leaf) != np.shape(old):
             path = keystr(jax.tree_util.tree_leaves_with_path(before)[i][0])
             mend = "A state belongs to the tree that init was given, and a link keeps shapes"
-            fail(f"needs an update that keeps the shape {shape_dtype(old)}", shape_dtype(leaf), mend, path=path)
+            fail(
+                f"needs an update that keeps the shape {shape_dtype(old)}",
+                shape_dtype(leaf),
+                mend,
+                path=path,
+            )
 
 
 def _structures(updates: Any, params: Any) -> NoReturn:
     """Name the first leaf that one of two trees lacks."""
-    have, want = ({keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)} for tree in (updates, params))
+    have, want = (
+        {keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)}
+        for tree in (updates, params)
+    )
     mend = "Take gradients with respect to the same tree that init was given"
     for path in sorted(want - have):
         fail("needs an update for this parameter", "none in the updates", mend, path=path)
     for path in sorted(have - want):
         fail("needs a parameter for this update", "none in params", mend, path=path)
-    fail(f"needs updates of the tree {jax.tree.structure(params)}", str(jax.tree.structure(updates)), mend)
+    fail(
+        f"needs updates of the tree {jax.tree.structure(params)}",
+        str(jax.tree.structure(updates)),
+        mend,
+    )

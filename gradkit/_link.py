@@ -45,11 +45,11 @@ class State(NamedTuple):
     """A root's state: ``step`` counts the completed updates, ``memory`` holds what each link remembers, by link name."""
 
     step: Any
-    memory: dict[str, Any]
+    inner: dict[str, Any]
 
     def __repr__(self) -> str:
         """Arrays by dtype and shape, single numbers by value."""
-        return f"State(step={_brief(self.step)}, memory={jax.tree.map(_Shown, self.memory)})"
+        return f"State(step={_brief(self.step)}, inner={jax.tree.map(_Shown, self.inner)})"
 
 
 class _Shown:
@@ -65,7 +65,12 @@ class _Shown:
 def _brief(leaf: Any) -> str:
     if not hasattr(leaf, "shape"):
         return repr(leaf)
-    number = not leaf.shape and isinstance(leaf, (np.ndarray, np.generic, jax.Array)) and not isinstance(leaf, jax.core.Tracer) and leaf.dtype.kind in "biufc"
+    number = (
+        not leaf.shape
+        and isinstance(leaf, (np.ndarray, np.generic, jax.Array))
+        and not isinstance(leaf, jax.core.Tracer)
+        and leaf.dtype.kind in "biufc"
+    )
     return repr(leaf.item()) if number else f"{leaf.dtype}{list(leaf.shape)}"
 
 
@@ -93,24 +98,54 @@ class Link(NamedTuple):
                 return self.rule.init(params, leaves=params if leaves is None else leaves)
             return self.rule.init(params)
 
-    def update(self, updates: Any, memory: Any, params: Any, extras: dict[str, Any], *, keeps_shapes: bool = True) -> tuple[Any, Any]:
-        made = self._ask(self.rule.update, updates, memory, params, extras)
+    def update(
+        self,
+        updates: Any,
+        state: Any,
+        params: Any,
+        extras: dict[str, Any],
+        *,
+        keeps_shapes: bool = True,
+    ) -> tuple[Any, Any]:
+        made = self._ask(self.rule.update, updates, state, params, extras)
         if keeps_shapes and not self.rule.examples:
             with check.inside(self.name):
                 check.same_shapes(made[0], updates)
         return made
 
-    def apply(self, updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
-        return self._ask(cast(Any, self.rule.apply), updates, memory, params, extras)
+    def apply(
+        self, updates: Any, state: Any, params: Any, extras: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        return self._ask(cast(Any, self.rule.apply), updates, state, params, extras)
 
-    def _ask(self, function: Callable[..., Any], updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
+    def _ask(
+        self,
+        function: Callable[..., Any],
+        updates: Any,
+        state: Any,
+        params: Any,
+        extras: dict[str, Any],
+    ) -> tuple[Any, Any]:
         with check.inside(self.name):
             for name in sorted(self.needs - extras.keys()):
-                check.fail(f"needs the extra argument {name!r}", "none", f"Call update(updates, state, params, {name}=...)", error=TypeError)
-            asked = extras if self.takes_all else {name: value for name, value in extras.items() if name in self.takes}
-            made = function(updates, memory, params, **asked)
+                check.fail(
+                    f"needs the extra argument {name!r}",
+                    "none",
+                    f"Call update(updates, state, params, {name}=...)",
+                    error=TypeError,
+                )
+            asked = (
+                extras
+                if self.takes_all
+                else {name: value for name, value in extras.items() if name in self.takes}
+            )
+            made = function(updates, state, params, **asked)
             if not isinstance(made, tuple) or len(made) != 2:
-                check.fail("needs an update that returns the pair (updates, memory)", type(made).__name__, error=TypeError)
+                check.fail(
+                    "needs an update that returns the pair (updates, memory)",
+                    type(made).__name__,
+                    error=TypeError,
+                )
             return made
 
 
@@ -136,8 +171,8 @@ def signature_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def init_links(links: Iterable[Link], params: Any, leaves: Any = None) -> dict[str, Any]:
-    memory = {link.name: jax.tree.map(_strong, link.init(params, leaves)) for link in links}
-    return {name: kept for name, kept in memory.items() if not (type(kept) is tuple and not kept)}
+    state = {link.name: jax.tree.map(_strong, link.init(params, leaves)) for link in links}
+    return {name: kept for name, kept in state.items() if not (type(kept) is tuple and not kept)}
 
 
 def _strong(x: Any) -> Any:
@@ -145,18 +180,22 @@ def _strong(x: Any) -> Any:
     return lax.convert_element_type(x, x.dtype) if getattr(x, "weak_type", False) else x
 
 
-def run_links(links: Iterable[Link], updates: Any, memory: dict[str, Any], params: Any, extras: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def run_links(
+    links: Iterable[Link], updates: Any, state: dict[str, Any], params: Any, extras: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
     kept = {}
     for link in links:
-        updates, new = link.update(updates, memory.get(link.name, ()), params, extras)
-        if link.name in memory:
+        updates, new = link.update(updates, state.get(link.name, ()), params, extras)
+        if link.name in state:
             kept[link.name] = new
     return updates, kept
 
 
-def run_nested(links: Iterable[Link], updates: Any, memory: Any, params: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
+def run_nested(
+    links: Iterable[Link], updates: Any, state: Any, params: Any, extras: dict[str, Any]
+) -> tuple[Any, Any]:
     """A chain run as one link: without memory it keeps ``()``, as any link does."""
-    updates, kept = run_links(links, updates, memory or {}, params, extras)
+    updates, kept = run_links(links, updates, state or {}, params, extras)
     return updates, kept or ()
 
 
@@ -166,9 +205,13 @@ def evaluation(links: Iterable[Link]) -> Callable[[Any, Any], Any] | None:
     if not keeping:
         return None
     if len(keeping) > 1:
-        check.fail("needs one link that keeps evaluation weights", ", ".join(link.name for link in keeping), "Keep one average of the weights")
+        check.fail(
+            "needs one link that keeps evaluation weights",
+            ", ".join(link.name for link in keeping),
+            "Keep one average of the weights",
+        )
     link = keeping[0]
-    return lambda memory, params: cast(Any, link.rule.evaluate)(memory[link.name], params)
+    return lambda state, params: cast(Any, link.rule.evaluate)(state[link.name], params)
 
 
 def evaluation_inside(rule: Rule, field: str = "inner") -> Callable[[Any, Any], Any] | None:
@@ -177,9 +220,9 @@ def evaluation_inside(rule: Rule, field: str = "inner") -> Callable[[Any, Any], 
     if inner is None:
         return None
 
-    def evaluate(memory: Any, params: Any) -> Any:
-        kept = memory[field]
-        return inner(kept.memory if isinstance(kept, State) else kept, params)
+    def evaluate(state: Any, params: Any) -> Any:
+        kept = state[field]
+        return inner(kept.inner if isinstance(kept, State) else kept, params)
 
     return evaluate
 
@@ -193,7 +236,9 @@ def numbered(names: list[tuple[str, bool]]) -> list[str]:
     taken = {name for name, given in names if given}
     if len(taken) < sum(given for _, given in names):
         twice = next(name for name, given in names if given and names.count((name, True)) > 1)
-        check.fail("needs unique names", f"{twice!r} twice", "Give one of the two parts another name")
+        check.fail(
+            "needs unique names", f"{twice!r} twice", "Give one of the two parts another name"
+        )
     result = []
     for name, given in names:
         count, unique = 0, name

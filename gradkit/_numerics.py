@@ -17,7 +17,11 @@ Array = Any  # a jax.Array, a NumPy array, a tracer or a Python number: what jax
 def wide(dtype: Any) -> Any:
     """The dtype to compute in: at least float32; float64 and complex stay."""
     dtype = jnp.dtype(dtype)
-    return dtype if dtype.itemsize >= 4 or not jnp.issubdtype(dtype, jnp.floating) else jnp.dtype(jnp.float32)
+    return (
+        dtype
+        if dtype.itemsize >= 4 or not jnp.issubdtype(dtype, jnp.floating)
+        else jnp.dtype(jnp.float32)
+    )
 
 
 def wider(*dtypes: Any) -> Any:
@@ -33,7 +37,9 @@ def real(dtype: Any) -> Any:
 
 def scalar_dtype(tree: Any) -> Any:
     """The dtype of a scalar that all leaves share: float64 when any leaf is."""
-    return wider(jnp.float32, *(real(jax.dtypes.result_type(leaf)) for leaf in jax.tree.leaves(tree)))
+    return wider(
+        jnp.float32, *(real(jax.dtypes.result_type(leaf)) for leaf in jax.tree.leaves(tree))
+    )
 
 
 def cast(x: Array, dtype: Any) -> Array:
@@ -69,9 +75,11 @@ def cbrt(x: Array) -> Array:
 
 
 def divide(x: Array, by: Array) -> Array:
-    """``x / by``, zero (with a finite derivative) where ``by`` is zero; NaN stays NaN."""
+    """``x / by``, zero (with a finite derivative) where ``by_function`` is zero; NaN stays NaN."""
     zero = by == 0
-    return jnp.where(zero, jnp.zeros_like(x), x / jnp.where(zero, jnp.ones_like(by), by).astype(x.dtype))
+    return jnp.where(
+        zero, jnp.zeros_like(x), x / jnp.where(zero, jnp.ones_like(by), by).astype(x.dtype)
+    )
 
 
 def log(decay: Array) -> Array:
@@ -95,17 +103,27 @@ def run_if(wanted: Array, function: Callable[[Any, Any], Any], carry: Any, opera
     costs nothing. ``function`` returns what it was given in type and closes over no tracer. (Derivatives go through the ``cond``.)
     """
     if not isinstance(wanted, jax.core.Tracer):
-        jax.eval_shape(function, carry, operands)  # what it refuses is refused also where it is not wanted
+        jax.eval_shape(
+            function, carry, operands
+        )  # what it refuses is refused also where it is not wanted
         return function(carry, operands) if wanted else carry
 
     @jax.custom_jvp
     def run(wanted: Any, carry: Any, operands: Any) -> Any:
-        return lax.while_loop(lambda c: c[0], lambda c: (jnp.zeros_like(c[0]), function(c[1], operands)), (wanted, carry))[1]
+        return lax.while_loop(
+            lambda c: c[0],
+            lambda c: (jnp.zeros_like(c[0]), function(c[1], operands)),
+            (wanted, carry),
+        )[1]
 
     @run.defjvp
     def derivative(primals: Any, tangents: Any) -> Any:
         wanted, *rest = primals
-        return jax.jvp(lambda carry, operands: lax.cond(wanted, function, lambda c, _: c, carry, operands), tuple(rest), tuple(tangents[1:]))
+        return jax.jvp(
+            lambda carry, operands: lax.cond(wanted, function, lambda c, _: c, carry, operands),
+            tuple(rest),
+            tuple(tangents[1:]),
+        )
 
     return run(wanted, carry, operands)
 
@@ -116,19 +134,42 @@ def after(x: Array, *scalars: Array) -> Array:
     """
     x = jnp.asarray(x, jnp.result_type(*scalars))
     for y in map(lax.stop_gradient, scalars):
-        x = x + (0 * jnp.where(jnp.isfinite(y), y, 0)).astype(x.dtype)  # nothing, but not provably so
+        x = x + (0 * jnp.where(jnp.isfinite(y), y, 0)).astype(
+            x.dtype
+        )  # nothing, but not provably so
     return x
 
 
 def as_key(key: Any) -> Any:
     """A random key from a seed, a typed key or the data of one."""
     if key is None:
-        check.fail("needs a seed or a random key", "None", "Such as key=0; noise that nobody chose cannot be drawn again", path="key", error=TypeError)
+        check.fail(
+            "needs a seed or a random key",
+            "None",
+            "Such as key=0; noise that nobody chose cannot be drawn again",
+            path="key",
+            error=TypeError,
+        )
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         return key
     return jax.random.wrap_key_data(jnp.asarray(key)) if jnp.ndim(key) else jax.random.key(key)
 
 
+def key_data(key: Any) -> Any:
+    """The raw data of a random key, for a state. A copy, because the state may be donated."""
+    return jnp.array(jax.random.key_data(key), copy=True)
+
+
+def split_key(data: Any, like: Any, number: int) -> tuple[Any, list[Any]]:
+    """The key data to store next, and ``number`` keys to use; ``like`` is a key of the same implementation."""
+    following, *keys = jax.random.split(
+        jax.random.wrap_key_data(data, impl=jax.random.key_impl(like)), number + 1
+    )
+    return jax.random.key_data(following), keys
+
+
 def is_number(x: Any) -> bool:
     """Whether ``x`` is a Python or array number (a tracer counts)."""
-    return isinstance(x, (int, float, complex, np.generic, np.ndarray, jax.Array)) and not isinstance(x, bool)
+    return isinstance(
+        x, (int, float, complex, np.generic, np.ndarray, jax.Array)
+    ) and not isinstance(x, bool)

@@ -85,7 +85,9 @@ def sum_schedule(*terms: Any) -> Callable[[Any], Any]:
       >>> assert float((gk.constant_schedule(1.0) + 2.0)(0)) == 3.0
     """
     _check_terms(terms)
-    return lambda step: sum((rate_at(term, step) for term in terms[1:]), start=rate_at(terms[0], step))
+    return lambda step: sum(
+        (rate_at(term, step) for term in terms[1:]), start=rate_at(terms[0], step)
+    )
 
 
 @schedule
@@ -127,7 +129,13 @@ def function_schedule(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def as_rate(rate: Any) -> Any:
     """A number or a schedule as it is; a plain function of the step as a schedule."""
     if check.uncalled(rate):
-        check.fail("needs a number or a schedule", f"the factory {rate.__name__}", check.uncalled(rate), path="learning_rate", error=TypeError)
+        check.fail(
+            "needs a number or a schedule",
+            f"the factory {rate.__name__}",
+            check.uncalled(rate),
+            path="learning_rate",
+            error=TypeError,
+        )
     return function_schedule(rate) if callable(rate) and not isinstance(rate, Schedule) else rate
 
 

@@ -41,9 +41,9 @@ jax.tree_util.register_pytree_node(_Placeholder, lambda _: ((), None), lambda _,
 _OPTAX = {
     "count": (("step",),),
     "mu": (("moment", "average"), ("scale_by_lion", "average")),
-    "nu": (("preconditioner", "average"), ("metric", "average")),
-    "nu_max": (("preconditioner", "running_max"), ("metric", "peak")),
-    "sum_of_squares": (("preconditioner", "running_sum"), ("metric", "total")),
+    "nu": (("preconditioner", "average"),),
+    "nu_max": (("preconditioner", "max"),),
+    "sum_of_squares": (("preconditioner", "sum"),),
 }
 
 

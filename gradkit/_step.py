@@ -38,10 +38,16 @@ class Step:
 
 
 def _is_float(x: Any) -> bool:
-    return not isinstance(x, jax.core.Tracer) and np.ndim(x) == 0 and jnp.issubdtype(jax.dtypes.result_type(x), jnp.floating)
+    return (
+        not isinstance(x, jax.core.Tracer)
+        and np.ndim(x) == 0
+        and jnp.issubdtype(jax.dtypes.result_type(x), jnp.floating)
+    )
 
 
-def make_step(loss_fn: Callable[..., Any], tx: Transform, has_aux: bool = False, *, donate: bool = True) -> Step:
+def make_step(
+    loss_fn: Callable[..., Any], tx: Transform, has_aux: bool = False, *, donate: bool = True
+) -> Step:
     """A jitted, donating training step.
 
     **Rule** ``value, grad = value_and_grad(loss_fn)(params, *args, **kwargs)``, then ``tx.apply(params, state, grad)``; ``value``, ``grad`` and
@@ -66,7 +72,13 @@ def make_step(loss_fn: Callable[..., Any], tx: Transform, has_aux: bool = False,
       >>> assert w.tolist() == [0.5, 1.0] and loss == 5.0 and state.step == 1
     """
     if not isinstance(tx, Transform):
-        check.fail("make_step needs a gradkit transform", repr(tx), "An optax one becomes one by chain(tx)", path="tx", error=TypeError)
+        check.fail(
+            "make_step needs a gradkit transform",
+            repr(tx),
+            "An optax one becomes one by chain(tx)",
+            path="tx",
+            error=TypeError,
+        )
 
     named = frozenset(parameter.name for parameter in signature_of(loss_fn))
 
@@ -74,7 +86,9 @@ def make_step(loss_fn: Callable[..., Any], tx: Transform, has_aux: bool = False,
     def run(params: Any, state: Any, tx: Transform, args: Any, kwargs: Any) -> Any:
         asked = asked_by(tx)
         extras = {name: value for name, value in kwargs.items() if name in asked}
-        kwargs = {name: value for name, value in kwargs.items() if name not in asked or name in named}
+        kwargs = {
+            name: value for name, value in kwargs.items() if name not in asked or name in named
+        }
 
         def value_fn(params: Any) -> Any:
             value = loss_fn(params, *args, **kwargs)
@@ -82,7 +96,9 @@ def make_step(loss_fn: Callable[..., Any], tx: Transform, has_aux: bool = False,
 
         value, grads = jax.value_and_grad(loss_fn, has_aux=has_aux)(params, *args, **kwargs)
         loss = value[0] if has_aux else value
-        params, state = tx.apply(params, state, grads, **{"value": loss, "grad": grads, "value_fn": value_fn, **extras})
+        params, state = tx.apply(
+            params, state, grads, **{"value": loss, "grad": grads, "value_fn": value_fn, **extras}
+        )
         return (params, state, *value) if has_aux else (params, state, value)
 
     return Step(tx, run)
@@ -105,7 +121,11 @@ def hyperparameters(tx: Transform, state: Any) -> dict[str, Any]:
     """
     if not hasattr(state, "step"):
         check.fail(
-            "hyperparameters needs the state of the transform", type(state).__name__, "Pass what tx.init or tx.update returned", path="state", error=TypeError
+            "hyperparameters needs the state of the transform",
+            type(state).__name__,
+            "Pass what tx.init or tx.update returned",
+            path="state",
+            error=TypeError,
         )
     found: dict[str, Any] = {}
     state = tree.bare(state)
@@ -123,17 +143,30 @@ def hyperparameters(tx: Transform, state: Any) -> dict[str, Any]:
         numbers(part, at, step)
         if isinstance(body, Links):
             for name, (given, child) in zip(part.children(), body, strict=True):
-                inside = (memory, names) if given is None else (_by_link(child, _kept(memory, next(names))), iter([link.name for link in child.links]))
+                inside = (
+                    (memory, names)
+                    if given is None
+                    else (
+                        _by_link(child, _kept(memory, next(names))),
+                        iter([link.name for link in child.links]),
+                    )
+                )
                 look(child, f"{at}{name}.", step, *inside)
             return
         links = [next(names) for _ in part.links]
         kept = _kept(memory, links[0]) if len(links) == 1 else memory
-        children = {name: child for name, child in Call.children(part).items() if isinstance(child, Transform)}
+        children = {
+            name: child
+            for name, child in Call.children(part).items()
+            if isinstance(child, Transform)
+        }
         for name, child in children.items():
-            clock, held = _clock(kept, name.rpartition(".")[2], step, child, only=len(children) == 1)
+            clock, held = _clock(
+                kept, name.rpartition(".")[2], step, child, only=len(children) == 1
+            )
             look(child, f"{at}{name}.", clock, held, iter([link.name for link in child.links]))
 
-    look(tx, "", state.step, state.memory, iter([link.name for link in tx.links]))
+    look(tx, "", state.step, state.inner, iter([link.name for link in tx.links]))
     return found
 
 
@@ -145,17 +178,29 @@ def _clock(kept: Any, name: str, step: Any, child: Transform, only: bool) -> tup
     """The clock and the memory of a part within a link's memory: a wrapper keeps it under the name of its argument, its label or ``inner``, or,
     the only one, as a `State` somewhere.
     """
-    states = [part for part in jax.tree.leaves(kept, is_leaf=lambda x: isinstance(x, State)) if isinstance(part, State)]
+    states = [
+        part
+        for part in jax.tree.leaves(kept, is_leaf=lambda x: isinstance(x, State))
+        if isinstance(part, State)
+    ]
     held = kept.get(name, kept.get("inner") if only else None) if isinstance(kept, dict) else None
     if held is None and only and len(states) == 1:
         held = states[0]
-    return (held.step, _by_link(child, held.memory)) if isinstance(held, State) else (step, _by_link(child, held))
+    return (
+        (held.step, _by_link(child, held.inner))
+        if isinstance(held, State)
+        else (step, _by_link(child, held))
+    )
 
 
 def _by_link(part: Transform, memory: Any) -> Any:
     """The memory of a part by link name; that of a lone link may stand bare."""
     first = part.links[0].name if len(part.links) == 1 else None
-    return memory if first is None or (isinstance(memory, dict) and first in memory) else {first: memory}
+    return (
+        memory
+        if first is None or (isinstance(memory, dict) and first in memory)
+        else {first: memory}
+    )
 
 
 def eval_params(tx: Transform, state: Any, params: Any) -> Any:
@@ -185,7 +230,15 @@ def eval_params(tx: Transform, state: Any, params: Any) -> Any:
     with check.inside("eval_params"):
         evaluate = evaluation(tx.links)
         if evaluate is None:
-            check.fail("needs a transform that keeps evaluation weights", repr(tx), "Wrap it with an average of the weights, or use params as they are")
+            check.fail(
+                "needs a transform that keeps evaluation weights",
+                repr(tx),
+                "Wrap it with an average of the weights, or use params as they are",
+            )
     own = tree.bare(params)
-    weights = jax.tree.map(lambda w, p: numerics.cast(w, jax.dtypes.result_type(p)), evaluate(tree.bare(state.memory), own), own)
+    weights = jax.tree.map(
+        lambda w, p: numerics.cast(w, jax.dtypes.result_type(p)),
+        evaluate(tree.bare(state.inner), own),
+        own,
+    )
     return jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(weights))

@@ -17,13 +17,40 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._call import Call, factory
-from gradkit._link import Link, Links, Rule, State, evaluation, init_links, nothing, numbered, run_links, run_nested, signature_of, take_integers
+from gradkit._link import (
+    Link,
+    Links,
+    Rule,
+    State,
+    evaluation,
+    init_links,
+    nothing,
+    numbered,
+    run_links,
+    run_nested,
+    signature_of,
+    take_integers,
+)
 from gradkit._schedule import Schedule
 
 P = ParamSpec("P")
 
 # Training loops are written for any optimizer, so these may be passed to one that does not ask for them.
-FIELD_EXTRAS = frozenset({"value", "grad", "value_fn", "loss", "loss_fn", "obj_fn", "hessian", "hvp", "batch", "key", "rng"})
+FIELD_EXTRAS = frozenset(
+    {
+        "value",
+        "grad",
+        "value_fn",
+        "loss",
+        "loss_fn",
+        "obj_fn",
+        "hessian",
+        "hvp",
+        "batch",
+        "key",
+        "rng",
+    }
+)
 
 # In the names a link takes: whatever comes (optax's ``**extra_args``).
 _ANYTHING = "*"
@@ -49,7 +76,9 @@ class Transform(Call):
                 check.inexact(params, "parameters")
         return State(jnp.zeros((), jnp.int32), init_links(self.links, tree.widen(params), params))
 
-    def update(self, updates: Any, state: State, params: Any = None, **extras: Any) -> tuple[Any, State]:
+    def update(
+        self, updates: Any, state: State, params: Any = None, **extras: Any
+    ) -> tuple[Any, State]:
         """Transform gradients into updates to add to the parameters.
 
         Args:
@@ -62,10 +91,12 @@ class Transform(Call):
           updates, in the wider of the gradient's and the parameter's dtype, and the next state.
         """
         links, wide, within, extras = self._enter(updates, state, params, extras)
-        wide, memory = run_links(links, wide, state.memory, within, extras)
+        wide, memory = run_links(links, wide, state.inner, within, extras)
 
         def narrow(w: Any, u: Any, p: Any) -> Any:
-            return numerics.cast(w, numerics.wider(jax.dtypes.result_type(u), jax.dtypes.result_type(p)))
+            return numerics.cast(
+                w, numerics.wider(jax.dtypes.result_type(u), jax.dtypes.result_type(p))
+            )
 
         updates = jax.tree.map(narrow, wide, updates, updates if params is None else params)
         return updates, State(numerics.increment(state.step), memory)
@@ -79,18 +110,20 @@ class Transform(Call):
         links, updates, within, extras = self._enter(grads, state, params, extras)
         *before, last = links or (None,)
         if last is None or last.rule.apply is None:
-            updates, memory = run_links(links, updates, state.memory, within, extras)
+            updates, memory = run_links(links, updates, state.inner, within, extras)
             params = apply_updates(params, updates)
         else:
-            updates, memory = run_links(before, updates, state.memory, within, extras)
-            params, memory[last.name] = last.apply(updates, state.memory[last.name], within, extras)
+            updates, memory = run_links(before, updates, state.inner, within, extras)
+            params, memory[last.name] = last.apply(updates, state.inner[last.name], within, extras)
         return params, State(numerics.increment(state.step), memory)
 
     def expand(self) -> "Transform":
         """What this transform stands for: a recipe's chain, a chain with its parts expanded, and a part that stands for itself, itself."""
         body = self.body
         if isinstance(body, Links):
-            expanded = [part.expand() if isinstance(part, Transform) else part for part in self.leaves]
+            expanded = [
+                part.expand() if isinstance(part, Transform) else part for part in self.leaves
+            ]
             return type(self)._filled(self.factory, self.spec, tuple(expanded))
         return body if isinstance(body, Transform) else self
 
@@ -100,12 +133,19 @@ class Transform(Call):
 
     # ---- the root ----------------------------------------------------------------------------------------------------
 
-    def _enter(self, updates: Any, state: State, params: Any, extras: dict[str, Any]) -> tuple[tuple[Link, ...], Any, Any, dict[str, Any]]:
+    def _enter(
+        self, updates: Any, state: State, params: Any, extras: dict[str, Any]
+    ) -> tuple[tuple[Link, ...], Any, Any, dict[str, Any]]:
         """Check what came in; the links, the wide updates and params, and the extras with those that the root adds."""
         links = self.links
         with check.inside(self.factory.__name__):
             if isinstance(updates, State):
-                check.fail("needs the gradients", "a State", "The order is update(updates, state, params), and apply(params, state, grads)", error=TypeError)
+                check.fail(
+                    "needs the gradients",
+                    "a State",
+                    "The order is update(updates, state, params), and apply(params, state, grads)",
+                    error=TypeError,
+                )
             if not take_integers(links):
                 check.inexact(updates, "updates")
             like = _one_example(updates) if links and links[0].rule.examples else updates
@@ -125,7 +165,9 @@ class Transform(Call):
         if self._links is None:
             links, _ = _splice(self)
             names = numbered([(link.name, link.given) for link in links])
-            unique = tuple(link._replace(name=name) for link, name in zip(links, names, strict=True))
+            unique = tuple(
+                link._replace(name=name) for link, name in zip(links, names, strict=True)
+            )
             if self._body is None:  # unflattened by JAX: see Call.body
                 return unique
             self._links = unique
@@ -137,22 +179,38 @@ class Transform(Call):
         links, is_chain = self.links, _splice(self)[1]
         if is_chain:
             return Rule(
-                nothing if all(link.rule.init is nothing for link in links) else lambda params, *, leaves=None: init_links(links, params, leaves) or (),
-                lambda updates, memory, params, **extras: run_nested(links, updates, memory, params, extras),
+                nothing
+                if all(link.rule.init is nothing for link in links)
+                else lambda params, *, leaves=None: init_links(links, params, leaves) or (),
+                lambda updates, memory, params, **extras: run_nested(
+                    links, updates, memory, params, extras
+                ),
                 evaluate=evaluation(links),
                 takes_integers=take_integers(links),
             )
         (link,) = links
         init = nothing if link.rule.init is nothing else link.init
-        update = lambda updates, memory, params, **extras: link.update(updates, memory, params, extras)
-        return Rule(init, update, evaluate=link.rule.evaluate, takes_integers=link.rule.takes_integers)
+        update = lambda updates, memory, params, **extras: link.update(
+            updates, memory, params, extras
+        )
+        return Rule(
+            init, update, evaluate=link.rule.evaluate, takes_integers=link.rule.takes_integers
+        )
 
     def children(self) -> dict[str, Call]:
         """A chain's parts by their link names, other parts by the argument that holds them."""
         body = self.body
         if not isinstance(body, Links):
             return super().children()
-        return dict(zip(numbered([(name or part.factory.__name__, name is not None) for name, part in body]), [part for _, part in body], strict=True))
+        return dict(
+            zip(
+                numbered(
+                    [(name or part.factory.__name__, name is not None) for name, part in body]
+                ),
+                [part for _, part in body],
+                strict=True,
+            )
+        )
 
     @classmethod
     def bind(cls, factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -165,7 +223,12 @@ class Transform(Call):
             if _is_pair(made):
                 return _as_transform(made)
             with check.inside(self.factory.__name__):
-                check.fail("needs a factory that returns a Rule or a transform", repr(made), "Such as Rule(init, update) or chain(...)", error=TypeError)
+                check.fail(
+                    "needs a factory that returns a Rule or a transform",
+                    repr(made),
+                    "Such as Rule(init, update) or chain(...)",
+                    error=TypeError,
+                )
         return made
 
     @classmethod
@@ -199,7 +262,7 @@ def transform(function: Any = None, /, *, keep: Iterable[str] = ()) -> Any:
       >>> tx, tx.factor, tx.replace(factor=3.0)
       (scale_up(2.0), 2.0, scale_up(3.0))
       >>> updates, state = tx.update([jnp.float32(1.0)], tx.init([jnp.float32(0.0)]))
-      >>> assert updates == [2.0] and state.memory == {}
+      >>> assert updates == [2.0] and state.inner == {}
     """
     if function is None:
         return lambda function: transform(function, keep=keep)  # type: ignore[call-overload]
@@ -220,7 +283,7 @@ def stateless(f: Callable[..., Any]) -> Rule:
       >>> import gradkit as gk, jax, jax.numpy as jnp
       >>> flip = gk.chain(gk.stateless(lambda updates, params: jax.tree.map(jnp.negative, updates)))
       >>> updates, state = flip.update({"w": jnp.ones(2)}, flip.init({"w": jnp.ones(2)}))
-      >>> assert (updates["w"] == -1).all() and state.memory == {}
+      >>> assert (updates["w"] == -1).all() and state.inner == {}
     """
 
     def run(updates: Any, memory: Any, params: Any = None, **asked: Any) -> Any:
@@ -250,10 +313,12 @@ def GradientTransformation(init: Callable[..., Any], update: Callable[..., Any])
       ...     return gk.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update_fn)
       >>> tx = gk.chain(halve(), gk.scale(-1.0))
       >>> updates, state = tx.update(jnp.ones(()), tx.init(jnp.ones(())))
-      >>> assert updates == -0.5 and state.memory == {"halve": 1}
+      >>> assert updates == -0.5 and state.inner == {"halve": 1}
     """
     parameters = signature_of(update)
-    asks_step = any(p.name == "step" and p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters)
+    asks_step = any(
+        p.name == "step" and p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters
+    )
 
     def run(updates: Any, memory: Any, params: Any, **extras: Any) -> Any:
         if not asks_step:
@@ -305,11 +370,16 @@ def named_chain(*transforms: tuple[str, Any]) -> Links:
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx = gk.named_chain(("speed", gk.trace(0.9)), ("rate", gk.scale(-0.1)))
-      >>> assert list(tx.init(jnp.zeros(2)).memory) == ["speed"]
+      >>> assert list(tx.init(jnp.zeros(2)).inner) == ["speed"]
     """
     for i, pair in enumerate(transforms):
         if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
-            check.fail("needs pairs (name, transform)", repr(pair), path=f"transforms[{i}]", error=TypeError)
+            check.fail(
+                "needs pairs (name, transform)",
+                repr(pair),
+                path=f"transforms[{i}]",
+                error=TypeError,
+            )
     names = [name for name, _ in transforms]
     for name in names:
         if names.count(name) > 1:
@@ -327,7 +397,7 @@ def identity() -> Links:
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> updates, state = gk.identity().update(jnp.ones(2), gk.identity().init(jnp.ones(2)))
-      >>> assert (updates == 1).all() and state.memory == {}
+      >>> assert (updates == 1).all() and state.inner == {}
     """
     return Links()
 
@@ -357,9 +427,13 @@ def apply_updates(params: Any, updates: Any, *, rounding: str = "nearest", key: 
         if np.shape(update) != np.shape(param):
             with check.inside("apply_updates"):
                 check.fail(
-                    f"needs an update like its parameter {check.shape_dtype(param)}", check.shape_dtype(update), "Every update has the shape of its parameter"
+                    f"needs an update like its parameter {check.shape_dtype(param)}",
+                    check.shape_dtype(update),
+                    "Every update has the shape of its parameter",
                 )
-        dtype = numerics.wider(numerics.wide(jax.dtypes.result_type(param)), jax.dtypes.result_type(update))
+        dtype = numerics.wider(
+            numerics.wide(jax.dtypes.result_type(param)), jax.dtypes.result_type(update)
+        )
         return numerics.cast(param, dtype) + numerics.cast(update, dtype)
 
     def leaf(update: Any, param: Any) -> Any:
@@ -369,11 +443,18 @@ def apply_updates(params: Any, updates: Any, *, rounding: str = "nearest", key: 
         check.one_of(("nearest", "stochastic"), rounding=rounding)
         random = numerics.as_key(key) if rounding == "stochastic" else None
     if random is not None:
-        sums = jax.tree.map(lambda u, p: p if u is None else sum_of(u, p), updates, params, is_leaf=lambda x: x is None)
+        sums = jax.tree.map(
+            lambda u, p: p if u is None else sum_of(u, p),
+            updates,
+            params,
+            is_leaf=lambda x: x is None,
+        )
         return tree.round_stochastically(sums, params, random)
     if all(update is not None for update in jax.tree.leaves(updates, is_leaf=lambda x: x is None)):
         return tree.map(leaf, updates, params)
-    return jax.tree.map(lambda u, p: p if u is None else leaf(u, p), updates, params, is_leaf=lambda x: x is None)
+    return jax.tree.map(
+        lambda u, p: p if u is None else leaf(u, p), updates, params, is_leaf=lambda x: x is None
+    )
 
 
 # ---- splicing -------------------------------------------------------------------------------------------
@@ -397,7 +478,9 @@ def _named(name: str, part: Transform) -> Link:
     """A part as one link of a given name, which asks for what its links ask for."""
     links = part.links
     return Link.of(name, part.rule)._replace(
-        given=True, needs=frozenset[str]().union(*(link.needs for link in links)), takes=frozenset[str]().union(*(link.takes for link in links))
+        given=True,
+        needs=frozenset[str]().union(*(link.needs for link in links)),
+        takes=frozenset[str]().union(*(link.takes for link in links)),
     )
 
 
@@ -405,22 +488,41 @@ def _at_step(part: Transform, link: Link) -> Link:
     """The link with its scheduled arguments evaluated at the step, and scalar arrays in the dtype of the updates."""
     arguments = part.arguments
     kept = part.factory.keep
-    moving = {name: value for name, value in arguments.items() if name not in kept and (isinstance(value, Schedule) or _promotes(value))}
+    moving = {
+        name: value
+        for name, value in arguments.items()
+        if name not in kept and (isinstance(value, Schedule) or _promotes(value))
+    }
     if not moving:
         return link
 
     def at(step: Any, dtype: Any) -> Rule:
-        current = {name: value(step) if isinstance(value, Schedule) else value for name, value in moving.items()}
-        return cast(Rule, part._run({**arguments, **{name: jnp.asarray(value, dtype) for name, value in current.items()}}))
+        current = {
+            name: value(step) if isinstance(value, Schedule) else value
+            for name, value in moving.items()
+        }
+        return cast(
+            Rule,
+            part._run(
+                {
+                    **arguments,
+                    **{name: jnp.asarray(value, dtype) for name, value in current.items()},
+                }
+            ),
+        )
 
     def init(params: Any, *, leaves: Any = None) -> Any:
-        return link._replace(rule=at(jnp.zeros((), jnp.int32), numerics.scalar_dtype(params))).init(params, leaves)
+        return link._replace(rule=at(jnp.zeros((), jnp.int32), numerics.scalar_dtype(params))).init(
+            params, leaves
+        )
 
     def now(field: str) -> Callable[..., Any]:
         def run(updates: Any, memory: Any, params: Any, *, step: Any, **asked: Any) -> Any:
             if link.takes_all or "step" in link.takes:
                 asked["step"] = step
-            return getattr(at(step, numerics.scalar_dtype(updates)), field)(updates, memory, params, **asked)
+            return getattr(at(step, numerics.scalar_dtype(updates)), field)(
+                updates, memory, params, **asked
+            )
 
         return run
 
@@ -434,7 +536,11 @@ def _at_step(part: Transform, link: Link) -> Link:
 
 def _promotes(value: Any) -> bool:
     """A scalar array that would promote what it multiplies. (A Python number, or one that came through jit, would not.)"""
-    if not isinstance(value, (np.ndarray, jax.Array)) or value.ndim or not jnp.issubdtype(value.dtype, jnp.floating):
+    if (
+        not isinstance(value, (np.ndarray, jax.Array))
+        or value.ndim
+        or not jnp.issubdtype(value.dtype, jnp.floating)
+    ):
         return False
     return isinstance(value, np.ndarray) or not value.weak_type
 
@@ -443,7 +549,12 @@ def _one_example(updates: Any) -> Any:
     """What the updates look like without their leading axis of examples."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(updates):
         if not jnp.ndim(leaf):
-            check.fail("needs a leading axis of examples", check.shape_dtype(leaf), "Take gradients with jax.vmap(jax.grad(...))", path=check.keystr(path))
+            check.fail(
+                "needs a leading axis of examples",
+                check.shape_dtype(leaf),
+                "Take gradients with jax.vmap(jax.grad(...))",
+                path=check.keystr(path),
+            )
     return jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), updates)
 
 
@@ -452,30 +563,47 @@ def _one_example(updates: Any) -> Any:
 
 def _is_pair(value: Any) -> bool:
     """An optax transform, or anything else with ``init`` and ``update``; our own calls are not opened."""
-    return isinstance(value, Call) or (callable(getattr(value, "init", None)) and callable(getattr(value, "update", None)))
+    return isinstance(value, Call) or (
+        callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))
+    )
 
 
 def _as_transform(value: Any) -> Any:
-    return GradientTransformation(value.init, value.update) if _is_pair(value) and not isinstance(value, Call) else value
+    return (
+        GradientTransformation(value.init, value.update)
+        if _is_pair(value) and not isinstance(value, Call)
+        else value
+    )
 
 
 def _check_parts(parts: Iterable[Any]) -> None:
     for i, part in enumerate(parts):
         if not isinstance(part, Transform):
-            mend = check.uncalled(part) or "A pair of functions becomes a transform by GradientTransformation(init, update), one function by stateless(f)"
+            mend = (
+                check.uncalled(part)
+                or "A pair of functions becomes a transform by GradientTransformation(init, update), one function by stateless(f)"
+            )
             if isinstance(part, (list, tuple)):
                 mend = "Unpack it: chain(*transforms)"
             elif part is None:
                 mend = "The transform that changes nothing is identity()"
             elif isinstance(part, Schedule) or numerics.is_number(part):
                 mend = "A rate becomes a transform by scale_by_learning_rate(rate)"
-            check.fail("needs transforms", repr(part), mend, path=f"transforms[{i}]", error=TypeError)
+            check.fail(
+                "needs transforms", repr(part), mend, path=f"transforms[{i}]", error=TypeError
+            )
 
 
 def asked_by(part: Call) -> frozenset[str]:
     """The names a transform and the transforms within it ask for."""
-    own = frozenset[str]().union(*(link.takes for link in part.links)) if isinstance(part, Transform) else frozenset()
-    if part.factory is GradientTransformation and any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature_of(part.arguments["update"])):
+    own = (
+        frozenset[str]().union(*(link.takes for link in part.links))
+        if isinstance(part, Transform)
+        else frozenset()
+    )
+    if part.factory is GradientTransformation and any(
+        p.kind is inspect.Parameter.VAR_KEYWORD for p in signature_of(part.arguments["update"])
+    ):
         own |= {_ANYTHING}
     children = part.body.children() if isinstance(part.body, Transform) else part.children()
     return own.union(*(asked_by(child) for child in children.values()))
@@ -486,17 +614,35 @@ def _check_extras(extras: dict[str, Any], asked: frozenset[str]) -> None:
         return
     known = (asked - {"step", "leaves"}) | FIELD_EXTRAS
     for name in sorted(extras.keys() - known):
-        check.fail("takes the extra arguments that its links ask for", repr(name), check.nearest(name, known), error=TypeError)
+        check.fail(
+            "takes the extra arguments that its links ask for",
+            repr(name),
+            check.nearest(name, known),
+            error=TypeError,
+        )
 
 
 def _check_state(state: Any, links: tuple[Link, ...], like: Any) -> None:
-    if not isinstance(getattr(state, "memory", None), dict):
-        check.fail("needs the State that init returned", type(state).__name__, "Call state = tx.init(params)", error=TypeError)
-    for name in sorted(state.memory.keys() - {link.name for link in links}):
-        check.fail("needs a state of its own links", f"memory of {name!r}", "Take the state from this transform's init, or pop what a removed link left")
+    if not isinstance(getattr(state, "inner", None), dict):
+        check.fail(
+            "needs the State that init returned",
+            type(state).__name__,
+            "Call state = tx.init(params)",
+            error=TypeError,
+        )
+    for name in sorted(state.inner.keys() - {link.name for link in links}):
+        check.fail(
+            "needs a state of its own links",
+            f"state of {name!r}",
+            "Take the state from this transform's init, or pop what a removed link left",
+        )
     for link in links:
-        if link.name not in state.memory and _remembers(link, like):
-            check.fail(f"needs memory of {link.name!r}", f"a state of {sorted(state.memory)}", "Take the state from this transform's init")
+        if link.name not in state.inner and _remembers(link, like):
+            check.fail(
+                f"needs state of {link.name!r}",
+                f"a state of {sorted(state.inner)}",
+                "Take the state from this transform's init",
+            )
 
 
 def _remembers(link: Link, like: Any) -> bool:

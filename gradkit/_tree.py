@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gradkit import _checks as check
 from gradkit import _numerics as numerics
 
 # Below this many leaves a nested jit costs more to read in the jaxpr than it saves in tracing.
@@ -36,7 +37,11 @@ def zeros_like(params: Any, fill: Any = 0.0, dtype: Any = None) -> Any:
 
     def leaf(p: Any) -> Any:
         kind = numerics.wide(jax.dtypes.result_type(p)) if dtype is None else dtype
-        return lax.full_like(p, fill, dtype=kind) if isinstance(p, jax.Array) else jnp.full(jnp.shape(p), fill, kind)
+        return (
+            lax.full_like(p, fill, dtype=kind)
+            if isinstance(p, jax.Array)
+            else jnp.full(jnp.shape(p), fill, kind)
+        )
 
     return jax.tree.map(leaf, params)
 
@@ -61,7 +66,9 @@ def widen(tree: Any) -> Any:
     def leaf(x: Any) -> Any:
         dtype = numerics.wide(jax.dtypes.result_type(x))
         if isinstance(x, jax.ShapeDtypeStruct):
-            return x if x.dtype == dtype else jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding)
+            return (
+                x if x.dtype == dtype else jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding)
+            )
         return numerics.cast(x, dtype)
 
     return jax.tree.map(leaf, tree)
@@ -101,7 +108,10 @@ def norm(tree: Any) -> Any:
     """The joint 2-norm √Σ|x|², float32 or wider; zero for an empty tree, with a finite derivative at zero."""
     dtype = numerics.scalar_dtype(tree)
     # Behind the barrier XLA cannot share x² with a second moment elsewhere, and so does not write it to memory.
-    squares = [jnp.sum(numerics.abs_sq(x)).astype(dtype) for x in jax.tree.leaves(lax.optimization_barrier(widen(tree)))]
+    squares = [
+        jnp.sum(numerics.abs_sq(x)).astype(dtype)
+        for x in jax.tree.leaves(lax.optimization_barrier(widen(tree)))
+    ]
     if not squares:
         return jnp.zeros((), dtype)
     # The norm of the leaves' norms, as a dot product: XLA copies a sum into every fusion that uses it (with n leaves n² reductions, and
@@ -110,16 +120,60 @@ def norm(tree: Any) -> Any:
     return numerics.sqrt(jnp.dot(norms, norms, precision="highest"))
 
 
-def from_start(step: Any, kept: Any, params: Any) -> Any:
-    """What was kept of the parameters that training began with: at step 0 those that are there, which may have been loaded after init.
+def dot(a: Any, b: Any) -> Any:
+    """Σ a b over two trees of real leaves."""
+    return total(map(lambda x, y: jnp.sum(x * y), a, b), a)
 
-    In place: the steps that follow read it, and do not write it.
+
+def sq_norm(tree: Any) -> Any:
+    """Σ|x|² over a tree."""
+    return total(map(lambda x: jnp.sum(numerics.abs_sq(x)), tree), tree)
+
+
+def total(scalars: Any, like: Any) -> Any:
+    """The sum of a tree of scalars, in the scalar dtype of ``like``."""
+    dtype = numerics.scalar_dtype(like)
+    parts = [numerics.cast(x, dtype) for x in jax.tree.leaves(scalars)]
+    return jnp.sum(jnp.stack(parts)) if parts else jnp.zeros((), dtype)
+
+
+def scalar(value: Any, like: Any) -> Any:
+    """A scalar in the scalar dtype of a tree. A copy, because a state that holds it may be donated."""
+    return jnp.array(value, numerics.scalar_dtype(like), copy=True)
+
+
+def debias(decay: Any, step: Any, like: Any) -> Any:
+    """1 − β^t with t = step + 1."""
+    t = scalar(step, like) + 1
+    return -jnp.expm1(t * factor_like(numerics.log(decay), t))
+
+
+def origin(params: Any) -> Any:
+    """A copy of the parameters at init, which may be donated with the state; zeros for ShapeDtypeStruct."""
+
+    def leaf(p: Any) -> Any:
+        dtype = numerics.wide(jax.dtypes.result_type(p))
+        return (
+            jnp.zeros(p.shape, dtype)
+            if isinstance(p, jax.ShapeDtypeStruct)
+            else jnp.array(p, dtype, copy=True)
+        )
+
+    return jax.tree.map(leaf, params)
+
+
+def origin_at(stored: Any, params: Any, step: Any) -> Any:
+    """The initial parameters: those of step 0, which may have been loaded after ``init``, else the stored ones.
+
+    In place: later steps read the stored copy and do not write it.
     """
+    check.params(params)
 
-    def take(kept: Any, params: Any) -> Any:
-        return map(lambda k, p: jnp.array(p, k.dtype, copy=True), kept, params)  # a copy: the state may be donated together with params
+    def take(stored: Any, params: Any) -> Any:
+        # A copy: the state may be donated together with the parameters.
+        return map(lambda k, p: jnp.array(p, k.dtype, copy=True), stored, params)
 
-    return numerics.run_if(step == 0, take, kept, params)
+    return numerics.run_if(step == 0, take, stored, params)
 
 
 def count(tree: Any) -> int:

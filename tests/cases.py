@@ -26,7 +26,18 @@ from tests.records.special import SPECIAL
 from tests.records.structure import AVERAGES, STRUCTURE
 from tests.records.wrappers import WRAPPERS
 
-CASES = [*STRUCTURE, *AVERAGES, *TRANSFORMS, *ROUTES, *OPTIMIZERS, *ELEMENTWISE, *SPECIAL, *WRAPPERS, *PREDICATES, *SCHEDULES]
+CASES = [
+    *STRUCTURE,
+    *AVERAGES,
+    *TRANSFORMS,
+    *ROUTES,
+    *OPTIMIZERS,
+    *ELEMENTWISE,
+    *SPECIAL,
+    *WRAPPERS,
+    *PREDICATES,
+    *SCHEDULES,
+]
 
 
 def factories(kind: type[Call] = Call) -> dict[str, Any]:
@@ -34,8 +45,16 @@ def factories(kind: type[Call] = Call) -> dict[str, Any]:
     made = gk.chain.__code__
     # GradientTransformation is a type, which calls the factory of that name.
     named = {**vars(gk), "GradientTransformation": gk._transform.GradientTransformation}
-    public = {name: value for name, value in named.items() if inspect.isfunction(value) and value.__code__ is made}
-    return {name: value for name, value in public.items() if issubclass(inspect.getclosurevars(value).nonlocals["kind"], kind)}
+    public = {
+        name: value
+        for name, value in named.items()
+        if inspect.isfunction(value) and value.__code__ is made
+    }
+    return {
+        name: value
+        for name, value in public.items()
+        if issubclass(inspect.getclosurevars(value).nonlocals["kind"], kind)
+    }
 
 
 def cases(kind: type[Call]) -> list[Case]:
@@ -47,7 +66,11 @@ def is_recipe(case: Case) -> bool:
     """Whether the factory makes an optimizer, a chain of public links that have records of their own."""
     links = [re.sub(r"_\d+$", "", link.name) for link in case.transform().links]
     known = {case.name for case in CASES} - {case.name}
-    return factories()[case.name].__module__.startswith("gradkit.optimizers.") and len(links) > 1 and set(links) <= known
+    return (
+        factories()[case.name].__module__.startswith("gradkit.optimizers.")
+        and len(links) > 1
+        and set(links) <= known
+    )
 
 
 TRANSFORM_CASES, SCHEDULE_CASES = cases(Transform), cases(Schedule)

@@ -3,7 +3,9 @@
 import os
 
 # Thousands of small programs run once each: compiling them is the cost, not running them. Where speed is measured nothing is asserted.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 
 import jax
 

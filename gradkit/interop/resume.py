@@ -15,26 +15,25 @@ from gradkit._transform import Transform
 from gradkit.interop.inject import InjectHyperparamsState
 from gradkit.typing import OptState, Params
 
-# Where each field of a state of optax belongs: the first of these paths that the entry has. A word
-# with bars is any one of the keys.
-_SECOND = "preconditioner|metric"
+# Where each field of a state of optax belongs: the first of these paths that the entry has.
+_SECOND = "preconditioner"
 _FIELDS: dict[str, dict[str, tuple[tuple[str, ...], ...]]] = {
     "EmaState": {"ema": (("average",),)},
     "ScaleByAdaDeltaState": {"e_g": ((_SECOND, "average"),), "e_x": (("delta", "average"),)},
     "ScaleByAdamState": {
         "mu": (("moment", "average"),),
-        "nu": ((_SECOND, "average"), (_SECOND, "decayed_max|peak")),
+        "nu": ((_SECOND, "average"), (_SECOND, "max")),
     },
     "ScaleByAmsgradState": {
         "mu": (("moment", "average"),),
         "nu": ((_SECOND, "average", "average"),),
-        "nu_max": ((_SECOND, "running_max|peak"),),
+        "nu_max": ((_SECOND, "max"),),
     },
     "ScaleByBeliefState": {"mu": (("moment", "average"),), "nu": ((_SECOND, "average"),)},
     "ScaleByLionState": {"mu": (("average",),)},
     "ScaleByRmsState": {"nu": ((_SECOND, "average"),)},
     "ScaleByRmsWithCountState": {"nu": ((_SECOND, "average"),)},
-    "ScaleByRssState": {"sum_of_squares": ((_SECOND, "running_sum|total"),)},
+    "ScaleByRssState": {"sum_of_squares": ((_SECOND, "sum"),)},
     "TraceState": {"trace": (("trace",),)},
 }
 _CLOCKS = ("ScaleByScheduleState", "WrappedScheduleState")  # a count and nothing else
@@ -340,16 +339,12 @@ def _named(tx: Any, name: str) -> Iterator[Any]:
 
 
 def _found(entry: Any, place: tuple[str, ...]) -> tuple[str, ...] | None:
-    path: tuple[str, ...] = ()
-    for word in place:
-        key = next(
-            (key for key in word.split("|") if isinstance(entry, dict) and key in entry), None
-        )
-        if key is None:
+    for key in place:
+        if not isinstance(entry, dict) or key not in entry:
             return None
-        path, entry = (*path, key), entry[key]
+        entry = entry[key]
     # An average may hold another one: its tree is not at this path.
-    return None if isinstance(entry, dict) and _UNSEEN in entry else path
+    return None if isinstance(entry, dict) and _UNSEEN in entry else place
 
 
 def _rest(entry: Any, paths: set[tuple[str, ...]]) -> bool:

@@ -26,12 +26,16 @@ def show_signature(cls: Any) -> Any:
         parameters = list(inspect.signature(maker).parameters.values())[1:]
         kinds = {parameter.kind for parameter in parameters}
         for parameter in parameters:
-            if parameter.kind == parameter.KEYWORD_ONLY or (positional and parameter.kind == parameter.POSITIONAL_OR_KEYWORD):
+            if parameter.kind == parameter.KEYWORD_ONLY or (
+                positional and parameter.kind == parameter.POSITIONAL_OR_KEYWORD
+            ):
                 shown.setdefault(parameter.name, parameter)
         positional = positional and inspect.Parameter.VAR_POSITIONAL in kinds
         if inspect.Parameter.VAR_KEYWORD not in kinds:
             break
-    cls.__signature__ = inspect.Signature(sorted(shown.values(), key=lambda parameter: parameter.kind))
+    cls.__signature__ = inspect.Signature(
+        sorted(shown.values(), key=lambda parameter: parameter.kind)
+    )
     return cls
 
 
@@ -57,7 +61,13 @@ def need_rngs(rngs: Any) -> None:
     """A layer with parameters has where to take their keys from."""
     if not isinstance(rngs, nnx.Rngs):
         got = "rngs=None" if rngs is None else f"rngs of type {type(rngs).__name__}"
-        check.fail("needs rngs to initialize its parameters", got, "Pass rngs=nnx.Rngs(0)", path="rngs", error=TypeError)
+        check.fail(
+            "needs rngs to initialize its parameters",
+            got,
+            "Pass rngs=nnx.Rngs(0)",
+            path="rngs",
+            error=TypeError,
+        )
 
 
 def _value(variable: Any) -> Any:
@@ -67,18 +77,33 @@ def _value(variable: Any) -> Any:
 def _inputs(layer: Any, x: Any, *variables: Any) -> tuple[Any, ...]:
     """Input and parameters. Nothing is rounded to ``dtype`` on the way in unless the user brought a ``promote_dtype`` of their own."""
     arrays = (jnp.asarray(x), *map(_value, variables))
-    return arrays if layer.promote_dtype is dtypes.promote_dtype else tuple(layer.promote_dtype(arrays, dtype=layer.dtype))
+    return (
+        arrays
+        if layer.promote_dtype is dtypes.promote_dtype
+        else tuple(layer.promote_dtype(arrays, dtype=layer.dtype))
+    )
 
 
 def _options(layer: Any, **more: Any) -> dict[str, Any]:
-    return {"epsilon": layer.epsilon, "dtype": layer.dtype, "axis_name": layer.axis_name, "axis_index_groups": layer.axis_index_groups, **more}
+    return {
+        "epsilon": layer.epsilon,
+        "dtype": layer.dtype,
+        "axis_name": layer.axis_name,
+        "axis_index_groups": layer.axis_index_groups,
+        **more,
+    }
 
 
 def _chosen(layer: Any, name: str, given: Any) -> Any:
     """The flag of the call, or that of the layer."""
     given = getattr(layer, name) if given is None else given
     if given is None:
-        check.fail(f"needs {name}", "None", f"Pass {name}=True or False to the layer or to the call, or call model.train() or model.eval()", path=name)
+        check.fail(
+            f"needs {name}",
+            "None",
+            f"Pass {name}=True or False to the layer or to the call, or call model.train() or model.eval()",
+            path=name,
+        )
     return given
 
 
@@ -110,7 +135,14 @@ class BatchNorm(_Shell, nnx.BatchNorm):
     Reference: Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
     """
 
-    def __init__(self, num_features: int, *, unbiased_running_var: bool = False, rngs: Any = None, **flax: Any) -> None:
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        unbiased_running_var: bool = False,
+        rngs: Any = None,
+        **flax: Any,
+    ) -> None:
         super().__init__(num_features, rngs=rngs, **flax)
         self.unbiased_running_var = unbiased_running_var
 
@@ -127,9 +159,19 @@ class BatchNorm(_Shell, nnx.BatchNorm):
             x, mean, var, scale, bias = _inputs(self, x, self.mean, self.var, self.scale, self.bias)
             dtype = result_dtype(x, mean, var, scale, bias, dtype=self.dtype)
             if use_running_average:
-                return F.apply_statistics(x, mean, var, scale, bias, axis=self.axis, epsilon=self.epsilon, dtype=dtype)
-            y, batch = self._train(x, scale, bias, **_options(self, dtype=dtype, mask=mask, axis=self.axis))
-        new = F.running(self.mean[...], self.var[...], jax.lax.stop_gradient(batch), self.momentum, unbiased=self.unbiased_running_var)
+                return F.apply_statistics(
+                    x, mean, var, scale, bias, axis=self.axis, epsilon=self.epsilon, dtype=dtype
+                )
+            y, batch = self._train(
+                x, scale, bias, **_options(self, dtype=dtype, mask=mask, axis=self.axis)
+            )
+        new = F.running(
+            self.mean[...],
+            self.var[...],
+            jax.lax.stop_gradient(batch),
+            self.momentum,
+            unbiased=self.unbiased_running_var,
+        )
         for variable, value in zip((self.mean, self.var), new, strict=True):
             variable.set_value(value)  # not at [...]: the mean of complex values is complex
         return y
@@ -156,14 +198,31 @@ class BatchRenorm(BatchNorm):
     Reference: Ioffe 2017, https://arxiv.org/abs/1702.03275.
     """
 
-    def __init__(self, num_features: int, *, r_max: Any = 3.0, d_max: Any = 5.0, rngs: Any = None, **flax: Any) -> None:
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        r_max: Any = 3.0,
+        d_max: Any = 5.0,
+        rngs: Any = None,
+        **flax: Any,
+    ) -> None:
         with check.inside(type(self).__name__):
             bounds(r_max, d_max)
         super().__init__(num_features, rngs=rngs, **flax)
         self.r_max, self.d_max = r_max, d_max
 
     def _train(self, x: Any, scale: Any, bias: Any, **options: Any) -> tuple[Any, F.Moments]:
-        return F.batch_renorm(x, self.mean[...], self.var[...], scale, bias, r_max=self.r_max, d_max=self.d_max, **options)
+        return F.batch_renorm(
+            x,
+            self.mean[...],
+            self.var[...],
+            scale,
+            bias,
+            r_max=self.r_max,
+            d_max=self.d_max,
+            **options,
+        )
 
 
 class GhostBatchNorm(BatchNorm):
@@ -186,14 +245,21 @@ class GhostBatchNorm(BatchNorm):
     Reference: Hoffer, Hubara and Soudry 2017, https://arxiv.org/abs/1705.08741.
     """
 
-    def __init__(self, num_features: int, *, ghost_batch_size: int, rngs: Any = None, **flax: Any) -> None:
+    def __init__(
+        self, num_features: int, *, ghost_batch_size: int, rngs: Any = None, **flax: Any
+    ) -> None:
         super().__init__(num_features, rngs=rngs, **flax)
         self.ghost_batch_size = ghost_batch_size
 
     def _check(self, num_features: Any = None, *args: Any, **kwargs: Any) -> None:
         super()._check(num_features, *args, **kwargs)
         if kwargs.get("axis_name") is not None:
-            check.fail("needs no axis_name, for its batches are meant to be small", repr(kwargs["axis_name"]), "Use BatchNorm", path="axis_name")
+            check.fail(
+                "needs no axis_name, for its batches are meant to be small",
+                repr(kwargs["axis_name"]),
+                "Use BatchNorm",
+                path="axis_name",
+            )
 
     def _train(self, x: Any, scale: Any, bias: Any, **options: Any) -> tuple[Any, F.Moments]:
         options = {name: value for name, value in options.items() if not name.startswith("axis_")}
@@ -236,15 +302,26 @@ class FrozenBatchNorm(nnx.Module):
         with check.inside("FrozenBatchNorm"):
             check.integer(1, num_features=num_features)
             check.non_negative(epsilon=epsilon)
-        self.mean, self.var = nnx.BatchStat(jnp.zeros(num_features)), nnx.BatchStat(jnp.ones(num_features))
-        self.scale = nnx.BatchStat(jnp.ones(num_features, param_dtype)) if use_scale else nnx.data(None)
-        self.bias = nnx.BatchStat(jnp.zeros(num_features, param_dtype)) if use_bias else nnx.data(None)
+        self.mean, self.var = (
+            nnx.BatchStat(jnp.zeros(num_features)),
+            nnx.BatchStat(jnp.ones(num_features)),
+        )
+        self.scale = (
+            nnx.BatchStat(jnp.ones(num_features, param_dtype)) if use_scale else nnx.data(None)
+        )
+        self.bias = (
+            nnx.BatchStat(jnp.zeros(num_features, param_dtype)) if use_bias else nnx.data(None)
+        )
         self.num_features, self.axis, self.epsilon, self.dtype = num_features, axis, epsilon, dtype
 
     def __call__(self, x: Any) -> Any:
         with check.inside("FrozenBatchNorm"):
-            constants = jax.lax.stop_gradient([_value(v) for v in (self.mean, self.var, self.scale, self.bias)])
-            return F.apply_statistics(x, *constants, axis=self.axis, epsilon=self.epsilon, dtype=self.dtype)
+            constants = jax.lax.stop_gradient(
+                [_value(v) for v in (self.mean, self.var, self.scale, self.bias)]
+            )
+            return F.apply_statistics(
+                x, *constants, axis=self.axis, epsilon=self.epsilon, dtype=self.dtype
+            )
 
 
 class LayerNorm(_Shell, nnx.LayerNorm):
@@ -325,14 +402,26 @@ class GroupNorm(_Shell, nnx.GroupNorm):
     Reference: Wu and He 2018, https://arxiv.org/abs/1803.08494.
     """
 
-    def _check(self, num_features: Any = None, num_groups: int | None = 32, group_size: int | None = None, **kwargs: Any) -> None:
+    def _check(
+        self,
+        num_features: Any = None,
+        num_groups: int | None = 32,
+        group_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super()._check(num_features, **kwargs)
         groups_of(num_features, num_groups, group_size)
 
     def __call__(self, x: Any, *, mask: Any = None) -> Any:
         with check.inside("GroupNorm"):
             x, scale, bias = _inputs(self, x, self.scale, self.bias)
-            return F.group_norm(x, scale, bias, num_groups=self.num_groups, **_options(self, mask=mask, reduction_axes=self.reduction_axes))
+            return F.group_norm(
+                x,
+                scale,
+                bias,
+                num_groups=self.num_groups,
+                **_options(self, mask=mask, reduction_axes=self.reduction_axes),
+            )
 
 
 class InstanceNorm(_Shell, nnx.InstanceNorm):
@@ -357,7 +446,9 @@ class InstanceNorm(_Shell, nnx.InstanceNorm):
     def __call__(self, x: Any, *, mask: Any = None) -> Any:
         with check.inside("InstanceNorm"):
             x, scale, bias = _inputs(self, x, self.scale, self.bias)
-            return F.instance_norm(x, scale, bias, **_options(self, mask=mask, feature_axes=self.feature_axes))
+            return F.instance_norm(
+                x, scale, bias, **_options(self, mask=mask, feature_axes=self.feature_axes)
+            )
 
 
 class FilterResponseNorm(nnx.Module):
@@ -405,13 +496,17 @@ class FilterResponseNorm(nnx.Module):
             check.non_negative(epsilon=epsilon)
         self.scale = nnx.Param(jnp.ones(num_features, param_dtype)) if use_scale else nnx.data(None)
         self.bias = nnx.Param(jnp.zeros(num_features, param_dtype)) if use_bias else nnx.data(None)
-        self.threshold = nnx.Param(jnp.zeros(num_features, param_dtype)) if use_threshold else nnx.data(None)
+        self.threshold = (
+            nnx.Param(jnp.zeros(num_features, param_dtype)) if use_threshold else nnx.data(None)
+        )
         self.axis, self.epsilon, self.dtype = axis, epsilon, dtype
 
     def __call__(self, x: Any, *, mask: Any = None) -> Any:
         with check.inside("FilterResponseNorm"):
             parameters = [_value(v) for v in (self.scale, self.bias, self.threshold)]
-            return F.filter_response_norm(x, *parameters, axis=self.axis, epsilon=self.epsilon, dtype=self.dtype, mask=mask)
+            return F.filter_response_norm(
+                x, *parameters, axis=self.axis, epsilon=self.epsilon, dtype=self.dtype, mask=mask
+            )
 
 
 class GlobalResponseNorm(nnx.Module):
@@ -441,14 +536,32 @@ class GlobalResponseNorm(nnx.Module):
     """
 
     def __init__(
-        self, num_features: int, *, axis: int = -1, epsilon: float = 1e-6, dtype: Any = None, param_dtype: Any = jnp.float32, rngs: Any = None
+        self,
+        num_features: int,
+        *,
+        axis: int = -1,
+        epsilon: float = 1e-6,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        rngs: Any = None,
     ) -> None:
         with check.inside("GlobalResponseNorm"):
             check.integer(1, num_features=num_features)
             check.non_negative(epsilon=epsilon)
-        self.scale, self.bias = nnx.Param(jnp.zeros(num_features, param_dtype)), nnx.Param(jnp.zeros(num_features, param_dtype))
+        self.scale, self.bias = (
+            nnx.Param(jnp.zeros(num_features, param_dtype)),
+            nnx.Param(jnp.zeros(num_features, param_dtype)),
+        )
         self.axis, self.epsilon, self.dtype = axis, epsilon, dtype
 
     def __call__(self, x: Any, *, mask: Any = None) -> Any:
         with check.inside("GlobalResponseNorm"):
-            return F.global_response_norm(x, self.scale[...], self.bias[...], axis=self.axis, epsilon=self.epsilon, dtype=self.dtype, mask=mask)
+            return F.global_response_norm(
+                x,
+                self.scale[...],
+                self.bias[...],
+                axis=self.axis,
+                epsilon=self.epsilon,
+                dtype=self.dtype,
+                mask=mask,
+            )

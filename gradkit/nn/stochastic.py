@@ -20,23 +20,48 @@ from gradkit.nn.norm import _chosen, show_signature
 def _stream(rngs: Any, name: str) -> Any:
     """The stream of that name, or the default one."""
     if name not in rngs and "default" not in rngs:
-        got = f"only {', '.join(stream for stream, _ in rngs.items())}" if list(rngs.items()) else "none"
-        check.fail(f"needs rngs with a stream {name!r} or a default one", got, f"Pass rngs=nnx.Rngs({name}=0)", path="rngs", error=TypeError)
+        got = (
+            f"only {', '.join(stream for stream, _ in rngs.items())}"
+            if list(rngs.items())
+            else "none"
+        )
+        check.fail(
+            f"needs rngs with a stream {name!r} or a default one",
+            got,
+            f"Pass rngs=nnx.Rngs({name}=0)",
+            path="rngs",
+            error=TypeError,
+        )
     return rngs[name]
 
 
 class Noise(nnx.Dropout):
     """Where a layer's keys come from, and when it is silent: what all of the family share with Flax's Dropout."""
 
-    def __init__(self, rate: Any, *, deterministic: bool | None = False, rng_collection: str = "dropout", rngs: Any = None) -> None:
+    def __init__(
+        self,
+        rate: Any,
+        *,
+        deterministic: bool | None = False,
+        rng_collection: str = "dropout",
+        rngs: Any = None,
+    ) -> None:
         with check.inside(type(self).__name__):
             self._check(rate)
             check_flag(deterministic)
             if rngs is not None and not isinstance(rngs, (nnx.Rngs, nnx.RngStream)):
-                check.fail("needs rngs of type nnx.Rngs or nnx.RngStream", type(rngs).__name__, "Pass rngs=nnx.Rngs(0)", path="rngs", error=TypeError)
+                check.fail(
+                    "needs rngs of type nnx.Rngs or nnx.RngStream",
+                    type(rngs).__name__,
+                    "Pass rngs=nnx.Rngs(0)",
+                    path="rngs",
+                    error=TypeError,
+                )
             if isinstance(rngs, nnx.Rngs):
                 _stream(rngs, rng_collection)
-        super().__init__(rate, deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
+        super().__init__(
+            rate, deterministic=deterministic, rng_collection=rng_collection, rngs=rngs
+        )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -56,10 +81,22 @@ class Noise(nnx.Dropout):
             return rngs()
         if rngs is None:
             mend = "Pass rngs=nnx.Rngs(0) to the layer, or rngs (nnx.Rngs, a stream or a key) to the call, or deterministic=True"
-            check.fail(f"needs rngs for its {self.rng_collection} key", "rngs=None", mend, path="rngs", error=TypeError)
+            check.fail(
+                f"needs rngs for its {self.rng_collection} key",
+                "rngs=None",
+                mend,
+                path="rngs",
+                error=TypeError,
+            )
         if not isinstance(rngs, jax.Array):
             got = type(rngs).__name__
-            check.fail("needs rngs of type nnx.Rngs, nnx.RngStream or a key", got, "Pass rngs=jax.random.key(0)", path="rngs", error=TypeError)
+            check.fail(
+                "needs rngs of type nnx.Rngs, nnx.RngStream or a key",
+                got,
+                "Pass rngs=jax.random.key(0)",
+                path="rngs",
+                error=TypeError,
+            )
         return rngs
 
     def _noisy(self, x: Any, rate: Any, key: Any) -> Any:
@@ -68,7 +105,9 @@ class Noise(nnx.Dropout):
     def _silent(self, x: Any, rate: Any) -> Any:
         return x
 
-    def __call__(self, inputs: Any, *, deterministic: bool | None = None, rngs: Any = None, rate: Any = None) -> Any:
+    def __call__(
+        self, inputs: Any, *, deterministic: bool | None = None, rngs: Any = None, rate: Any = None
+    ) -> Any:
         with check.inside(type(self).__name__):
             rate = self.rate if rate is None else rate
             inputs = jnp.asarray(inputs)
@@ -106,7 +145,9 @@ class Dropout(Noise):
     Reference: Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html.
     """
 
-    def __init__(self, rate: Any, *, broadcast_dims: Sequence[int] = (), classic: bool = False, **common: Any) -> None:
+    def __init__(
+        self, rate: Any, *, broadcast_dims: Sequence[int] = (), classic: bool = False, **common: Any
+    ) -> None:
         super().__init__(rate, **common)
         self.broadcast_dims, self.classic = tuple(broadcast_dims), classic
 
@@ -276,16 +317,29 @@ class StochasticPool(Noise):
     Reference: Zeiler and Fergus 2013, https://arxiv.org/abs/1301.3557.
     """
 
-    def __init__(self, window_shape: Sequence[int], strides: Sequence[int] | None = None, padding: Any = "VALID", **common: Any) -> None:
-        super().__init__(0.5, **common)  # it draws whatever the rate: the rate stands for needing a key
-        self.window_shape, self.strides = tuple(window_shape), None if strides is None else tuple(strides)
+    def __init__(
+        self,
+        window_shape: Sequence[int],
+        strides: Sequence[int] | None = None,
+        padding: Any = "VALID",
+        **common: Any,
+    ) -> None:
+        super().__init__(
+            0.5, **common
+        )  # it draws whatever the rate: the rate stands for needing a key
+        self.window_shape, self.strides = (
+            tuple(window_shape),
+            None if strides is None else tuple(strides),
+        )
         self.padding = padding if isinstance(padding, str) else tuple(map(tuple, padding))
 
     def _noisy(self, x: Any, rate: Any, key: Any) -> Any:
         return F.stochastic_pool(x, self.window_shape, self.strides, self.padding, key=key)
 
     def _silent(self, x: Any, rate: Any) -> Any:
-        return F.stochastic_pool(x, self.window_shape, self.strides, self.padding, deterministic=True)
+        return F.stochastic_pool(
+            x, self.window_shape, self.strides, self.padding, deterministic=True
+        )
 
 
 class Prediction(NamedTuple):
@@ -328,13 +382,25 @@ def mc_predict(model: Any, x: Any, samples: int, key: Any) -> Prediction:
         check.integer(1, samples=samples)
         key = one_key(key, "samples")
         predict = _sampler(model) if isinstance(model, nnx.Module) else model
-        if isinstance(model, nnx.Module) and not _silent_by_rate(model) and not _depends(lambda key: predict(x, key), key):
+        if (
+            isinstance(model, nnx.Module)
+            and not _silent_by_rate(model)
+            and not _depends(lambda key: predict(x, key), key)
+        ):
             mend = "Let it have a noise layer, and pass no deterministic to its layers itself, for that has the last word"
-            check.fail("needs a model whose output depends on its keys", "one that draws no noise", mend, path="model")
+            check.fail(
+                "needs a model whose output depends on its keys",
+                "one that draws no noise",
+                mend,
+                path="model",
+            )
     outputs = jax.vmap(lambda sample: predict(x, sample))(jax.random.split(key, int(samples)))
     leaves, tree = jax.tree.flatten(outputs)
     of = [F.moments(leaf, 0) for leaf in leaves]
-    return Prediction(jax.tree.unflatten(tree, [m.mean for m in of]), jax.tree.unflatten(tree, [m.var for m in of]))
+    return Prediction(
+        jax.tree.unflatten(tree, [m.mean for m in of]),
+        jax.tree.unflatten(tree, [m.var for m in of]),
+    )
 
 
 def _silent_by_rate(model: Any) -> bool:
@@ -349,7 +415,9 @@ def _depends(function: Any, argument: Any) -> bool:
     reached = set(program.invars)
 
     def meets(atoms: Any) -> bool:
-        return any(not isinstance(atom, jax.extend.core.Literal) and atom in reached for atom in atoms)
+        return any(
+            not isinstance(atom, jax.extend.core.Literal) and atom in reached for atom in atoms
+        )
 
     for equation in program.eqns:
         if meets(equation.invars):
@@ -362,13 +430,20 @@ def _sampler(model: Any) -> Any:
     graph, keys, rest = nnx.split(noisy, nnx.RngKey, ...)
     names = [path for path, _ in nnx.to_flat_state(keys)]
     if not names:
-        check.fail("needs a model with random layers that own their rngs", "no key in its state", "Give the dropout layers rngs=nnx.Rngs(0)", path="model")
+        check.fail(
+            "needs a model with random layers that own their rngs",
+            "no key in its state",
+            "Give the dropout layers rngs=nnx.Rngs(0)",
+            path="model",
+        )
 
     def predict(x: Any, key: Any) -> Any:
         fresh = []
         for number, (path, old) in enumerate(nnx.to_flat_state(keys)):
             own = jax.random.fold_in(key, number)
-            fresh.append((path, old.replace(jax.random.split(own, old.shape) if old.shape else own)))
+            fresh.append(
+                (path, old.replace(jax.random.split(own, old.shape) if old.shape else own))
+            )
         return nnx.merge(graph, nnx.from_flat_state(fresh), rest, copy=True)(x)
 
     return predict

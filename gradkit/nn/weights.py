@@ -22,13 +22,23 @@ KERNELS = nnx.PathContains("kernel")
 def _parameters(layer: Any, which: Any) -> dict[tuple[Any, ...], Any]:
     """The layer's parameters that the filter takes, by path."""
     wanted = nnx.filterlib.to_predicate(which)
-    found = {path: variable for path, variable in nnx.to_flat_state(nnx.state(layer, nnx.Param)) if wanted(path, variable)}
+    found = {
+        path: variable
+        for path, variable in nnx.to_flat_state(nnx.state(layer, nnx.Param))
+        if wanted(path, variable)
+    }
     if not found:
-        check.fail("needs a layer with parameters that variable_filter takes", f"none in {type(layer).__name__}", path="variable_filter")
+        check.fail(
+            "needs a layer with parameters that variable_filter takes",
+            f"none in {type(layer).__name__}",
+            path="variable_filter",
+        )
     return found
 
 
-def with_weights(layer: Any, change: Callable[[tuple[Any, ...], Any], Any], which: Any = KERNELS) -> Any:
+def with_weights(
+    layer: Any, change: Callable[[tuple[Any, ...], Any], Any], which: Any = KERNELS
+) -> Any:
     """A copy of ``layer`` with ``change(path, value)`` in place of the weights; all other variables are the layer's own."""
     graph, state = nnx.split(layer)
     flat = dict(nnx.to_flat_state(state))
@@ -76,20 +86,43 @@ class WeightNorm(nnx.Module):
         with check.inside("WeightNorm"):
             check.non_negative(epsilon=epsilon)
             found = _parameters(layer_instance, variable_filter)
-            shapes = {path: tuple(v.shape[a] for a in axes_of(v.ndim, () if feature_axes is None else feature_axes)) for path, v in found.items()}
+            shapes = {
+                path: tuple(
+                    v.shape[a]
+                    for a in axes_of(v.ndim, () if feature_axes is None else feature_axes)
+                )
+                for path, v in found.items()
+            }
             if use_scale:
                 need_rngs(rngs)
-        self.layer_instance, self.feature_axes, self.use_scale, self.epsilon, self.dtype = layer_instance, feature_axes, use_scale, epsilon, dtype
+        self.layer_instance, self.feature_axes, self.use_scale, self.epsilon, self.dtype = (
+            layer_instance,
+            feature_axes,
+            use_scale,
+            epsilon,
+            dtype,
+        )
         self.variable_filter = variable_filter
-        self.scales = nnx.data({path: nnx.Param(scale_init(rngs.params(), shape, param_dtype)) for path, shape in shapes.items()} if use_scale else None)
+        self.scales = nnx.data(
+            {
+                path: nnx.Param(scale_init(rngs.params(), shape, param_dtype))
+                for path, shape in shapes.items()
+            }
+            if use_scale
+            else None
+        )
 
     def _weight(self, path: Any, v: Any) -> Any:
         scale = self.scales[path][...] if self.use_scale else None
-        return F.weight_norm(v, scale, feature_axes=self.feature_axes, epsilon=self.epsilon, dtype=self.dtype)
+        return F.weight_norm(
+            v, scale, feature_axes=self.feature_axes, epsilon=self.epsilon, dtype=self.dtype
+        )
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         with check.inside("WeightNorm"):
-            return with_weights(self.layer_instance, self._weight, self.variable_filter)(x, *args, **kwargs)
+            return with_weights(self.layer_instance, self._weight, self.variable_filter)(
+                x, *args, **kwargs
+            )
 
 
 @show_signature
@@ -126,13 +159,17 @@ class SpectralNorm(nnx.SpectralNorm):
 
         def weight(path: Any, kernel: Any) -> Any:
             u, sigma = self.batch_stats[(*path, "u")], self.batch_stats[(*path, "sigma")]
-            w, new_u, new_sigma = F.spectral_norm(kernel, u[...], n_steps=self.n_steps, epsilon=self.epsilon, dtype=self.dtype)
+            w, new_u, new_sigma = F.spectral_norm(
+                kernel, u[...], n_steps=self.n_steps, epsilon=self.epsilon, dtype=self.dtype
+            )
             if update_stats:
                 u[...], sigma[...] = new_u.astype(u.dtype), new_sigma.astype(sigma.dtype)
             return w
 
         with check.inside("SpectralNorm"):
-            return with_weights(self.layer_instance, weight, lambda path, variable: variable.ndim > 1)(x)
+            return with_weights(
+                self.layer_instance, weight, lambda path, variable: variable.ndim > 1
+            )(x)
 
 
 class WeightStandardization(nnx.Module):
@@ -160,16 +197,31 @@ class WeightStandardization(nnx.Module):
     Reference: Qiao et al. 2019, https://arxiv.org/abs/1903.10520.
     """
 
-    def __init__(self, layer_instance: Any, *, feature_axes: Any = -1, epsilon: float = 1e-10, dtype: Any = None, variable_filter: Any = KERNELS) -> None:
+    def __init__(
+        self,
+        layer_instance: Any,
+        *,
+        feature_axes: Any = -1,
+        epsilon: float = 1e-10,
+        dtype: Any = None,
+        variable_filter: Any = KERNELS,
+    ) -> None:
         with check.inside("WeightStandardization"):
             check.non_negative(epsilon=epsilon)
             _parameters(layer_instance, variable_filter)
-        self.layer_instance, self.feature_axes, self.epsilon, self.dtype = layer_instance, feature_axes, epsilon, dtype
+        self.layer_instance, self.feature_axes, self.epsilon, self.dtype = (
+            layer_instance,
+            feature_axes,
+            epsilon,
+            dtype,
+        )
         self.variable_filter = variable_filter
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         def weight(path: Any, kernel: Any) -> Any:
-            return F.standardize_weight(kernel, feature_axes=self.feature_axes, epsilon=self.epsilon, dtype=self.dtype)
+            return F.standardize_weight(
+                kernel, feature_axes=self.feature_axes, epsilon=self.epsilon, dtype=self.dtype
+            )
 
         return with_weights(self.layer_instance, weight, self.variable_filter)(x, *args, **kwargs)
 
@@ -201,19 +253,31 @@ class DropConnect(Noise):
     Reference: Wan et al. 2013, https://proceedings.mlr.press/v28/wan13.html.
     """
 
-    def __init__(self, layer_instance: Any, rate: Any, *, variable_filter: Any = KERNELS, **common: Any) -> None:
+    def __init__(
+        self, layer_instance: Any, rate: Any, *, variable_filter: Any = KERNELS, **common: Any
+    ) -> None:
         super().__init__(rate, **common)
         with check.inside("DropConnect"):
             _parameters(layer_instance, variable_filter)
         self.layer_instance, self.variable_filter = layer_instance, variable_filter
 
-    def __call__(self, inputs: Any, *args: Any, deterministic: bool | None = None, rngs: Any = None, rate: Any = None, **kwargs: Any) -> Any:
+    def __call__(
+        self,
+        inputs: Any,
+        *args: Any,
+        deterministic: bool | None = None,
+        rngs: Any = None,
+        rate: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         with check.inside("DropConnect"):
             if _chosen(self, "deterministic", deterministic):
                 return self.layer_instance(inputs, *args, **kwargs)
             rate = self.rate if rate is None else rate
             weight = lambda path, kernel: F.dropout(kernel, rate, self._key(rngs, rate))
-            return with_weights(self.layer_instance, weight, self.variable_filter)(inputs, *args, **kwargs)
+            return with_weights(self.layer_instance, weight, self.variable_filter)(
+                inputs, *args, **kwargs
+            )
 
 
 def fold_batch_norm(layer: Any, batch_norm: Any) -> Any:
@@ -244,9 +308,13 @@ def fold_batch_norm(layer: Any, batch_norm: Any) -> Any:
     """
     with check.inside("fold_batch_norm"):
         _foldable(layer, batch_norm)
-        value = lambda owner, name: None if getattr(owner, name) is None else getattr(owner, name)[...]
+        value = lambda owner, name: (
+            None if getattr(owner, name) is None else getattr(owner, name)[...]
+        )
         statistics = [value(batch_norm, name) for name in ("mean", "var", "scale", "bias")]
-        kernel, bias = F.fold_batch_norm(value(layer, "kernel"), value(layer, "bias"), *statistics, epsilon=batch_norm.epsilon)
+        kernel, bias = F.fold_batch_norm(
+            value(layer, "kernel"), value(layer, "bias"), *statistics, epsilon=batch_norm.epsilon
+        )
     folded = nnx.clone(layer)
     folded.kernel = layer.kernel.replace(kernel)
     folded.bias = nnx.Param(bias) if layer.bias is None else layer.bias.replace(bias)
@@ -259,15 +327,32 @@ _FOLDABLE = (nnx.Linear, nnx.LinearGeneral, nnx.Conv, nnx.ConvTranspose)
 
 def _foldable(layer: Any, batch_norm: Any) -> None:
     """Refuse what two arrays cannot say."""
-    if type(layer).__call__ not in [taken.__call__ for taken in _FOLDABLE]:  # a subclass with a call of its own does something else with its kernel
+    if type(layer).__call__ not in [
+        taken.__call__ for taken in _FOLDABLE
+    ]:  # a subclass with a call of its own does something else with its kernel
         known = ", ".join(f"nnx.{taken.__name__}" for taken in _FOLDABLE)
         mend = "The normalization comes second; the arrays of other layers go through functional.fold_batch_norm"
-        check.fail(f"needs one of {known}", type(layer).__name__, mend, path="layer", error=TypeError)
+        check.fail(
+            f"needs one of {known}", type(layer).__name__, mend, path="layer", error=TypeError
+        )
     if not isinstance(batch_norm, (nnx.BatchNorm, FrozenBatchNorm)):
-        check.fail("needs a BatchNorm or FrozenBatchNorm", type(batch_norm).__name__, path="batch_norm", error=TypeError)
+        check.fail(
+            "needs a BatchNorm or FrozenBatchNorm",
+            type(batch_norm).__name__,
+            path="batch_norm",
+            error=TypeError,
+        )
     outputs, batch = getattr(layer, "out_features", None), getattr(layer, "batch_axis", {})
     if isinstance(layer, nnx.LinearGeneral) and (len(layer.out_features) != 1 or batch):
-        check.fail("needs one output axis and no batch axis", f"out_features={outputs}, batch_axis={dict(batch)}", path="layer")
+        check.fail(
+            "needs one output axis and no batch axis",
+            f"out_features={outputs}, batch_axis={dict(batch)}",
+            path="layer",
+        )
     if getattr(layer, "transpose_kernel", False) or batch_norm.axis != -1:
         got = "transpose_kernel=True" if batch_norm.axis == -1 else f"axis={batch_norm.axis}"
-        check.fail("needs outputs on the last axis, of the kernel and of the normalization", got, path="layer")
+        check.fail(
+            "needs outputs on the last axis, of the kernel and of the normalization",
+            got,
+            path="layer",
+        )

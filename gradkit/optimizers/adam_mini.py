@@ -4,33 +4,40 @@
 
 | | φ | ψ |
 |---|---|---|
-| ``adam_mini`` | ``ema`` | ``ema`` of g² through ``block_mean`` |
+| ``adam_mini`` | ``ema`` | ``ema`` of g² through ``blockwise_mean`` |
 """
 
 from typing import Any
 
 from gradkit import _checks as check
 from gradkit._transform import Transform, chain, transform
-from gradkit.averages.averages import ema
-from gradkit.averages.factored import block_mean, through
-from gradkit.transforms.decay import add_decayed_weights
+from gradkit.averages.combine import compressed
+from gradkit.averages.ema import ema
+from gradkit.stores import blockwise_mean
 from gradkit.transforms.precondition import precondition
 from gradkit.transforms.scale import scale_by_learning_rate
+from gradkit.transforms.weight_decay import add_decayed_weights
 
 
 @transform
 def scale_by_adam_mini(
-    b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, eps_root: Any = 0.0, mu_dtype: Any = None, *, axis: int | tuple[int, ...] | None = None
+    b1: Any = 0.9,
+    b2: Any = 0.999,
+    eps: Any = 1e-8,
+    eps_root: Any = 0.0,
+    mu_dtype: Any = None,
+    *,
+    axis: int | tuple[int, ...] | None = None,
 ) -> Transform:
     """Adam's direction with one second moment per block.
 
     **Rule** u = m̂ / (√(v̂ + ε_root) + ε), m = ema(g; b1), v = ema(mean over the block of |g|²; b2), both debiased.
 
-    **Remembers** ``moment.average`` (4 bytes per parameter) and ``metric.average`` (one number per block).
+    **Remembers** ``moment.average`` (4 bytes per parameter) and ``preconditioner.average`` (one number per block).
 
     Args:
       b1: decay of the moment, in [0, 1).
-      b2: decay of the metric, in [0, 1).
+      b2: decay of the preconditioner, in [0, 1).
       eps: ε ≥ 0, outside the root.
       eps_root: ε_root ≥ 0, under the root.
       mu_dtype: dtype of the moment's memory, or a `Store`.
@@ -52,9 +59,20 @@ def scale_by_adam_mini(
     check.non_negative(eps=eps, eps_root=eps_root)
     if isinstance(axis, list):
         axis = tuple(axis)
-    if not (axis is None or isinstance(axis, int) or (isinstance(axis, tuple) and all(isinstance(a, int) for a in axis))) or isinstance(axis, bool):
-        check.fail("needs an axis, a tuple of axes or None", repr(axis), path="axis", error=TypeError)
-    return precondition(ema(b1, accumulator_dtype=mu_dtype), through(ema(b2), block_mean(axis)), eps, eps_root)
+    if not (
+        axis is None
+        or isinstance(axis, int)
+        or (isinstance(axis, tuple) and all(isinstance(a, int) for a in axis))
+    ) or isinstance(axis, bool):
+        check.fail(
+            "needs an axis, a tuple of axes or None", repr(axis), path="axis", error=TypeError
+        )
+    return precondition(
+        ema(b1, accumulator_dtype=mu_dtype),
+        compressed(ema(b2), blockwise_mean(axis)),
+        eps,
+        eps_root,
+    )
 
 
 @transform
@@ -79,7 +97,7 @@ def adam_mini(
     Args:
       learning_rate: α ≥ 0, a number or a schedule.
       b1: decay of the moment, in [0, 1).
-      b2: decay of the metric, in [0, 1).
+      b2: decay of the preconditioner, in [0, 1).
       eps: ε ≥ 0, outside the root.
       eps_root: ε_root ≥ 0, under the root.
       mu_dtype: dtype of the moment's memory, or a `Store`.

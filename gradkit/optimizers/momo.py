@@ -18,34 +18,48 @@ from gradkit import _tree as tree
 from gradkit._link import Rule
 from gradkit._schedule import Schedule, as_rate
 from gradkit._transform import Transform, transform
-from gradkit.optimizers import _sums as sums
 
-_FLAT = 2.0**-52  # squared norms of the average gradient below this are taken for a stationary point
+_FLAT = (
+    2.0**-52
+)  # squared norms of the average gradient below this are taken for a stationary point
 
 
 def _loss(value: Any, like: Any) -> Any:
     if value is None:
-        check.fail("needs the loss", "value=None", "Call update(grads, state, params, value=loss), with jax.value_and_grad", error=TypeError)
+        check.fail(
+            "needs the loss",
+            "value=None",
+            "Call update(grads, state, params, value=loss), with jax.value_and_grad",
+            error=TypeError,
+        )
     return jnp.asarray(value, like.dtype)
 
 
-def _model(memory: Any, loss: Any, slope: Any, keep: Any) -> tuple[Any, Any]:
+def _model(state: Any, loss: Any, slope: Any, keep: Any) -> tuple[Any, Any]:
     """The averages of the loss and of ⟨g, θ⟩."""
-    return keep * memory["loss"] + (1 - keep) * loss, keep * memory["slope"] + (1 - keep) * slope
+    return keep * state["loss"] + (1 - keep) * loss, keep * state["slope"] + (1 - keep) * slope
 
 
-def _bound(memory: Any, cap: Any, weight: Any, shrink: Any, lower_bound: Any) -> Any:
+def _bound(state: Any, cap: Any, weight: Any, shrink: Any, lower_bound: Any) -> Any:
     """f*, moved down where the model lies below it."""
-    below = cap < shrink * weight * memory["bound"]
-    return jnp.where(below, jnp.maximum(cap / (2 * weight * shrink), lower_bound), memory["bound"])
+    below = cap < shrink * weight * state["bound"]
+    return jnp.where(below, jnp.maximum(cap / (2 * weight * shrink), lower_bound), state["bound"])
 
 
 def _step_size(excess: Any, sq_norm: Any, most: Any) -> Any:
-    return jnp.minimum(most, jnp.where(sq_norm <= _FLAT, 0.0, numerics.divide(jnp.maximum(excess, 0.0), sq_norm)))
+    return jnp.minimum(
+        most, jnp.where(sq_norm <= _FLAT, 0.0, numerics.divide(jnp.maximum(excess, 0.0), sq_norm))
+    )
 
 
 @transform
-def momo(learning_rate: Any = 1.0, beta: Any = 0.9, lower_bound: Any = 0.0, weight_decay: Any = 0.0, adapt_lower_bound: bool = False) -> Rule | Transform:
+def momo(
+    learning_rate: Any = 1.0,
+    beta: Any = 0.9,
+    lower_bound: Any = 0.0,
+    weight_decay: Any = 0.0,
+    adapt_lower_bound: bool = False,
+) -> Rule | Transform:
     """MoMo: momentum SGD whose rate is at most α, and less where a model of the loss says so.
 
     **Rule** M, f̄, γ̄ the averages of g, of the loss and of ⟨g, θ⟩, of decay β, begun with the first; s = 1 + α λ;
@@ -82,23 +96,36 @@ def momo(learning_rate: Any = 1.0, beta: Any = 0.9, lower_bound: Any = 0.0, weig
     check.finite(lower_bound=lower_bound)
 
     def init(params: Any) -> Any:
-        model = {name: sums.scalar(at, params) for name, at in (("loss", 0.0), ("slope", 0.0), ("bound", lower_bound))}
+        model = {
+            name: tree.scalar(at, params)
+            for name, at in (("loss", 0.0), ("slope", 0.0), ("bound", lower_bound))
+        }
         return {"moment": tree.zeros_like(params), **model}
 
-    def update(updates: Any, memory: Any, params: Any, *, step: Any, value: Any) -> Any:
-        sums.real(updates)
+    def update(updates: Any, state: Any, params: Any, *, step: Any, value: Any) -> Any:
+        check.real_leaves(updates)
         check.params(params)
-        like, one = tree.factor_like, jnp.ones_like(memory["loss"])
+        like, one = tree.factor_like, jnp.ones_like(state["loss"])
         keep = jnp.where(step == 0, 0.0 * one, like(beta, one) * one)
-        loss, slope = _model(memory, _loss(value, one), sums.dot(updates, params), keep)
-        moment = tree.map(lambda g, m: like(keep, g) * m + like(1 - keep, g) * g, updates, memory["moment"])
-        sq_norm, along = sums.sq_norm(moment), sums.dot(moment, params)
+        loss, slope = _model(state, _loss(value, one), tree.dot(updates, params), keep)
+        moment = tree.map(
+            lambda g, m: like(keep, g) * m + like(1 - keep, g) * g, updates, state["moment"]
+        )
+        sq_norm, along = tree.sq_norm(moment), tree.dot(moment, params)
         alpha, floor = like(learning_rate, one) * one, like(lower_bound, one) * one
         weight = 1 + alpha * like(weight_decay, one)
-        bound = _bound(memory, weight * (loss - slope) + along, weight, one, floor) if adapt_lower_bound else memory["bound"]
+        bound = (
+            _bound(state, weight * (loss - slope) + along, weight, one, floor)
+            if adapt_lower_bound
+            else state["bound"]
+        )
         tau = _step_size(weight * (loss - bound - slope) + along, sq_norm, alpha)
         pull = alpha * like(weight_decay, one) / weight
-        new = jnp.maximum(loss + along - slope - tau * sq_norm / 2, floor) if adapt_lower_bound else bound
+        new = (
+            jnp.maximum(loss + along - slope - tau * sq_norm / 2, floor)
+            if adapt_lower_bound
+            else bound
+        )
         updates = tree.map(lambda m, p: -like(pull, p) * p - like(tau, m) * m, moment, params)
         return updates, {"moment": moment, "loss": loss, "slope": slope, "bound": new}
 
@@ -120,12 +147,12 @@ def momo_adam(
     **Rule** M, f̄, γ̄ the averages of g, of the loss and of ⟨g, θ⟩, of decay b1; P = ε + √(ema(g²; b2), debiased); u = 1 − b1^t, s = 1 + α λ;
     τ = min(α / u, (s (f̄ − u f* − γ̄) + ⟨M, θ⟩)₊ / ⟨M, M / P⟩); Δθ = −τ M / P − α λ θ / s.
 
-    **Remembers** ``moment`` and ``metric`` (8 bytes per parameter), ``loss``, ``slope`` and ``bound`` (one number each). Needs params and ``value``.
+    **Remembers** ``moment`` and ``preconditioner`` (8 bytes per parameter), ``loss``, ``slope`` and ``bound`` (one number each). Needs params and ``value``.
 
     Args:
       learning_rate: α ≥ 0, the largest rate, a number or a schedule.
       b1: decay of the moment, in [0, 1).
-      b2: decay of the metric, in [0, 1).
+      b2: decay of the preconditioner, in [0, 1).
       eps: ε ≥ 0.
       lower_bound: f*, a lower bound of the loss.
       weight_decay: λ ≥ 0.
@@ -153,29 +180,57 @@ def momo_adam(
     check.finite(lower_bound=lower_bound)
 
     def init(params: Any) -> Any:
-        model = {name: sums.scalar(at, params) for name, at in (("loss", 0.0), ("slope", 0.0), ("bound", lower_bound))}
-        return {"moment": tree.zeros_like(params), "metric": tree.zeros_like(params), **model}
+        model = {
+            name: tree.scalar(at, params)
+            for name, at in (("loss", 0.0), ("slope", 0.0), ("bound", lower_bound))
+        }
+        return {
+            "moment": tree.zeros_like(params),
+            "preconditioner": tree.zeros_like(params),
+            **model,
+        }
 
-    def update(updates: Any, memory: Any, params: Any, *, step: Any, value: Any) -> Any:
-        sums.real(updates)
+    def update(updates: Any, state: Any, params: Any, *, step: Any, value: Any) -> Any:
+        check.real_leaves(updates)
         check.params(params)
-        like, one = tree.factor_like, jnp.ones_like(memory["loss"])
-        loss, slope = _model(memory, _loss(value, one), sums.dot(updates, params), like(b1, one) * one)
-        seen1, seen2 = sums.debias(b1, step, updates), sums.debias(b2, step, updates)
+        like, one = tree.factor_like, jnp.ones_like(state["loss"])
+        loss, slope = _model(
+            state, _loss(value, one), tree.dot(updates, params), like(b1, one) * one
+        )
+        seen1, seen2 = tree.debias(b1, step, updates), tree.debias(b2, step, updates)
 
         def leaf(g: Any, m: Any, v: Any) -> Any:
-            m, v = like(b1, g) * m + like(1 - b1, g) * g, like(b2, g) * v + like(1 - b2, g) * (g * g)
+            m, v = (
+                like(b1, g) * m + like(1 - b1, g) * g,
+                like(b2, g) * v + like(1 - b2, g) * (g * g),
+            )
             return m, v, numerics.divide(m, like(eps, g) + numerics.sqrt(v / like(seen2, g)))
 
-        moment, metric, direction = tree.map(leaf, updates, memory["moment"], memory["metric"], outputs=3)
-        sq_norm, along = sums.dot(moment, direction), sums.dot(moment, params)
+        moment, preconditioner, direction = tree.map(
+            leaf, updates, state["moment"], state["preconditioner"], outputs=3
+        )
+        sq_norm, along = tree.dot(moment, direction), tree.dot(moment, params)
         alpha, floor = like(learning_rate, one) * one, like(lower_bound, one) * one
         weight = 1 + alpha * like(weight_decay, one)
-        bound = _bound(memory, weight * (loss - slope) + along, weight, seen1, floor) if adapt_lower_bound else memory["bound"]
+        bound = (
+            _bound(state, weight * (loss - slope) + along, weight, seen1, floor)
+            if adapt_lower_bound
+            else state["bound"]
+        )
         tau = _step_size(weight * (loss - seen1 * bound - slope) + along, sq_norm, alpha / seen1)
         pull = alpha * like(weight_decay, one) / weight
-        new = jnp.maximum((loss + along - slope - tau * sq_norm / 2) / seen1, floor) if adapt_lower_bound else bound
+        new = (
+            jnp.maximum((loss + along - slope - tau * sq_norm / 2) / seen1, floor)
+            if adapt_lower_bound
+            else bound
+        )
         updates = tree.map(lambda d, p: -like(pull, p) * p - like(tau, d) * d, direction, params)
-        return updates, {"moment": moment, "metric": metric, "loss": loss, "slope": slope, "bound": new}
+        return updates, {
+            "moment": moment,
+            "preconditioner": preconditioner,
+            "loss": loss,
+            "slope": slope,
+            "bound": new,
+        }
 
     return Rule(init, update)

@@ -4,7 +4,7 @@
 
 | | φ | ψ | and then |
 |---|---|---|---|
-| ``sm3`` | ``latest`` | ``total`` of g² in the store ``cover`` | ``ema`` of the step |
+| ``sm3`` | ``latest`` | ``running_sum`` of g² in the store ``sm3_cover`` | ``ema`` of the step |
 """
 
 from typing import Any
@@ -15,25 +15,28 @@ from gradkit import _checks as check
 from gradkit import _tree as tree
 from gradkit._link import Rule
 from gradkit._transform import Transform, chain, transform
-from gradkit.averages.averages import ema, latest
-from gradkit.averages.factored import cover
-from gradkit.averages.stores import encoded
+from gradkit.averages.accumulators import latest
+from gradkit.averages.ema import ema
+from gradkit.stores import encoded, sm3_cover
 from gradkit.transforms.precondition import precondition
 from gradkit.transforms.scale import scale_by_learning_rate
 
 
 @transform
 def _covered(decay: Any) -> Rule:
-    """``total`` at β = 1, an ``ema`` below, in the store ``cover``; by value, for the decay may be traced."""
-    store = cover()
+    """``running_sum`` at β = 1, an ``ema`` below, in the store ``sm3_cover``; by value, for the decay may be traced."""
+    store = sm3_cover()
 
-    def update(updates: Any, memory: Any, params: Any) -> Any:
+    def update(updates: Any, state: Any, params: Any) -> Any:
         def leaf(x: Any, stored: Any) -> Any:
             beta = tree.factor_like(decay, x)
-            new = beta * store.decode(stored, x) + jnp.where(beta == 1, jnp.ones_like(x), 1 - beta) * x
+            new = (
+                beta * store.decode(stored, x)
+                + jnp.where(beta == 1, jnp.ones_like(x), 1 - beta) * x
+            )
             return new, store.encode(new)
 
-        totals, stored = tree.map(leaf, updates, memory["total"], outputs=2)
+        totals, stored = tree.map(leaf, updates, state["total"], outputs=2)
         return totals, {"total": stored}
 
     return Rule(lambda params: {"total": encoded(store, params)}, update)
@@ -46,7 +49,7 @@ def scale_by_sm3(b1: Any = 0.9, b2: Any = 1.0, eps: Any = 1e-8) -> Transform:
     **Rule** u = ema(g / √(G + ε); b1), not debiased; G_t = b2 min_r μ_r + w g², μ_r = max of G over the slice r, one slice for each index of each axis;
     w = 1 for b2 = 1, else 1 − b2. 0 where G = 0. Scalars and vectors are their own cover: AdaGrad.
 
-    **Remembers** ``precondition.metric.total``: n + m numbers for an n × m matrix; and ``ema.average``: 4 bytes per parameter.
+    **Remembers** ``precondition.preconditioner.total``: n + m numbers for an n × m matrix; and ``ema.average``: 4 bytes per parameter.
 
     Args:
       b1: decay of the momentum, in [0, 1).

@@ -1,11 +1,4 @@
-"""Sophia: the averaged gradient over an average of the Hessian's diagonal, each step clipped.
-
-    Δθ_t = −α_t · (clip(m̂_t / max(γ h_t, ε), ±c) + λ θ_t)        m = ema(g; b1)        h = ema(ĥ; b2), every k-th step
-
-| | φ | ψ |
-|---|---|---|
-| ``sophia`` | ``ema`` | ``ema`` of an estimate of the Hessian's diagonal |
-"""
+"""Sophia."""
 
 from typing import Any
 
@@ -13,56 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from gradkit import _checks as check
-from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._link import Rule
 from gradkit._transform import Transform, chain, transform
-from gradkit.averages.averages import ema
-from gradkit.optimizers import _sums as sums
-from gradkit.transforms.decay import add_decayed_weights
+from gradkit.averages.ema import ema
+from gradkit.transforms.hessian import hutchinson_estimator_diag_hessian
 from gradkit.transforms.scale import scale_by_learning_rate
-
-
-@transform
-def hutchinson_estimator_diag_hessian(random_seed: Any = None) -> Rule:
-    """Replace the updates by Hutchinson's estimate of the Hessian's diagonal.
-
-    **Rule** u = z ∘ (H z), z random signs: E[u] = diag H, exact for a diagonal Hessian.
-
-    **Remembers** ``key``: the data of the next random key. Needs params, and the loss as ``obj_fn`` or ``value_fn``, a function of params alone.
-
-    Args:
-      random_seed: a seed, a random key, or None for the seed 0.
-
-    Raises:
-      TypeError: no loss function; complex updates.
-
-    Example:
-      >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx, w = gk.hutchinson_estimator_diag_hessian(3), jnp.ones(2)
-      >>> loss = lambda w: 2 * w[0] ** 2 + w[1] ** 3
-      >>> assert tx.update(w, tx.init(w), w, obj_fn=loss)[0].tolist() == [4.0, 6.0]
-
-    **Differs** from optax: the loss may come as ``value_fn`` too, as ``make_step`` passes it.
-
-    Reference: Hutchinson 1989; Liu et al. 2023, https://arxiv.org/abs/2305.14342.
-    """
-    first = numerics.as_key(0 if random_seed is None else random_seed)
-
-    def update(updates: Any, memory: Any, params: Any, *, obj_fn: Any = None, value_fn: Any = None) -> Any:
-        check.params(params)
-        sums.real(params)
-        loss = value_fn if obj_fn is None else obj_fn
-        if loss is None:
-            check.fail("needs the loss as a function of params", "none", "Call update(grads, state, params, obj_fn=loss)", path="obj_fn", error=TypeError)
-        following, (now,) = sums.split(memory["key"], first, 1)
-        treedef: Any = jax.tree.structure(params)
-        keys = treedef.unflatten(list(jax.random.split(now, max(treedef.num_leaves, 1)))[: treedef.num_leaves])
-        signs = jax.tree.map(lambda p, key: jax.random.rademacher(key, p.shape, p.dtype), params, keys)
-        product = jax.jvp(jax.grad(loss), (params,), (signs,))[1]
-        return tree.map(jnp.multiply, product, signs), {"key": following}
-
-    return Rule(lambda params: {"key": sums.key_data(first)}, update)
+from gradkit.transforms.weight_decay import add_decayed_weights
 
 
 @transform
@@ -120,39 +70,67 @@ def scale_by_sophia(
     check.integer(1, update_interval=update_interval)
     check.integer(0, print_win_rate_every_n_steps=print_win_rate_every_n_steps)
     if not isinstance(hessian_diagonal_fn, Transform):
-        check.fail("needs a transform", repr(hessian_diagonal_fn), "Such as hutchinson_estimator_diag_hessian()", path="hessian_diagonal_fn", error=TypeError)
+        check.fail(
+            "needs a transform",
+            repr(hessian_diagonal_fn),
+            "Such as hutchinson_estimator_diag_hessian()",
+            path="hessian_diagonal_fn",
+            error=TypeError,
+        )
     average, estimator = ema(b1, accumulator_dtype=mu_dtype).rule, hessian_diagonal_fn.rule
     every = print_win_rate_every_n_steps if verbose else 0
 
     def init(params: Any) -> Any:
-        return {"moment": average.init(params), "hessian": tree.zeros_like(params), "estimator": estimator.init(params)}
+        return {
+            "moment": average.init(params),
+            "hessian": tree.zeros_like(params),
+            "estimator": estimator.init(params),
+        }
 
-    def update(updates: Any, memory: Any, params: Any, *, step: Any, **extras: Any) -> Any:
-        sums.real(updates)
+    def update(updates: Any, state: Any, params: Any, *, step: Any, **extras: Any) -> Any:
+        check.real_leaves(updates)
         check.params(params)
         like = tree.factor_like
-        moments, moment = average.update(updates, memory["moment"], params)
-        result = tree.map(lambda m, h: m / jnp.maximum(like(gamma, h) * h, like(eps, h)), moments, memory["hessian"])
+        moments, moment = average.update(updates, state["moment"], params)
+        result = tree.map(
+            lambda m, h: m / jnp.maximum(like(gamma, h) * h, like(eps, h)),
+            moments,
+            state["hessian"],
+        )
         if clip_threshold is not None:
             if every:
                 _print_win_rate(result, clip_threshold, step, every)
-            result = tree.map(lambda u: jnp.clip(u, -like(clip_threshold, u), like(clip_threshold, u)), result)
+            result = tree.map(
+                lambda u: jnp.clip(u, -like(clip_threshold, u), like(clip_threshold, u)), result
+            )
 
         def estimate(hessian: Any, kept: Any) -> Any:
             diagonal, kept = estimator.update(updates, kept, params, step=step, **extras)
-            return tree.map(lambda h, d: like(b2, h) * h + like(1 - b2, h) * d, hessian, diagonal), kept
+            return tree.map(
+                lambda h, d: like(b2, h) * h + like(1 - b2, h) * d, hessian, diagonal
+            ), kept
 
         due = step % update_interval == 0
-        hessian, kept = jax.lax.cond(due, estimate, lambda hessian, kept: (hessian, kept), memory["hessian"], memory["estimator"])
+        hessian, kept = jax.lax.cond(
+            due,
+            estimate,
+            lambda hessian, kept: (hessian, kept),
+            state["hessian"],
+            state["estimator"],
+        )
         return result, {"moment": moment, "hessian": hessian, "estimator": kept}
 
     return Rule(init, update)
 
 
 def _print_win_rate(updates: Any, threshold: Any, step: Any, every: int) -> None:
-    inside = sums.total(tree.map(lambda u: jnp.sum(jnp.abs(u) < threshold), updates), updates)
+    inside = tree.total(tree.map(lambda u: jnp.sum(jnp.abs(u) < threshold), updates), updates)
     share = inside / max(tree.count(updates), 1)
-    jax.lax.cond((step + 1) % every == 0, lambda: jax.debug.print("sophia: {} of the numbers are not clipped", share), lambda: None)
+    jax.lax.cond(
+        (step + 1) % every == 0,
+        lambda: jax.debug.print("sophia: {} of the numbers are not clipped", share),
+        lambda: None,
+    )
 
 
 @transform
@@ -206,5 +184,20 @@ def sophia(
 
     Reference: Liu et al. 2023, https://arxiv.org/abs/2305.14342.
     """
-    direction = scale_by_sophia(b1, b2, eps, gamma, clip_threshold, update_interval, hessian_diagonal_fn, mu_dtype, verbose, print_win_rate_every_n_steps)
-    return chain(direction, add_decayed_weights(weight_decay, weight_decay_mask), scale_by_learning_rate(learning_rate))
+    direction = scale_by_sophia(
+        b1,
+        b2,
+        eps,
+        gamma,
+        clip_threshold,
+        update_interval,
+        hessian_diagonal_fn,
+        mu_dtype,
+        verbose,
+        print_win_rate_every_n_steps,
+    )
+    return chain(
+        direction,
+        add_decayed_weights(weight_decay, weight_decay_mask),
+        scale_by_learning_rate(learning_rate),
+    )

@@ -26,7 +26,11 @@ from gradkit._transform import apply_updates
 
 # XLA's CPU compiler without its most expensive stages: a tenth of the compile time. The operations stay the same, and their order; what it
 # leaves out are fused multiply-adds, which favour either side by luck.
-_QUICK: dict[str, str | bool] = {"xla_backend_optimization_level": "0", "xla_cpu_use_fusion_emitters": "False", "xla_cpu_parallel_codegen_split_count": "1"}
+_QUICK: dict[str, str | bool] = {
+    "xla_backend_optimization_level": "0",
+    "xla_cpu_use_fusion_emitters": "False",
+    "xla_cpu_parallel_codegen_split_count": "1",
+}
 
 # A trajectory: the dotted path of a leaf ("updates.layer.w") -> its values, steps first, in float64 or complex128.
 Trajectory = dict[str, np.ndarray]
@@ -96,7 +100,9 @@ class Report:
         if self.rtol is not None:
             lines.append(f"  tolerance: relative {self.rtol:g}, absolute {self.atol:g}")
         if self.error is not None:
-            lines.append(f"  rounding error against float64: {self.error:.3g}, the reference's {self.reference_error:.3g}")
+            lines.append(
+                f"  rounding error against float64: {self.error:.3g}, the reference's {self.reference_error:.3g}"
+            )
         if self.rtol is not None and self.first_step is not None:
             lines.append(f"  first beyond the tolerance: step {self.first_step}, {self.first_path}")
         return "\n".join(lines)
@@ -104,7 +110,10 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """The report as a dict that ``json.dumps`` takes; a number that is not finite becomes a string."""
         found = {**dataclasses.asdict(self), "passed": self.passed, "verdict": self.verdict}
-        return {key: str(value) if isinstance(value, float) and not math.isfinite(value) else value for key, value in found.items()}
+        return {
+            key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in found.items()
+        }
 
 
 def difference(report: Report) -> tuple[str, str]:
@@ -115,7 +124,9 @@ def difference(report: Report) -> tuple[str, str]:
     """
     differs = report.verdict == "differs"
     relative = f"{report.max_rel:.1e}" if differs or report.max_rel < 1 else "-"
-    return relative, f"{report.max_ulp:.3g} ulp" if differs or math.isfinite(report.max_ulp) else "- ulp"
+    return relative, f"{report.max_ulp:.3g} ulp" if differs or math.isfinite(
+        report.max_ulp
+    ) else "- ulp"
 
 
 def compare(
@@ -180,7 +191,9 @@ def compare(
         check.inexact(params, "parameters")
         feed = _feed(gradients_or_loss, params, steps, extras)
     kind = None if dtype is None else jnp.dtype(dtype)
-    here = kind or numerics.wider(*(jax.dtypes.result_type(leaf) for leaf in jax.tree.leaves(params) or [np.float32(0)]))
+    here = kind or numerics.wider(
+        *(jax.dtypes.result_type(leaf) for leaf in jax.tree.leaves(params) or [np.float32(0)])
+    )
     rounded = _rounded(feed, kind)
     start = _as_numpy(params, kind)
     wide = numerics.real(here) == np.float64
@@ -192,7 +205,13 @@ def compare(
     error: float | None = None
     reference_error: float | None = None
     if not by_tolerance:
-        exact = _reference(reference if truth is None else truth, _widened(start), _widened(rounded), steps, wide=True)
+        exact = _reference(
+            reference if truth is None else truth,
+            _widened(start),
+            _widened(rounded),
+            steps,
+            wide=True,
+        )
         # Parameters only where there is nothing else: rounding them to their dtype drowns the error of the update.
         judged = [name for name in exact if name.startswith("updates")] or list(exact)
         error, reference_error = (_rounding_error(side, exact, judged) for side in (ours, theirs))
@@ -201,7 +220,20 @@ def compare(
     first, largest = _differences(ours, theirs, size, limit, atol)
     labels = names or (_text(tx), _text(reference))
     return Report(
-        labels[0], labels[1], jnp.dtype(here).name, steps, rtol, atol, largest[0], largest[1], largest[2], first[0], first[1], error, reference_error, slack
+        labels[0],
+        labels[1],
+        jnp.dtype(here).name,
+        steps,
+        rtol,
+        atol,
+        largest[0],
+        largest[1],
+        largest[2],
+        first[0],
+        first[1],
+        error,
+        reference_error,
+        slack,
     )
 
 
@@ -216,12 +248,18 @@ def _judge(**given: Any) -> None:
             continue
         kind = type(tx) if made else tx
         if any(base.__module__ == "torch.optim.optimizer" for base in kind.__mro__):
-            got, mend = f"torch's {kind.__name__}", f"Wrap what makes it: gradkit.parity.Torch(lambda tensors: {kind.__name__}(tensors, ...))"
+            got, mend = (
+                f"torch's {kind.__name__}",
+                f"Wrap what makes it: gradkit.parity.Torch(lambda tensors: {kind.__name__}(tensors, ...))",
+            )
         elif not made or inspect.isroutine(tx):
             got = f"the {'function' if made else 'class'} {tx.__name__}"
             mend = "Call it, and pass what it returns; a function that makes a torch optimizer goes into gradkit.parity.Torch"
         else:
-            got, mend = f"{kind.__name__} {reprlib.repr(tx)}", "Pass the optimizer itself, such as gradkit.adam(1e-3)"
+            got, mend = (
+                f"{kind.__name__} {reprlib.repr(tx)}",
+                "Pass the optimizer itself, such as gradkit.adam(1e-3)",
+            )
         check.fail("needs a gradkit or an optax transform", got, mend, path=name, error=TypeError)
 
 
@@ -238,7 +276,11 @@ class Feed:
 
 
 def _feed(given: Any, params: Any, steps: int, extras: Any) -> Feed:
-    every = [extras(step) for step in range(steps)] if callable(extras) else [dict(extras or {})] * steps
+    every = (
+        [extras(step) for step in range(steps)]
+        if callable(extras)
+        else [dict(extras or {})] * steps
+    )
     stacked = _stack(every)
     if callable(given):
         out = _on_params(given, params)
@@ -248,11 +290,19 @@ def _feed(given: Any, params: Any, steps: int, extras: Any) -> Feed:
         if given is None:
             got = check.shape_dtype(out) if hasattr(out, "shape") else f"a {type(out).__name__}"
             mend = "Reduce the loss, as with jnp.mean, and return nothing beside it"
-            check.fail("needs a loss that returns one number, or gradients(step) like params", got, mend, path="gradients_or_loss", error=TypeError)
+            check.fail(
+                "needs a loss that returns one number, or gradients(step) like params",
+                got,
+                mend,
+                path="gradients_or_loss",
+                error=TypeError,
+            )
     if not isinstance(given, Sequence) or len(given) < steps:
         got = f"{len(given)}" if isinstance(given, Sequence) else type(given).__name__
         mend = "Pass loss(params), gradients(step), or a list of trees"
-        check.fail(f"needs a loss, or gradients for {steps} steps", got, mend, path="gradients_or_loss")
+        check.fail(
+            f"needs a loss, or gradients for {steps} steps", got, mend, path="gradients_or_loss"
+        )
     check.match(given[0], params)
     return Feed(None, _stack(list(given[:steps])), stacked)
 
@@ -265,16 +315,25 @@ def _on_params(function: Callable[[Any], Any], params: Any) -> Any:
         return error
 
 
-def _every_step(function: Callable[[int], Any], params: Any, steps: int, on_params: Any) -> list[Any] | None:
+def _every_step(
+    function: Callable[[int], Any], params: Any, steps: int, on_params: Any
+) -> list[Any] | None:
     """The gradients of a function of the step; None if it is a function of the parameters after all, though no loss."""
     try:
         first = function(0)
-        if hasattr(on_params, "shape"):  # an array: gradients where params is one too, else a loss that was not reduced
+        if hasattr(
+            on_params, "shape"
+        ):  # an array: gradients where params is one too, else a loss that was not reduced
             check.match(first, params)
     except Exception as error:
         if isinstance(on_params, Exception):
             got = f"one that fails on parameters ({_one_line(on_params)}) and on step 0 ({_one_line(error)})"
-            check.fail("needs a function of the parameters or of the step", got, path="gradients_or_loss", error=TypeError)
+            check.fail(
+                "needs a function of the parameters or of the step",
+                got,
+                path="gradients_or_loss",
+                error=TypeError,
+            )
         return None
     return [first, *[function(step) for step in range(1, steps)]]
 
@@ -302,7 +361,9 @@ def _as_numpy(tree: Any, dtype: Any) -> Any:
 
 
 def _rounded(feed: Feed, dtype: Any) -> Feed:
-    return dataclasses.replace(feed, gradients=_as_numpy(feed.gradients, dtype), extras=_as_numpy(feed.extras, dtype))
+    return dataclasses.replace(
+        feed, gradients=_as_numpy(feed.gradients, dtype), extras=_as_numpy(feed.extras, dtype)
+    )
 
 
 def _widened(tree: Any) -> Any:
@@ -354,7 +415,9 @@ def _scan(tx: Any, params: Any, feed: Feed, steps: int) -> Any:
 
     lowered = run.lower(params, now := jax.tree.map(jnp.asarray, (feed.gradients, feed.extras)))
     if jax.default_backend() == "cpu":
-        with contextlib.suppress(jax.errors.JaxRuntimeError):  # a jaxlib that has dropped one of these options
+        with contextlib.suppress(
+            jax.errors.JaxRuntimeError
+        ):  # a jaxlib that has dropped one of these options
             return lowered.compile(compiler_options=_QUICK)(params, now)
     return lowered.compile()(params, now)
 
@@ -376,7 +439,9 @@ def _text(tx: Any) -> str:
     """A transform as text: gradkit's print themselves, optax's are known by the function that holds their update."""
     if type(tx).__module__.partition(".")[0] == "gradkit":
         return repr(tx)
-    name = getattr(getattr(tx, "update", None), "__qualname__", type(tx).__name__).split(".<locals>")[0]
+    name = getattr(getattr(tx, "update", None), "__qualname__", type(tx).__name__).split(
+        ".<locals>"
+    )[0]
     return f"{type(tx).__module__.partition('.')[0]}.{name}"
 
 
@@ -384,10 +449,15 @@ def _text(tx: Any) -> str:
 
 
 def _leaf_dtypes(params: Any) -> dict[str, Any]:
-    return {check.keystr(path) if path else "": leaf.dtype for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    return {
+        check.keystr(path) if path else "": leaf.dtype
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
 
 
-def _differences(ours: Trajectory, theirs: Trajectory, dtypes: dict[str, Any], rtol: float, atol: float) -> Any:
+def _differences(
+    ours: Trajectory, theirs: Trajectory, dtypes: dict[str, Any], rtol: float, atol: float
+) -> Any:
     """``(first step, its path), (largest absolute, relative, ulp difference)``."""
     first: tuple[int | None, str | None] = (None, None)
     largest = [0.0, 0.0, 0.0]
@@ -396,16 +466,30 @@ def _differences(ours: Trajectory, theirs: Trajectory, dtypes: dict[str, Any], r
         if not b.size:
             continue
         away, size = _distance(ours[name], b), np.abs(b)
-        relative = np.divide(away, size, out=np.where(away > 0, np.inf, 0.0), where=(size > 0) & np.isfinite(size))
-        info, scale = jnp.finfo(dtypes[name.partition(".")[2]]), float(np.max(size, initial=0.0, where=np.isfinite(size)))
+        relative = np.divide(
+            away, size, out=np.where(away > 0, np.inf, 0.0), where=(size > 0) & np.isfinite(size)
+        )
+        info, scale = (
+            jnp.finfo(dtypes[name.partition(".")[2]]),
+            float(np.max(size, initial=0.0, where=np.isfinite(size))),
+        )
         spacing = math.ldexp(float(info.eps), math.frexp(max(scale, float(info.tiny)))[1] - 1)
         with np.errstate(over="ignore"):
             ulps = away / spacing if scale > 0 else np.where(away > 0, np.inf, 0.0)
-        largest = [max(old, float(np.max(new))) for old, new in zip(largest, (away, relative, ulps), strict=True)]
+        largest = [
+            max(old, float(np.max(new)))
+            for old, new in zip(largest, (away, relative, ulps), strict=True)
+        ]
         if math.isinf(rtol):
             continue
-        beyond = np.nonzero((away > atol + rtol * np.where(np.isfinite(size), size, 0.0)).reshape(len(b), -1).any(axis=1))[0]
-        if len(beyond) and (first[0] is None or (beyond[0], _order(name)) < (first[0], _order(first[1]))):
+        beyond = np.nonzero(
+            (away > atol + rtol * np.where(np.isfinite(size), size, 0.0))
+            .reshape(len(b), -1)
+            .any(axis=1)
+        )[0]
+        if len(beyond) and (
+            first[0] is None or (beyond[0], _order(name)) < (first[0], _order(first[1]))
+        ):
             first = (int(beyond[0]), name)
     return first, largest
 
@@ -439,4 +523,8 @@ def _rounding_error(side: Trajectory, truth: Trajectory, names: list[str]) -> fl
 
 def _no_larger(error: float, reference_error: float, slack: float, dtype: str) -> bool:
     # Arithmetic is float32: two of its units are the order of operations. The result is rounded once more, to its dtype: half a unit.
-    return error <= max(slack * reference_error, 2 * float(jnp.finfo(np.float32).eps), float(jnp.finfo(jnp.dtype(dtype)).eps) / 2)
+    return error <= max(
+        slack * reference_error,
+        2 * float(jnp.finfo(np.float32).eps),
+        float(jnp.finfo(jnp.dtype(dtype)).eps) / 2,
+    )

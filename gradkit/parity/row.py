@@ -13,7 +13,9 @@ import numpy as np
 from gradkit.parity.compare import Report, compare
 
 ALL = ("float64", "float32", "bfloat16")
-WIDE = ALL[:2]  # in bfloat16 the rounding of the parameters decides such a row, the same luck for both
+WIDE = ALL[
+    :2
+]  # in bfloat16 the rounding of the parameters decides such a row, the same luck for both
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,13 +71,27 @@ class Row:
             tx = self.make(gradkit)
         steps = min(steps, self.most or steps)
         feed = loss if self.feed == "loss" else gradients(steps, nans=self.feed == "nans")
-        rtol, truth, names = (self.rtol, None, (repr(tx), self.against)) if wide else (None, reference(True), (repr(tx), self.against))
+        rtol, truth, names = (
+            (self.rtol, None, (repr(tx), self.against))
+            if wide
+            else (None, reference(True), (repr(tx), self.against))
+        )
         params = start()
         if not self.scalars:
             assert isinstance(feed, list)
             params, feed = params["layer"], [tree["layer"] for tree in feed]
         return compare(
-            tx, reference(wide), params, feed, steps, rtol=rtol, atol=self.atol if wide else 0.0, dtype=dtype, extras=self.extras, truth=truth, names=names
+            tx,
+            reference(wide),
+            params,
+            feed,
+            steps,
+            rtol=rtol,
+            atol=self.atol if wide else 0.0,
+            dtype=dtype,
+            extras=self.extras,
+            truth=truth,
+            names=names,
         )
 
 
@@ -90,7 +106,11 @@ def installed(module: str) -> bool:
 def start() -> Any:
     """The tree of all rows: a matrix, a vector, a scalar and an empty leaf."""
     draw = np.random.default_rng(0).normal
-    return {"layer": {"matrix": draw(size=(3, 2)), "vector": draw(size=4)}, "scalar": np.float64(0.7), "empty": np.zeros((0,))}
+    return {
+        "layer": {"matrix": draw(size=(3, 2)), "vector": draw(size=4)},
+        "scalar": np.float64(0.7),
+        "empty": np.zeros((0,)),
+    }
 
 
 def gradients(steps: int, nans: bool = False) -> list[Any]:
@@ -100,7 +120,11 @@ def gradients(steps: int, nans: bool = False) -> list[Any]:
     trees = []
     for step in range(steps):
         size = math.exp(rng.normal()) * (0.2 + math.cos(step / 9) ** 2)
-        tree = jax.tree.map(lambda shape, size=size: size * rng.normal(size=shape), shapes, is_leaf=lambda x: isinstance(x, tuple))
+        tree = jax.tree.map(
+            lambda shape, size=size: size * rng.normal(size=shape),
+            shapes,
+            is_leaf=lambda x: isinstance(x, tuple),
+        )
         tree["layer"]["vector"][0] = 0.0
         tree["layer"]["vector"][1] *= step % 2
         tree["layer"]["vector"][2] *= step < 20
@@ -113,8 +137,13 @@ def gradients(steps: int, nans: bool = False) -> list[Any]:
 def loss(params: Any) -> Any:
     """A smooth bowl with bounded slopes, which no row comes to the bottom of: there all differences are rounding."""
     layer, scalar = params["layer"], params["scalar"]
-    bowls = [jax.numpy.sum(jax.numpy.sqrt(1 + (leaf - at) ** 2)) for leaf, at in ((layer["matrix"], 9.0), (layer["vector"], -7.0), (scalar, 5.0))]
-    return bowls[0] + bowls[1] * 0.5 + bowls[2] * 2.0 + 0.01 * scalar * jax.numpy.sum(layer["matrix"])
+    bowls = [
+        jax.numpy.sum(jax.numpy.sqrt(1 + (leaf - at) ** 2))
+        for leaf, at in ((layer["matrix"], 9.0), (layer["vector"], -7.0), (scalar, 5.0))
+    ]
+    return (
+        bowls[0] + bowls[1] * 0.5 + bowls[2] * 2.0 + 0.01 * scalar * jax.numpy.sum(layer["matrix"])
+    )
 
 
 def matrices(params: Any) -> Any:

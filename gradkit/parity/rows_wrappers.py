@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from gradkit.parity.row import Row, fine
-from gradkit.transforms.accumulate import skip_large_updates, skip_not_finite
+from gradkit.wrappers.accumulate import skip_large_updates, skip_not_finite
 
 _FLOAT64 = ("float64",)
 _LAYER = {"layer": True, "scalar": False, "empty": False}
@@ -34,7 +34,9 @@ def _multi_steps(make: Any, k: Any, **options: Any) -> dict[str, Any]:
     """The same of both, optax's sum in float64."""
     return {
         "make": lambda gk: gk.MultiSteps(make(gk), k, **options),
-        "reference": lambda o: o.MultiSteps(make(o), k, **options, accumulator_dtype=jax.numpy.float64).gradient_transformation(),
+        "reference": lambda o: o.MultiSteps(
+            make(o), k, **options, accumulator_dtype=jax.numpy.float64
+        ).gradient_transformation(),
         "dtypes": _FLOAT64,
     }
 
@@ -77,7 +79,9 @@ def _warm_sgd(o: Any) -> Any:
 def _warm_adamw(o: Any) -> Any:
     rate = fine(o, o.warmup_constant_schedule(0.0, 0.05, 30))
     root = o.scale_by_rms(0.95, 1e-4, eps_in_sqrt=False, bias_correction=True)
-    return _schedule_free(o, o.chain(root, o.add_decayed_weights(0.1), o.scale_by_learning_rate(rate)), rate, 0.8, 1.0)
+    return _schedule_free(
+        o, o.chain(root, o.add_decayed_weights(0.1), o.scale_by_learning_rate(rate)), rate, 0.8, 1.0
+    )
 
 
 def _uphill(k: Any, o: Any, momentum: float | None = None) -> Any:
@@ -88,7 +92,9 @@ def _asks_for_gradients(o: Any, tx: Any) -> Any:
     """optax.contrib.sam, whose opaque mode asks for the gradient function, given the loss."""
 
     def update(updates: Any, state: Any, params: Any = None, *, value_fn: Any) -> Any:
-        return tx.update(updates, state, params, grad_fn=lambda params, i: jax.grad(value_fn)(params))
+        return tx.update(
+            updates, state, params, grad_fn=lambda params, i: jax.grad(value_fn)(params)
+        )
 
     return o.GradientTransformationExtraArgs(tx.init, update)
 
@@ -108,20 +114,54 @@ WRAPPERS = (
     Row("MultiSteps", "mean", **_multi_steps(lambda o: o.adam(0.05), 3)),
     Row("MultiSteps", "sum", **_multi_steps(lambda o: o.adam(0.05), 3, use_grad_mean=False)),
     Row("MultiSteps", "scheduled, a clip inside", **_multi_steps(_clipped, _more)),
-    Row("MultiSteps", "skip_not_finite", **_multi_steps(lambda o: o.adam(0.05), 2, should_skip_update_fn=skip_not_finite), feed="nans"),
-    Row("MultiSteps", "skip_large_updates", **_multi_steps(lambda o: o.sgd(0.05, 0.9), 2, should_skip_update_fn=_small)),
+    Row(
+        "MultiSteps",
+        "skip_not_finite",
+        **_multi_steps(lambda o: o.adam(0.05), 2, should_skip_update_fn=skip_not_finite),
+        feed="nans",
+    ),
+    Row(
+        "MultiSteps",
+        "skip_large_updates",
+        **_multi_steps(lambda o: o.sgd(0.05, 0.9), 2, should_skip_update_fn=_small),
+    ),
     Row("apply_every", "", lambda k: k.apply_every(3)),
     Row("apply_if_finite", "", lambda k: k.apply_if_finite(k.adam(0.05), 3), feed="nans"),
     Row("conditionally_transform", "", lambda k: k.conditionally_transform(k.trace(0.9), _third)),
     Row("conditionally_mask", "", lambda k: k.conditionally_mask(k.trace(0.9), _third)),
-    Row("guard", "", lambda k: k.guard(k.adam(0.05), 5), lambda o: o.apply_if_finite(o.adam(0.05), 5), feed="nans"),
-    Row("lookahead", "", lambda k: k.lookahead(k.sgd(0.05, 0.9), 4, 0.3), lambda o: _lookahead(o, o.sgd(0.05, 0.9), 4, 0.3)),
-    Row("lookahead", "reset", lambda k: k.lookahead(k.adam(0.05), 5, 0.5, True), lambda o: _lookahead(o, o.adam(0.05), 5, 0.5, True)),
+    Row(
+        "guard",
+        "",
+        lambda k: k.guard(k.adam(0.05), 5),
+        lambda o: o.apply_if_finite(o.adam(0.05), 5),
+        feed="nans",
+    ),
+    Row(
+        "lookahead",
+        "",
+        lambda k: k.lookahead(k.sgd(0.05, 0.9), 4, 0.3),
+        lambda o: _lookahead(o, o.sgd(0.05, 0.9), 4, 0.3),
+    ),
+    Row(
+        "lookahead",
+        "reset",
+        lambda k: k.lookahead(k.adam(0.05), 5, 0.5, True),
+        lambda o: _lookahead(o, o.adam(0.05), 5, 0.5, True),
+    ),
     Row("freeze", "", lambda k: k.chain(k.trace(0.9), k.freeze(_LAYER))),
-    Row("where", "", lambda k: k.where(k.by_path("layer.*"), k.adam(0.05), k.sgd(0.1)), lambda o: o.partition({"a": o.adam(0.05), "b": o.sgd(0.1)}, _labels)),
+    Row(
+        "where",
+        "",
+        lambda k: k.where(k.by_path("layer.*"), k.adam(0.05), k.sgd(0.1)),
+        lambda o: o.partition({"a": o.adam(0.05), "b": o.sgd(0.1)}, _labels),
+    ),
     Row("masked", "", lambda k: k.masked(k.trace(0.9), _LAYER)),
     Row("partition", "", lambda k: k.partition({"a": k.adam(0.05), "b": k.sgd(0.1)}, _labels)),
-    Row("multi_transform", "", lambda k: k.multi_transform({"a": k.adam(0.05), "b": k.sgd(0.1)}, _labels)),
+    Row(
+        "multi_transform",
+        "",
+        lambda k: k.multi_transform({"a": k.adam(0.05), "b": k.sgd(0.1)}, _labels),
+    ),
     Row(
         "schedule_free",
         "",
@@ -133,13 +173,31 @@ WRAPPERS = (
     Row(
         "schedule_free",
         "scheduled",
-        lambda k: k.schedule_free(k.adam(k.linear_schedule(0.01, 0.05, 60), b1=0.0), k.linear_schedule(0.01, 0.05, 60), 0.95, 1.5),
-        lambda o: _schedule_free(o, o.adam(fine(o, o.linear_schedule(0.01, 0.05, 60)), b1=0.0), fine(o, o.linear_schedule(0.01, 0.05, 60)), 0.95, 1.5),
+        lambda k: k.schedule_free(
+            k.adam(k.linear_schedule(0.01, 0.05, 60), b1=0.0),
+            k.linear_schedule(0.01, 0.05, 60),
+            0.95,
+            1.5,
+        ),
+        lambda o: _schedule_free(
+            o,
+            o.adam(fine(o, o.linear_schedule(0.01, 0.05, 60)), b1=0.0),
+            fine(o, o.linear_schedule(0.01, 0.05, 60)),
+            0.95,
+            1.5,
+        ),
         feed="loss",
         dtypes=_FLOAT64,
         note=_NEXT,
     ),
-    Row("schedule_free_sgd", "", lambda k: k.schedule_free_sgd(0.05), lambda o: o.contrib.schedule_free_sgd(0.05), feed="loss", dtypes=_FLOAT64),
+    Row(
+        "schedule_free_sgd",
+        "",
+        lambda k: k.schedule_free_sgd(0.05),
+        lambda o: o.contrib.schedule_free_sgd(0.05),
+        feed="loss",
+        dtypes=_FLOAT64,
+    ),
     Row(
         "schedule_free_sgd",
         "other",
@@ -148,8 +206,23 @@ WRAPPERS = (
         feed="loss",
         dtypes=_FLOAT64,
     ),
-    Row("schedule_free_sgd", "warmup", lambda k: k.schedule_free_sgd(0.05, 30, 0.8, 0.1, 1.0), _warm_sgd, feed="loss", dtypes=_FLOAT64, note=_NEXT),
-    Row("schedule_free_adamw", "", lambda k: k.schedule_free_adamw(0.05), lambda o: o.contrib.schedule_free_adamw(0.05), feed="loss", dtypes=_FLOAT64),
+    Row(
+        "schedule_free_sgd",
+        "warmup",
+        lambda k: k.schedule_free_sgd(0.05, 30, 0.8, 0.1, 1.0),
+        _warm_sgd,
+        feed="loss",
+        dtypes=_FLOAT64,
+        note=_NEXT,
+    ),
+    Row(
+        "schedule_free_adamw",
+        "",
+        lambda k: k.schedule_free_adamw(0.05),
+        lambda o: o.contrib.schedule_free_adamw(0.05),
+        feed="loss",
+        dtypes=_FLOAT64,
+    ),
     Row(
         "schedule_free_adamw",
         "other",
@@ -204,7 +277,9 @@ WRAPPERS = (
         "sam",
         "opaque",
         lambda k: k.sam(k.adam(0.05), _uphill(k, k, 0.9), 3, opaque_mode=True),
-        lambda o: _asks_for_gradients(o, o.contrib.sam(o.adam(0.05), _uphill(o, o.contrib, 0.9), 3, opaque_mode=True)),
+        lambda o: _asks_for_gradients(
+            o, o.contrib.sam(o.adam(0.05), _uphill(o, o.contrib, 0.9), 3, opaque_mode=True)
+        ),
         feed="loss",
         dtypes=_FLOAT64,
     ),
@@ -212,7 +287,9 @@ WRAPPERS = (
         "sam",
         "opaque, remembers",
         lambda k: k.sam(k.sgd(0.05, 0.9), _uphill(k, k, 0.9), 2, False, True),
-        lambda o: _asks_for_gradients(o, o.contrib.sam(o.sgd(0.05, 0.9), _uphill(o, o.contrib, 0.9), 2, False, True)),
+        lambda o: _asks_for_gradients(
+            o, o.contrib.sam(o.sgd(0.05, 0.9), _uphill(o, o.contrib, 0.9), 2, False, True)
+        ),
         feed="loss",
         dtypes=_FLOAT64,
     ),
@@ -237,7 +314,9 @@ WRAPPERS = (
         "reduce_on_plateau",
         "values below zero",
         lambda k: k.chain(k.sgd(0.1), k.reduce_on_plateau(0.5, 6, 0.0, 1e-2, 3, min_scale=1e-3)),
-        lambda o: o.chain(o.sgd(0.1), o.contrib.reduce_on_plateau(0.5, 6, 0.0, 1e-2, 3, min_scale=1e-3)),
+        lambda o: o.chain(
+            o.sgd(0.1), o.contrib.reduce_on_plateau(0.5, 6, 0.0, 1e-2, 3, min_scale=1e-3)
+        ),
         extras=_below_zero,
         dtypes=_FLOAT64,
         note="without the relative tolerance, for the sake of optax",

@@ -37,13 +37,25 @@ class Torch:
             if not callable(self.optimizer):
                 mend = "Such as lambda tensors: torch.optim.Adam(tensors, lr=1e-3)"
                 check.fail(
-                    "needs a function that makes it from a list of tensors", f"a {type(self.optimizer).__name__}", mend, path="optimizer", error=TypeError
+                    "needs a function that makes it from a list of tensors",
+                    f"a {type(self.optimizer).__name__}",
+                    mend,
+                    path="optimizer",
+                    error=TypeError,
                 )
             if self.scheduler is not None and not callable(self.scheduler):
                 mend = "Such as lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)"
-                check.fail("needs a function that makes it from the optimizer", f"a {type(self.scheduler).__name__}", mend, path="scheduler", error=TypeError)
+                check.fail(
+                    "needs a function that makes it from the optimizer",
+                    f"a {type(self.scheduler).__name__}",
+                    mend,
+                    path="scheduler",
+                    error=TypeError,
+                )
 
-    def trajectory(self, params: Any, gradients: Any, loss: Callable[[Any], Any] | None, steps: int) -> Any:
+    def trajectory(
+        self, params: Any, gradients: Any, loss: Callable[[Any], Any] | None, steps: int
+    ) -> Any:
         """The parameters after every step, stacked; ``gradients`` with the steps in front, or a loss."""
         import torch  # noqa: PLC0415  an optional peer, needed only to compare
 
@@ -60,7 +72,9 @@ class Torch:
                 assert columns is not None
                 now = [column[step] for column in columns]
             else:
-                held = [value.astype(leaf.dtype) for value, leaf in zip(after[-1], leaves, strict=True)]
+                held = [
+                    value.astype(leaf.dtype) for value, leaf in zip(after[-1], leaves, strict=True)
+                ]
                 now = treedef.flatten_up_to(gradient_of(treedef.unflatten(held)))
             for tensor, gradient in zip(tensors, now, strict=True):
                 tensor.grad = _tensor(torch, gradient)
@@ -68,7 +82,9 @@ class Torch:
             if scheduler is not None:
                 scheduler.step()
             after.append([_array(tensor) for tensor in tensors])
-        return {"params": treedef.unflatten([np.stack(rows[1:]) for rows in zip(*after, strict=True)])}
+        return {
+            "params": treedef.unflatten([np.stack(rows[1:]) for rows in zip(*after, strict=True)])
+        }
 
 
 def _tensor(torch: Any, leaf: Any) -> Any:

@@ -34,7 +34,13 @@ def sorted_boundaries(boundaries_and_scales: Any) -> tuple[list[Any], list[Any]]
     """Boundaries and scales in the order of the boundaries, judged."""
     if boundaries_and_scales is not None and not isinstance(boundaries_and_scales, dict):
         mend = "Such as {1000: 0.1, 2000: 0.1}"
-        check.fail("needs a dict of boundary: scale", repr(boundaries_and_scales), mend, path="boundaries_and_scales", error=TypeError)
+        check.fail(
+            "needs a dict of boundary: scale",
+            repr(boundaries_and_scales),
+            mend,
+            path="boundaries_and_scales",
+            error=TypeError,
+        )
     pairs = sorted((boundaries_and_scales or {}).items())
     for boundary, scale in pairs:
         check.integer(0, "A boundary is a step", boundaries_and_scales=boundary)
@@ -64,7 +70,9 @@ def as_step(step: Any) -> Array:
     if not isinstance(step, jax.Array):
         step = np.asarray(step)
         if step.dtype.kind in "iu":  # clamped before JAX may truncate 64 bits to 32
-            step = np.clip(step, 0, min(int(jnp.iinfo(kind).max), int(np.iinfo(step.dtype).max))).astype(kind)
+            step = np.clip(
+                step, 0, min(int(jnp.iinfo(kind).max), int(np.iinfo(step.dtype).max))
+            ).astype(kind)
     step = jnp.asarray(step)
     if jnp.issubdtype(step.dtype, jnp.floating):
         step = step.astype(default_float())
@@ -73,7 +81,12 @@ def as_step(step: Any) -> Array:
             top = min(int(jnp.iinfo(kind).max), int(jnp.iinfo(step.dtype).max))
             step = jnp.minimum(step, np.array(top, step.dtype)).astype(kind)
     else:
-        check.fail("needs a step: an integer, a number or an array of them", check.shape_dtype(step), path="step", error=TypeError)
+        check.fail(
+            "needs a step: an integer, a number or an array of them",
+            check.shape_dtype(step),
+            path="step",
+            error=TypeError,
+        )
     return jnp.maximum(step, 0)
 
 
@@ -93,14 +106,22 @@ def is_zero(count: Any) -> bool:
 
 def beyond(count: Any, step: Array) -> bool:
     """Whether a count is known to be larger than any step of this dtype."""
-    return isinstance(count, (int, float)) and jnp.issubdtype(step.dtype, jnp.integer) and count > jnp.iinfo(step.dtype).max
+    return (
+        isinstance(count, (int, float))
+        and jnp.issubdtype(step.dtype, jnp.integer)
+        and count > jnp.iinfo(step.dtype).max
+    )
 
 
 def like(count: Any, step: Array) -> Any:
     """A count in the dtype of the step, clamped to it."""
     if beyond(count, step):
         return np.array(jnp.iinfo(step.dtype).max, step.dtype)
-    return np.array(count, step.dtype) if isinstance(count, (int, float)) else jnp.asarray(count).astype(step.dtype)
+    return (
+        np.array(count, step.dtype)
+        if isinstance(count, (int, float))
+        else jnp.asarray(count).astype(step.dtype)
+    )
 
 
 def since(step: Array, begin: Any, limit: Any = None) -> Array:
@@ -137,16 +158,27 @@ def parts(elapsed: Array, length: Any) -> tuple[Array, Array]:
     return ratio(like(length, elapsed) - elapsed, length), ratio(elapsed, length)
 
 
-def segment(step: Array, starts: Sequence[Any], lengths: Sequence[Any]) -> tuple[Array, Array, Array]:
+def segment(
+    step: Array, starts: Sequence[Any], lengths: Sequence[Any]
+) -> tuple[Array, Array, Array]:
     """In which segment a step lies, and what is left and done of it.
 
     ``starts`` rises from 0; of segments that start together the last counts. Behind its length a segment is done.
     """
     seen = [i for i, start in enumerate(starts) if not beyond(start, step)]
     table = jnp.stack([jnp.asarray(like(starts[i], step)) for i in seen])
-    index = jnp.sum(step[..., None] >= jnp.expand_dims(table, tuple(range(step.ndim))), axis=-1, dtype=jnp.int32) - 1
+    index = (
+        jnp.sum(
+            step[..., None] >= jnp.expand_dims(table, tuple(range(step.ndim))),
+            axis=-1,
+            dtype=jnp.int32,
+        )
+        - 1
+    )
     whole = jnp.stack([jnp.asarray(like(lengths[i], step)) for i in seen])[index]
-    exact = jnp.stack([jnp.asarray(jnp.maximum(number(lengths[i]) * 1.0, 1.0), default_float()) for i in seen])[index]
+    exact = jnp.stack(
+        [jnp.asarray(jnp.maximum(number(lengths[i]) * 1.0, 1.0), default_float()) for i in seen]
+    )[index]
     elapsed = jnp.minimum(step - table[index], whole)
     rest = (whole - elapsed).astype(default_float())
     done = ratio(elapsed, 1)
@@ -165,7 +197,9 @@ def blend(start: Any, end: Any, left: Array, done: Array, power: Any = 1) -> Arr
     power = number(power) * 1.0
     weight = jnp.power(left, power)
     open_ = done < 1
-    other = jnp.where(open_, -jnp.expm1(power * jnp.log1p(-jnp.where(open_, done, 0.0))), 1 - weight)
+    other = jnp.where(
+        open_, -jnp.expm1(power * jnp.log1p(-jnp.where(open_, done, 0.0))), 1 - weight
+    )
     return number(start) * weight + number(end) * other
 
 
@@ -192,7 +226,11 @@ def exponential(rate: Any, count: Array, length: Any = 1) -> Array:
     else:
         head = lax.reduce_precision(slope, exponent_bits=8, mantissa_bits=7)
     low = count & 0xFFFF
-    a, b, c = head * (count - low).astype(dtype), head * low.astype(dtype), (slope - head) * count.astype(dtype)
+    a, b, c = (
+        head * (count - low).astype(dtype),
+        head * low.astype(dtype),
+        (slope - head) * count.astype(dtype),
+    )
     ab = a + b
     b_seen = ab - a
     lost = (a - (ab - b_seen)) + (b - b_seen)

@@ -21,11 +21,14 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit._schedule import schedule
 from gradkit.schedules import _steps as steps
-from gradkit.schedules.pieces import join_schedules, warmup_cosine_decay_schedule
+from gradkit.schedules.join import join_schedules
+from gradkit.schedules.warmup import warmup_cosine_decay_schedule
 
 
 @schedule
-def triangular_schedule(init_value: Any, peak_value: Any, transition_steps: int, decay_rate: Any = 1.0) -> Callable[[Any], Any]:
+def triangular_schedule(
+    init_value: Any, peak_value: Any, transition_steps: int, decay_rate: Any = 1.0
+) -> Callable[[Any], Any]:
     """Triangular cycles whose bounds shrink from cycle to cycle.
 
     **Rule** α_t = γ^(m−1) [α_min + (α_max − α_min) (1 − b)], m = ⌊1 + t/(2ΔT)⌋, b = abs(t/ΔT − 2m + 1), t = step.
@@ -56,7 +59,9 @@ def triangular_schedule(init_value: Any, peak_value: Any, transition_steps: int,
         if steps.beyond(transition_steps, t):
             down, up = steps.parts(t, transition_steps)
         else:
-            down, up = _swap(steps.parts(jnp.abs(t - steps.like(transition_steps, t)), transition_steps))
+            down, up = _swap(
+                steps.parts(jnp.abs(t - steps.like(transition_steps, t)), transition_steps)
+            )
         return _shrunk(decay_rate, cycle) * steps.blend(init_value, peak_value, down, up)
 
     return value
@@ -72,7 +77,9 @@ def _shrunk(factor: Any, count: Any) -> Any:
 
 
 @schedule
-def warm_restarts_schedule(init_value: Any, decay_steps: int, t_mul: int = 2, m_mul: Any = 1.0, alpha: Any = 0.0) -> Callable[[Any], Any]:
+def warm_restarts_schedule(
+    init_value: Any, decay_steps: int, t_mul: int = 2, m_mul: Any = 1.0, alpha: Any = 0.0
+) -> Callable[[Any], Any]:
     """Cosine decay that starts again, in periods that grow, from bounds that shrink (SGDR).
 
     **Rule** α_t = γ^(m−1) I [a + (1 − a) (1 + cos(π t/T_m)) / 2], T_m = κ T_{m−1}, where t counts from the m-th start. In the lectures' symbols
@@ -101,7 +108,13 @@ def warm_restarts_schedule(init_value: Any, decay_steps: int, t_mul: int = 2, m_
     check.integer(1, decay_steps=decay_steps)
     if not isinstance(t_mul, int):
         mend = "Join cosine_decay_schedule pieces for other lengths"
-        check.fail("needs a whole number >= 1 (an int, for it sets where the restarts are)", repr(t_mul), mend, path="t_mul", error=TypeError)
+        check.fail(
+            "needs a whole number >= 1 (an int, for it sets where the restarts are)",
+            repr(t_mul),
+            mend,
+            path="t_mul",
+            error=TypeError,
+        )
     check.integer(1, t_mul=t_mul)
 
     def value(step: Any) -> Any:
@@ -112,9 +125,13 @@ def warm_restarts_schedule(init_value: Any, decay_steps: int, t_mul: int = 2, m_
         else:
             # Doubling, the clock is full after 31 periods (63 in int64): they are a table, and no step is searched for.
             lengths = [decay_steps * t_mul**m for m in range(64)]
-            period, left, done = steps.segment(step, list(itertools.accumulate(lengths, initial=0))[:-1], lengths)
+            period, left, done = steps.segment(
+                step, list(itertools.accumulate(lengths, initial=0))[:-1], lengths
+            )
         left, done = steps.cosine(left, done)
-        return _shrunk(m_mul, period) * steps.number(init_value) * steps.blend(1.0, alpha, left, done)
+        return (
+            _shrunk(m_mul, period) * steps.number(init_value) * steps.blend(1.0, alpha, left, done)
+        )
 
     return value
 
@@ -140,9 +157,17 @@ def sgdr_schedule(cosine_kwargs: Sequence[dict[str, Any]]) -> Callable[[Any], An
 
     Reference: Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983.
     """
-    if not isinstance(cosine_kwargs, (list, tuple)) or not all(isinstance(kwargs, dict) for kwargs in cosine_kwargs):
+    if not isinstance(cosine_kwargs, (list, tuple)) or not all(
+        isinstance(kwargs, dict) for kwargs in cosine_kwargs
+    ):
         mend = "One dict of arguments of warmup_cosine_decay_schedule per period"
-        check.fail("needs a list of dicts", repr(cosine_kwargs), mend, path="cosine_kwargs", error=TypeError)
+        check.fail(
+            "needs a list of dicts",
+            repr(cosine_kwargs),
+            mend,
+            path="cosine_kwargs",
+            error=TypeError,
+        )
     if not cosine_kwargs:
         check.fail("needs at least one period", "none", path="cosine_kwargs")
     pieces = [warmup_cosine_decay_schedule(**kwargs) for kwargs in cosine_kwargs]

@@ -1,24 +1,5 @@
-"""Values that go from one number towards another.
+"""Decay."""
 
-t = max(step − transition_begin, 0), the completed updates since the beginning; T = ``transition_steps`` or ``decay_steps``; I and E the initial and end values.
-
-| | α_t | |
-|---|---|---|
-| ``constant_schedule`` | I | |
-| ``linear_schedule`` | I + (E − I) t/T | t ≤ T, then E |
-| ``polynomial_schedule`` | E + (I − E) (1 − t/T)^p | t ≤ T, then E |
-| ``cosine_decay_schedule`` | I [a + (1 − a) ((1 + cos(π t/T)) / 2)^p] | t ≤ T, then a I |
-| ``exponential_decay`` | I r^(t/T) | lectures: α₀ β^t, T = 1 |
-| ``natural_exponential_decay`` | I exp(−r t/T) | lectures: α₀ e^(−βt), T = 1 |
-| ``inverse_time_decay`` | I / (1 + r t/T) | lectures: α₀ / (1 + βt), T = 1 |
-| ``inverse_sqrt_schedule`` | P min(t'/W, √(W/t')), t' = step + 1 | lectures: k α₀ / √t, W = 1 |
-| ``piecewise_constant_schedule`` | I times the scales of the boundaries passed | |
-
-With ``staircase`` ⌊t/T⌋ takes the place of t/T. The lectures' formulas per epoch are these, fed the epoch by `per_epoch`.
-"""
-
-import itertools
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -26,29 +7,53 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
-from gradkit._schedule import schedule
+from gradkit import _tree as tree
+from gradkit._schedule import rate_at, schedule
 from gradkit.schedules import _steps as steps
 
 
-@schedule
-def constant_schedule(value: Any) -> Callable[[Any], Any]:
-    """The same value at every step.
+def _decay_rate_pow(i: Any, exponent: Any = 0.8) -> Any:
+    """1 − t^(−c), t = i + 1, without the cancellation at large t."""
+    t = jnp.asarray(i + 1, float)
+    return -jnp.expm1(-tree.factor_like(exponent, t) * jnp.log(t))
 
-    **Rule** α_t = ``value``.
+
+@schedule
+def adafactor_decay_schedule(
+    decay_rate: Any = 0.8,
+    step_offset: int = 0,
+    decay_rate_fn: Callable[[Any, Any], Any] = _decay_rate_pow,
+) -> Callable[[Any], Any]:
+    """Adafactor's schedule of its decay.
+
+    **Rule** β = 1 − t^(−c), t = step + 1; from the step ``step_offset`` on t counts from 1 again, and the average forgets what was before.
 
     Args:
-      value: a finite number.
+      decay_rate: c ≥ 0, a number or a schedule.
+      step_offset: the step at which t starts over, for fine-tuning under a clock that goes on.
+      decay_rate_fn: another rule, of (steps since the start, c).
 
     Example:
       >>> import gradkit as gk
-      >>> assert gk.constant_schedule(0.5)(7) == 0.5
+      >>> beta = gk.adafactor_decay_schedule(0.5, step_offset=10)
+      >>> assert [float(beta(step)) for step in (0, 3, 10, 13)] == [0.0, 0.5, 0.0, 0.5]
+
+    Reference: Shazeer and Stern 2018, https://arxiv.org/abs/1804.04235, section 7.2.
     """
-    steps.numbers(value=value)
-    return lambda step: steps.at(value, steps.as_step(step))
+    check.non_negative(decay_rate=decay_rate)
+    check.integer(0, step_offset=step_offset)
+
+    def value(step: Any) -> Any:
+        since = jnp.where(step >= step_offset, step - step_offset, step)
+        return decay_rate_fn(since, rate_at(decay_rate, step))
+
+    return value
 
 
 @schedule
-def linear_schedule(init_value: Any, end_value: Any, transition_steps: int, transition_begin: int = 0) -> Callable[[Any], Any]:
+def linear_schedule(
+    init_value: Any, end_value: Any, transition_steps: int, transition_begin: int = 0
+) -> Callable[[Any], Any]:
     """A straight line from one value to another.
 
     **Rule** α_t = I + (E − I) t/T for t ≤ T, then E.
@@ -81,7 +86,9 @@ def linear_schedule(init_value: Any, end_value: Any, transition_steps: int, tran
 
 
 @schedule
-def polynomial_schedule(init_value: Any, end_value: Any, power: Any, transition_steps: int, transition_begin: int = 0) -> Callable[[Any], Any]:
+def polynomial_schedule(
+    init_value: Any, end_value: Any, power: Any, transition_steps: int, transition_begin: int = 0
+) -> Callable[[Any], Any]:
     """From one value to another along a power of what is left.
 
     **Rule** α_t = E + (I − E) (1 − t/T)^p for t ≤ T, then E.
@@ -115,7 +122,9 @@ def polynomial_schedule(init_value: Any, end_value: Any, power: Any, transition_
 
 
 @schedule
-def cosine_decay_schedule(init_value: Any, decay_steps: int, alpha: Any = 0.0, exponent: Any = 1.0) -> Callable[[Any], Any]:
+def cosine_decay_schedule(
+    init_value: Any, decay_steps: int, alpha: Any = 0.0, exponent: Any = 1.0
+) -> Callable[[Any], Any]:
     """Half a cosine from a value down to a fraction of it.
 
     **Rule** α_t = I [a + (1 − a) w^p], w = (1 + cos(π t/T)) / 2, for t ≤ T, then a I. The lectures' form is a = 0, p = 1.
@@ -143,24 +152,39 @@ def cosine_decay_schedule(init_value: Any, decay_steps: int, alpha: Any = 0.0, e
     check.integer(1, decay_steps=decay_steps)
 
     def value(step: Any) -> Any:
-        left, done = steps.cosine(*steps.parts(steps.since(steps.as_step(step), 0, decay_steps), decay_steps))
+        left, done = steps.cosine(
+            *steps.parts(steps.since(steps.as_step(step), 0, decay_steps), decay_steps)
+        )
         return steps.number(init_value) * steps.blend(1.0, alpha, left, done, exponent)
 
     return value
 
 
-def _decayed(step: Any, init_value: Any, end_value: Any, falls: Any, factor: Any, shape: tuple[Any, Any, bool]) -> Any:
+def _decayed(
+    step: Any,
+    init_value: Any,
+    end_value: Any,
+    falls: Any,
+    factor: Any,
+    shape: tuple[Any, Any, bool],
+) -> Any:
     """``init_value * factor(count, length)``, bounded by ``end_value`` from below where the decay falls, else from above."""
     transition_steps, transition_begin, staircase = shape
     elapsed = steps.since(steps.as_step(step), transition_begin)
-    result = steps.number(init_value) * (factor(steps.cycle(elapsed, transition_steps)[0], 1) if staircase else factor(elapsed, transition_steps))
+    result = steps.number(init_value) * (
+        factor(steps.cycle(elapsed, transition_steps)[0], 1)
+        if staircase
+        else factor(elapsed, transition_steps)
+    )
     if end_value is None:
         return result
     end = steps.number(end_value)
     return jnp.where(falls, jnp.maximum(result, end), jnp.minimum(result, end))
 
 
-def _check_decay(init_value: Any, end_value: Any, transition_steps: Any, transition_begin: Any) -> None:
+def _check_decay(
+    init_value: Any, end_value: Any, transition_steps: Any, transition_begin: Any
+) -> None:
     steps.numbers(init_value=init_value, **({} if end_value is None else {"end_value": end_value}))
     check.integer(1, transition_steps=transition_steps)
     check.integer(0, transition_begin=transition_begin)
@@ -168,7 +192,12 @@ def _check_decay(init_value: Any, end_value: Any, transition_steps: Any, transit
 
 @schedule
 def exponential_decay(
-    init_value: Any, transition_steps: int, decay_rate: Any, transition_begin: int = 0, staircase: bool = False, end_value: Any = None
+    init_value: Any,
+    transition_steps: int,
+    decay_rate: Any,
+    transition_begin: int = 0,
+    staircase: bool = False,
+    end_value: Any = None,
 ) -> Callable[[Any], Any]:
     """A constant factor per length.
 
@@ -200,14 +229,26 @@ def exponential_decay(
         def factor(count: Any, length: Any) -> Any:
             return steps.exponential(numerics.log(steps.number(decay_rate)), count, length)
 
-        return _decayed(step, init_value, end_value, decay_rate < 1, factor, (transition_steps, transition_begin, staircase))
+        return _decayed(
+            step,
+            init_value,
+            end_value,
+            decay_rate < 1,
+            factor,
+            (transition_steps, transition_begin, staircase),
+        )
 
     return value
 
 
 @schedule
 def natural_exponential_decay(
-    init_value: Any, transition_steps: int, decay_rate: Any, transition_begin: int = 0, staircase: bool = False, end_value: Any = None
+    init_value: Any,
+    transition_steps: int,
+    decay_rate: Any,
+    transition_begin: int = 0,
+    staircase: bool = False,
+    end_value: Any = None,
 ) -> Callable[[Any], Any]:
     """Exponential decay given by its rate instead of its factor.
 
@@ -236,14 +277,26 @@ def natural_exponential_decay(
         def factor(count: Any, length: Any) -> Any:
             return steps.exponential(-decay_rate, count, length)
 
-        return _decayed(step, init_value, end_value, True, factor, (transition_steps, transition_begin, staircase))
+        return _decayed(
+            step,
+            init_value,
+            end_value,
+            True,
+            factor,
+            (transition_steps, transition_begin, staircase),
+        )
 
     return value
 
 
 @schedule
 def inverse_time_decay(
-    init_value: Any, transition_steps: int, decay_rate: Any, transition_begin: int = 0, staircase: bool = False, end_value: Any = None
+    init_value: Any,
+    transition_steps: int,
+    decay_rate: Any,
+    transition_begin: int = 0,
+    staircase: bool = False,
+    end_value: Any = None,
 ) -> Callable[[Any], Any]:
     """One over a line.
 
@@ -273,7 +326,14 @@ def inverse_time_decay(
         def factor(count: Any, length: Any) -> Any:
             return 1 / (1 + steps.number(decay_rate) * steps.ratio(count, length))
 
-        return _decayed(step, init_value, end_value, True, factor, (transition_steps, transition_begin, staircase))
+        return _decayed(
+            step,
+            init_value,
+            end_value,
+            True,
+            factor,
+            (transition_steps, transition_begin, staircase),
+        )
 
     return value
 
@@ -305,37 +365,11 @@ def inverse_sqrt_schedule(peak_value: Any, warmup_steps: int = 0) -> Callable[[A
 
     def value(step: Any) -> Any:
         t = steps.as_step(step).astype(steps.default_float()) + 1
-        length = 1.0 if steps.is_zero(warmup_steps) else jnp.maximum(steps.number(warmup_steps) * 1.0, 1.0)
+        length = (
+            1.0
+            if steps.is_zero(warmup_steps)
+            else jnp.maximum(steps.number(warmup_steps) * 1.0, 1.0)
+        )
         return steps.number(peak_value) * jnp.minimum(t / length, jnp.sqrt(length / t))
-
-    return value
-
-
-@schedule
-def piecewise_constant_schedule(init_value: Any, boundaries_and_scales: dict[int, Any] | None = None) -> Callable[[Any], Any]:
-    """A constant that is scaled at each boundary.
-
-    **Rule** α_t = I Π s_i over the boundaries b_i ≤ step.
-
-    Args:
-      init_value: I, a finite number.
-      boundaries_and_scales: ``{b_i: s_i}``: from step b_i ≥ 0 on, the value is also multiplied by s_i ≥ 0. The scales are data, the boundaries structure.
-
-    Raises:
-      ValueError: a boundary or a scale below 0.
-
-    Example:
-      >>> import gradkit as gk
-      >>> rate = gk.piecewise_constant_schedule(1.0, {10: 0.5, 20: 0.5})
-      >>> assert [float(rate(t)) for t in (9, 10, 19, 20)] == [1.0, 0.5, 0.5, 0.25]
-    """
-    steps.numbers(init_value=init_value)
-    starts, scales = steps.sorted_boundaries(boundaries_and_scales)
-
-    def value(step: Any) -> Any:
-        step = steps.as_step(step)
-        values = list(itertools.accumulate(map(steps.number, scales), operator.mul, initial=steps.number(init_value)))
-        index, _, _ = steps.segment(step, [0, *starts], [1, *(1 for _ in starts)])
-        return jnp.stack([jnp.asarray(v, steps.default_float()) for v in values])[index]
 
     return value

@@ -16,7 +16,9 @@ from gradkit.schedules import _steps as steps
 
 
 @schedule
-def per_epoch(schedule: Any, steps_per_epoch: int, *, fractional: bool = False) -> Callable[[Any], Any]:
+def per_epoch(
+    schedule: Any, steps_per_epoch: int, *, fractional: bool = False
+) -> Callable[[Any], Any]:
     """A schedule of the epoch, as the lectures write them.
 
     **Rule** α_t = s(⌊step/n⌋); with ``fractional`` s(step/n).
@@ -35,12 +37,20 @@ def per_epoch(schedule: Any, steps_per_epoch: int, *, fractional: bool = False) 
       >>> assert float(rate(0)) == float(rate(99)) == 2 * float(rate(100)) == 2 * float(rate(199))
     """
     if not callable(schedule) and not numerics.is_number(schedule):
-        check.fail("needs a schedule, a function of the epoch or a number", repr(schedule), path="schedule", error=TypeError)
+        check.fail(
+            "needs a schedule, a function of the epoch or a number",
+            repr(schedule),
+            path="schedule",
+            error=TypeError,
+        )
     check.integer(1, steps_per_epoch=steps_per_epoch)
 
     def value(step: Any) -> Any:
         epoch, within = steps.cycle(steps.as_step(step), steps_per_epoch)
-        return steps.at(schedule, steps.ratio(epoch, 1) + steps.ratio(within, steps_per_epoch) if fractional else epoch)
+        return steps.at(
+            schedule,
+            steps.ratio(epoch, 1) + steps.ratio(within, steps_per_epoch) if fractional else epoch,
+        )
 
     return value
 

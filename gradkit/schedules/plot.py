@@ -12,7 +12,15 @@ from gradkit.schedules import _steps
 MOST_POINTS = 2000  # more than a figure has pixels across
 
 
-def plot_schedule(schedules: Any, steps: int, *, ax: Any = None, labels: Sequence[str] | None = None, xlabel: str = "step", ylabel: str = "value") -> Any:
+def plot_schedule(
+    schedules: Any,
+    steps: int,
+    *,
+    ax: Any = None,
+    labels: Sequence[str] | None = None,
+    xlabel: str = "step",
+    ylabel: str = "value",
+) -> Any:
     """Draw one schedule or several over the steps 0 … ``steps``.
 
     Args:
@@ -68,9 +76,16 @@ def _curves(schedules: Any, labels: Any) -> tuple[list[str], list[Any]]:
         names = [getattr(curve, "__name__", None) or repr(curve) for curve in curves]
     for i, curve in enumerate(curves):
         if not callable(curve) and not numerics.is_number(curve):
-            check.fail("needs schedules, functions of the step and numbers", repr(curve), path=f"schedules[{i}]", error=TypeError)
+            check.fail(
+                "needs schedules, functions of the step and numbers",
+                repr(curve),
+                path=f"schedules[{i}]",
+                error=TypeError,
+            )
     if not curves:
         check.fail("needs at least one schedule", "none", path="schedules")
     if labels is not None and len(labels) != len(curves):
-        check.fail(f"needs {len(curves)} labels", str(len(labels)), "One for each schedule", path="labels")
+        check.fail(
+            f"needs {len(curves)} labels", str(len(labels)), "One for each schedule", path="labels"
+        )
     return list(labels) if labels is not None else names, curves

@@ -1,77 +1,40 @@
-"""The links that are no averages: precondition, clip, scale, decay and the rest."""
+"""Transforms without a transform inside: clip, decay, scale, precondition, round."""
 
-from gradkit.transforms.accumulate import MultiSteps as MultiSteps
-from gradkit.transforms.accumulate import apply_every as apply_every
-from gradkit.transforms.accumulate import has_updated as has_updated
-from gradkit.transforms.accumulate import skip_large_updates as skip_large_updates
-from gradkit.transforms.accumulate import skip_not_finite as skip_not_finite
-from gradkit.transforms.adaptive_clip import clip_by_percentile as clip_by_percentile
-from gradkit.transforms.adaptive_clip import clip_by_zscore as clip_by_zscore
-from gradkit.transforms.blocks import clip_by_block_norm as clip_by_block_norm
-from gradkit.transforms.blocks import retract as retract
-from gradkit.transforms.blocks import scale_by_param_block_norm as scale_by_param_block_norm
-from gradkit.transforms.blocks import scale_by_param_block_rms as scale_by_param_block_rms
-from gradkit.transforms.blocks import scale_by_trust_ratio as scale_by_trust_ratio
-from gradkit.transforms.cautious import cautious as cautious
+from gradkit.transforms.centralize import centralize as centralize
 from gradkit.transforms.clip import adaptive_grad_clip as adaptive_grad_clip
 from gradkit.transforms.clip import clip as clip
+from gradkit.transforms.clip import clip_by_block_norm as clip_by_block_norm
 from gradkit.transforms.clip import clip_by_block_rms as clip_by_block_rms
 from gradkit.transforms.clip import clip_by_global_norm as clip_by_global_norm
-from gradkit.transforms.clip import normalize_by_update_norm as normalize_by_update_norm
-from gradkit.transforms.constrain import keep_params_nonnegative as keep_params_nonnegative
-from gradkit.transforms.constrain import normalize as normalize
-from gradkit.transforms.decay import add_decayed_weights as add_decayed_weights
-from gradkit.transforms.decay import add_elastic_net_penalty as add_elastic_net_penalty
-from gradkit.transforms.decay import add_l1_penalty as add_l1_penalty
-from gradkit.transforms.decay import add_l2_penalty as add_l2_penalty
-from gradkit.transforms.decay import add_smoothed_l1_penalty as add_smoothed_l1_penalty
-from gradkit.transforms.describe import Description as Description
-from gradkit.transforms.describe import Group as Group
-from gradkit.transforms.describe import describe as describe
-from gradkit.transforms.guard import apply_if_finite as apply_if_finite
-from gradkit.transforms.guard import conditionally_mask as conditionally_mask
-from gradkit.transforms.guard import conditionally_transform as conditionally_transform
-from gradkit.transforms.guard import guard as guard
-from gradkit.transforms.lookahead import lookahead as lookahead
-from gradkit.transforms.masks import Predicate as Predicate
-from gradkit.transforms.masks import by as by
-from gradkit.transforms.masks import by_dtype as by_dtype
-from gradkit.transforms.masks import by_path as by_path
-from gradkit.transforms.masks import by_rank as by_rank
-from gradkit.transforms.masks import by_size as by_size
-from gradkit.transforms.masks import every as every
-from gradkit.transforms.masks import outside as outside
-from gradkit.transforms.masks import predicate as predicate
-from gradkit.transforms.masks import some as some
+from gradkit.transforms.clip_outliers import clip_by_percentile as clip_by_percentile
+from gradkit.transforms.clip_outliers import clip_by_zscore as clip_by_zscore
+from gradkit.transforms.hessian import (
+    hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian,
+)
+from gradkit.transforms.noise import add_noise as add_noise
+from gradkit.transforms.nonnegative import keep_params_nonnegative as keep_params_nonnegative
+from gradkit.transforms.normalize import normalize as normalize
+from gradkit.transforms.normalize import normalize_by_update_norm as normalize_by_update_norm
 from gradkit.transforms.plateau import reduce_on_plateau as reduce_on_plateau
 from gradkit.transforms.precondition import precondition as precondition
-from gradkit.transforms.probe import measure_with_ema as measure_with_ema
-from gradkit.transforms.probe import metrics as metrics
-from gradkit.transforms.probe import monitor as monitor
-from gradkit.transforms.probe import snapshot as snapshot
-from gradkit.transforms.probe import watch as watch
+from gradkit.transforms.privacy import (
+    differentially_private_aggregate as differentially_private_aggregate,
+)
+from gradkit.transforms.privacy import per_example_global_norm_clip as per_example_global_norm_clip
+from gradkit.transforms.privacy import per_example_layer_norm_clip as per_example_layer_norm_clip
 from gradkit.transforms.rounding import compensated as compensated
 from gradkit.transforms.rounding import stochastic_rounding as stochastic_rounding
-from gradkit.transforms.route import freeze as freeze
-from gradkit.transforms.route import masked as masked
-from gradkit.transforms.route import multi_transform as multi_transform
-from gradkit.transforms.route import partition as partition
-from gradkit.transforms.route import where as where
-from gradkit.transforms.sam import sam as sam
+from gradkit.transforms.sanitize import set_to_zero as set_to_zero
+from gradkit.transforms.sanitize import zero_nans as zero_nans
 from gradkit.transforms.scale import scale as scale
 from gradkit.transforms.scale import scale_by_learning_rate as scale_by_learning_rate
 from gradkit.transforms.scale import scale_by_schedule as scale_by_schedule
-from gradkit.transforms.schedule_free import schedule_free as schedule_free
-from gradkit.transforms.schedule_free import schedule_free_adamw as schedule_free_adamw
-from gradkit.transforms.schedule_free import schedule_free_eval_params as schedule_free_eval_params
-from gradkit.transforms.schedule_free import schedule_free_sgd as schedule_free_sgd
-from gradkit.transforms.shape import add_noise as add_noise
-from gradkit.transforms.shape import centralize as centralize
-from gradkit.transforms.shape import scale_by_sign as scale_by_sign
-from gradkit.transforms.shape import set_to_zero as set_to_zero
-from gradkit.transforms.shape import zero_nans as zero_nans
-from gradkit.transforms.split import selective_transform as selective_transform
-from gradkit.transforms.split import split_real_and_imaginary as split_real_and_imaginary
-from gradkit.transforms.weights import polyak_average as polyak_average
-from gradkit.transforms.weights import swa as swa
-from gradkit.transforms.weights import weight_ema as weight_ema
+from gradkit.transforms.sign import scale_by_sign as scale_by_sign
+from gradkit.transforms.trust_ratio import scale_by_param_block_norm as scale_by_param_block_norm
+from gradkit.transforms.trust_ratio import scale_by_param_block_rms as scale_by_param_block_rms
+from gradkit.transforms.trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
+from gradkit.transforms.weight_decay import add_decayed_weights as add_decayed_weights
+from gradkit.transforms.weight_decay import add_elastic_net_penalty as add_elastic_net_penalty
+from gradkit.transforms.weight_decay import add_l1_penalty as add_l1_penalty
+from gradkit.transforms.weight_decay import add_l2_penalty as add_l2_penalty
+from gradkit.transforms.weight_decay import add_smoothed_l1_penalty as add_smoothed_l1_penalty

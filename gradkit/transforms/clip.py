@@ -1,13 +1,4 @@
-"""Clipping: bounds on the values, on the joint norm, on each leaf, on each unit; and steps of a given length.
-
-| | bound |
-|---|---|
-| ``clip(b)``, ``clip(b, a)`` | a ≤ u_i ≤ b, elementwise; a = −b |
-| ``clip_by_global_norm(c)`` | ‖u‖ ≤ c over the whole tree |
-| ``clip_by_block_rms(c)`` | rms(u) ≤ c in each leaf |
-| ``adaptive_grad_clip(λ)`` | ‖u_unit‖ ≤ λ max(‖θ_unit‖, ε) |
-| ``normalize_by_update_norm(s)`` | ‖u‖ = s over the whole tree |
-"""
+"""Clip."""
 
 from typing import Any
 
@@ -18,6 +9,43 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._link import Rule
 from gradkit._transform import stateless, transform
+from gradkit.transforms.trust_ratio import _norm
+
+
+@transform
+def clip_by_block_norm(max_norm: Any) -> Rule:
+    """Scale each leaf so that its norm is at most ``max_norm``.
+
+    **Rule** u ← g · min(1, c / ‖g‖), the 2-norm of the leaf.
+
+    **Remembers** nothing.
+
+    Args:
+      max_norm: c > 0, a number or a schedule; infinity never clips.
+
+    Raises:
+      ValueError: c ≤ 0.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.clip_by_block_norm(1.0)
+      >>> updates, _ = tx.update({"a": jnp.array([3.0, 4.0]), "b": jnp.full(1, 0.5)}, tx.init({"a": jnp.zeros(2), "b": jnp.zeros(1)}))
+      >>> assert jnp.allclose(updates["a"], jnp.array([0.6, 0.8])) and updates["b"][0] == 0.5
+    """
+    check.positive(max_norm=max_norm)
+
+    def leaf(u: Any) -> Any:
+        size = _norm(u)
+        within = size <= tree.factor_like(max_norm, size)
+        factor = jnp.where(
+            within,
+            1.0,
+            jnp.where(within, 1.0, tree.factor_like(max_norm, size)) / jnp.where(within, 1.0, size),
+        )
+        return u * tree.factor_like(factor, u)
+
+    return stateless(lambda updates, params: tree.map(leaf, updates))
+
 
 # The axes that make up one unit, by rank: vectors whole, dense kernels (in, out) by column, convolutions (h, w, in, out) by output.
 _UNIT_AXES = {0: (), 1: (0,), 2: (0,), 3: (0,), 4: (0, 1, 2), 5: (0, 1, 2, 3)}
@@ -66,11 +94,11 @@ def clip_by_global_norm(max_norm: Any, *, report: bool = False) -> Rule:
 
     **Rule** u ← g · min(1, c / ‖g‖), ‖g‖ = √Σ|g_i|² over the whole tree, in float32 or wider; u = 0 for g = 0.
 
-    **Remembers** nothing; with ``report`` its ``metrics``: ``norm`` = ‖g‖ of the last step, ``clipped`` = the share of steps that were clipped.
+    **Remembers** nothing; with ``report`` its ``logged_values``: ``norm`` = ‖g‖ of the last step, ``clipped`` = the share of steps that were clipped.
 
     Args:
       max_norm: c > 0, a number or a schedule; infinity never clips.
-      report: keep the metrics (see ``metrics``); the norm is computed anyway.
+      report: keep the metrics (see ``logged_values``); the norm is computed anyway.
 
     Raises:
       ValueError: ``max_norm`` ≤ 0.
@@ -91,7 +119,9 @@ def clip_by_global_norm(max_norm: Any, *, report: bool = False) -> Rule:
         norm = tree.norm(updates)
         # Both branches stay finite, so that the derivatives do too: also at a zero norm, and with an infinite bound.
         within = norm <= max_norm
-        factor = jnp.where(within, 1.0, jnp.where(within, 1.0, max_norm) / jnp.where(within, 1.0, norm))
+        factor = jnp.where(
+            within, 1.0, jnp.where(within, 1.0, max_norm) / jnp.where(within, 1.0, norm)
+        )
         return tree.scale(updates, factor), norm, factor
 
     if not report:
@@ -101,9 +131,9 @@ def clip_by_global_norm(max_norm: Any, *, report: bool = False) -> Rule:
         dtype = numerics.scalar_dtype(params)
         return {"metrics": {"norm": jnp.zeros((), dtype), "clipped": jnp.zeros((), dtype)}}
 
-    def update(updates: Any, memory: Any, params: Any, *, step: Any) -> Any:
+    def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         updates, norm, factor = clipped(updates)
-        share = memory["metrics"]["clipped"]
+        share = state["metrics"]["clipped"]
         share = share + ((factor < 1).astype(share.dtype) - share) / (step + 1).astype(share.dtype)
         return updates, {"metrics": {"norm": norm, "clipped": share}}
 
@@ -138,7 +168,9 @@ def clip_by_block_rms(threshold: Any) -> Rule:
 
 
 @transform
-def adaptive_grad_clip(clipping: Any, eps: Any = 1e-3, axis: int | tuple[int, ...] | None = None) -> Rule:
+def adaptive_grad_clip(
+    clipping: Any, eps: Any = 1e-3, axis: int | tuple[int, ...] | None = None
+) -> Rule:
     """Bound the norm of each unit's update by a share of the norm of its weights.
 
     **Rule** u ← g · min(1, λ max(‖θ‖, ε) / ‖g‖), with the norms of each unit: a vector whole, a column of a matrix, an output channel of a
@@ -169,8 +201,19 @@ def adaptive_grad_clip(clipping: Any, eps: Any = 1e-3, axis: int | tuple[int, ..
     def norm(x: Any) -> Any:
         rank = jnp.ndim(x)
         if axis is None and rank not in _UNIT_AXES:
-            check.fail("needs leaves of rank 0 to 5, or an axis", check.shape_dtype(x), "Pass axis=", path="axis")
-        axes = axis if axis is not None else tuple(range(rank)) if max(x.shape, default=1) == x.size else _UNIT_AXES[rank]
+            check.fail(
+                "needs leaves of rank 0 to 5, or an axis",
+                check.shape_dtype(x),
+                "Pass axis=",
+                path="axis",
+            )
+        axes = (
+            axis
+            if axis is not None
+            else tuple(range(rank))
+            if max(x.shape, default=1) == x.size
+            else _UNIT_AXES[rank]
+        )
         return numerics.sqrt(jnp.sum(numerics.abs_sq(x), axis=axes, keepdims=True))
 
     def leaf(u: Any, p: Any) -> Any:
@@ -181,36 +224,5 @@ def adaptive_grad_clip(clipping: Any, eps: Any = 1e-3, axis: int | tuple[int, ..
     def update(updates: Any, params: Any) -> Any:
         check.params(params)
         return tree.map(leaf, updates, params)
-
-    return stateless(update)
-
-
-@transform
-def normalize_by_update_norm(scale_factor: Any = 1.0, eps: Any = 1e-6) -> Rule:
-    """Give the whole update a fixed length.
-
-    **Rule** u ← s g / (‖g‖ + ε), the norm over the whole tree.
-
-    **Remembers** nothing.
-
-    Args:
-      scale_factor: s, a finite number or a schedule.
-      eps: ε ≥ 0.
-
-    Example:
-      >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.normalize_by_update_norm(10.0, eps=0.0)
-      >>> updates, _ = tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))
-      >>> assert jnp.allclose(updates, jnp.array([6.0, 8.0]))
-
-    **Differs** from optax: a zero gradient with ε = 0 gives zero, not NaN.
-    """
-    check.finite(scale_factor=scale_factor)
-    check.non_negative(eps=eps)
-
-    def update(updates: Any, params: Any) -> Any:
-        norm = tree.norm(updates)
-        length = norm + tree.factor_like(eps, norm)
-        return tree.scale(updates, numerics.divide(tree.factor_like(scale_factor, norm) * jnp.ones_like(norm), length))
 
     return stateless(update)

@@ -65,35 +65,61 @@ def reduce_on_plateau(
     check.probability(rtol=rtol)
     check.non_negative(atol=atol, min_scale=min_scale)
     if isinstance(rtol, (int, float)) and isinstance(atol, (int, float)) and rtol == atol == 0:
-        check.fail("needs a tolerance > 0", "rtol=0 and atol=0", "Rounding alone would count as progress", path="rtol")
+        check.fail(
+            "needs a tolerance > 0",
+            "rtol=0 and atol=0",
+            "Rounding alone would count as progress",
+            path="rtol",
+        )
     check.one_of(("min", "max"), mode=mode)
     sign = 1 if mode == "min" else -1
 
     def init(params: Any) -> Any:
         dtype = numerics.scalar_dtype(params)
-        values = {"scale": 1.0, "best_value": sign * jnp.finfo(dtype).max, "avg_value": 0.0}  # the largest number: none was seen
-        counts = {name: jnp.zeros((), jnp.int32) for name in ("plateau_count", "cooldown_count", "count")}
+        values = {
+            "scale": 1.0,
+            "best_value": sign * jnp.finfo(dtype).max,
+            "avg_value": 0.0,
+        }  # the largest number: none was seen
+        counts = {
+            name: jnp.zeros((), jnp.int32) for name in ("plateau_count", "cooldown_count", "count")
+        }
         return {name: jnp.asarray(value, dtype) for name, value in values.items()} | counts
 
-    def update(updates: Any, memory: Any, params: Any, *, value: Any) -> Any:
-        scale, best, cooling = memory["scale"], memory["best_value"], memory["cooldown_count"]
+    def update(updates: Any, state: Any, params: Any, *, value: Any) -> Any:
+        scale, best, cooling = state["scale"], state["best_value"], state["cooldown_count"]
         like, dtype = tree.factor_like, scale.dtype
         if jnp.shape(value) != ():
-            check.fail("needs one number", check.shape_dtype(value), "Take the mean over the batch", path="value")
-        count = memory["count"] + 1
-        mean = memory["avg_value"] + (jnp.asarray(value, dtype) - memory["avg_value"]) / count.astype(dtype)
+            check.fail(
+                "needs one number",
+                check.shape_dtype(value),
+                "Take the mean over the batch",
+                path="value",
+            )
+        count = state["count"] + 1
+        mean = state["avg_value"] + (jnp.asarray(value, dtype) - state["avg_value"]) / count.astype(
+            dtype
+        )
 
         full = count >= accumulation_size
-        margin = jnp.where(jnp.abs(best) < jnp.finfo(dtype).max, like(rtol, best) * jnp.abs(best) + like(atol, best), 0.0)
+        margin = jnp.where(
+            jnp.abs(best) < jnp.finfo(dtype).max,
+            like(rtol, best) * jnp.abs(best) + like(atol, best),
+            0.0,
+        )
         better = sign * mean < sign * best - margin
-        plateau = jnp.where(better | (cooling > 0), 0, memory["plateau_count"] + 1)
+        plateau = jnp.where(better | (cooling > 0), 0, state["plateau_count"] + 1)
         due = full & (plateau >= patience)
         kept = {
-            "scale": jnp.where(due, jnp.maximum(scale * like(factor, scale), like(min_scale, scale)), scale),
+            "scale": jnp.where(
+                due, jnp.maximum(scale * like(factor, scale), like(min_scale, scale)), scale
+            ),
             "best_value": jnp.where(full & better, mean, best),
             "avg_value": jnp.where(full, jnp.zeros_like(mean), mean),
-            "plateau_count": jnp.where(full, jnp.where(due, 0, plateau), memory["plateau_count"]),
-            "cooldown_count": jnp.where(due, jnp.int32(cooldown), jnp.where(full, jnp.maximum(cooling - 1, 0), cooling)),
+            "plateau_count": jnp.where(full, jnp.where(due, 0, plateau), state["plateau_count"]),
+            "cooldown_count": jnp.where(
+                due, jnp.int32(cooldown), jnp.where(full, jnp.maximum(cooling - 1, 0), cooling)
+            ),
             "count": jnp.where(full, 0, count),
         }
         return tree.scale(updates, kept["scale"]), kept

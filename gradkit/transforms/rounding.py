@@ -46,7 +46,12 @@ def stochastic_rounding(key: Any) -> Rule:
 
     def update(updates: Any, params: Any, *, leaves: Any, step: Any) -> Any:
         check.params(params)
-        return _shift(tree.round_stochastically(jax.tree.map(jnp.add, params, updates), leaves, jax.random.fold_in(first, step)), params)
+        return _shift(
+            tree.round_stochastically(
+                jax.tree.map(jnp.add, params, updates), leaves, jax.random.fold_in(first, step)
+            ),
+            params,
+        )
 
     return stateless(update)
 
@@ -72,7 +77,7 @@ def compensated() -> Rule:
     Reference: Kahan 1965; Zamirai et al. 2020, https://arxiv.org/abs/2010.06192.
     """
 
-    def update(updates: Any, memory: Any, params: Any, *, leaves: Any) -> Any:
+    def update(updates: Any, state: Any, params: Any, *, leaves: Any) -> Any:
         check.params(params)
 
         def leaf(u: Any, p: Any, c: Any, old: Any) -> Any:
@@ -80,10 +85,17 @@ def compensated() -> Rule:
             rounded = numerics.cast(numerics.cast(exact, jax.dtypes.result_type(old)), p.dtype)
             return rounded - p, numerics.cast(exact - rounded, c.dtype)
 
-        updates, residue = tree.map(leaf, updates, params, memory["residue"], leaves, outputs=2)
+        updates, residue = tree.map(leaf, updates, params, state["residue"], leaves, outputs=2)
         return updates, {"residue": residue}
 
-    return Rule(lambda params, *, leaves: {"residue": jax.tree.map(lambda p: jnp.zeros(jnp.shape(p), jax.dtypes.result_type(p)), leaves)}, update)
+    return Rule(
+        lambda params, *, leaves: {
+            "residue": jax.tree.map(
+                lambda p: jnp.zeros(jnp.shape(p), jax.dtypes.result_type(p)), leaves
+            )
+        },
+        update,
+    )
 
 
 def _shift(rounded: Any, params: Any) -> Any:

@@ -12,7 +12,11 @@ from tests.cases import cases, shrunk
 
 CALLS = cases(Call)
 every = pytest.mark.parametrize("case", CALLS, ids=repr)
-refusals = [pytest.param(case, make, words, id=f"{case}-{i}") for case in CALLS for i, (make, words) in enumerate(case.bad)]
+refusals = [
+    pytest.param(case, make, words, id=f"{case}-{i}")
+    for case in CALLS
+    for i, (make, words) in enumerate(case.bad)
+]
 
 
 @every
@@ -40,7 +44,9 @@ def test_it_is_a_pytree_of_its_numbers(case):
     call = case.make()
     leaves, structure = jax.tree.flatten(call)
     assert structure.unflatten(leaves) == call
-    assert all(isinstance(leaf, (float, complex, jax.Array)) or hasattr(leaf, "dtype") for leaf in leaves)
+    assert all(
+        isinstance(leaf, (float, complex, jax.Array)) or hasattr(leaf, "dtype") for leaf in leaves
+    )
     assert structure.unflatten([object()] * len(leaves)) is not None, "unflatten runs no checks"
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(call)]
     assert len(set(paths)) == len(paths)
@@ -58,7 +64,9 @@ def test_it_pickles(case):
 def test_arguments_read_as_attributes_and_replace_changes_one(case):
     call = case.make()
     for name, value in call.arguments.items():
-        if hasattr(type(call), name):  # GradientTransformation(init, update): the methods stand before the arguments
+        if hasattr(
+            type(call), name
+        ):  # GradientTransformation(init, update): the methods stand before the arguments
             continue
         assert getattr(call, name) == value
         assert name in dir(call)
@@ -69,7 +77,10 @@ def test_arguments_read_as_attributes_and_replace_changes_one(case):
             assert getattr(call, name) == value
     with pytest.raises(AttributeError, match=f"{case.name} has no argument 'learnin_rate'"):
         _ = call.learnin_rate
-    with pytest.raises(ValueError, match=f"{case.name}: replace needs the name or the dotted path of one argument; got 'learnin_rate', which fits 0"):
+    with pytest.raises(
+        ValueError,
+        match=f"{case.name}: replace needs the name or the dotted path of one argument; got 'learnin_rate', which fits 0",
+    ):
         call.replace(learnin_rate=1.0)
 
 
@@ -83,4 +94,6 @@ def test_a_bad_argument_is_refused_in_words(case, make, words):
     with pytest.raises((ValueError, TypeError), match=words) as error:
         make()
     assert str(error.value).startswith(case.name), "the message names the factory"
-    assert re.search(r"; got |got an unexpected keyword| It is |missing a required", str(error.value)), "and says what came, or what would do"
+    assert re.search(
+        r"; got |got an unexpected keyword| It is |missing a required", str(error.value)
+    ), "and says what came, or what would do"

@@ -19,12 +19,17 @@ every_link = pytest.mark.parametrize("case", LINK_CASES, ids=repr)
 
 def types(tree: Any) -> Any:
     """Shape and dtype of every leaf, with the structure."""
-    return jax.tree.map(lambda leaf: (jnp.shape(leaf), jax.dtypes.result_type(leaf)), tree), jax.tree.structure(tree)
+    return jax.tree.map(
+        lambda leaf: (jnp.shape(leaf), jax.dtypes.result_type(leaf)), tree
+    ), jax.tree.structure(tree)
 
 
 def numbers(tree: Any) -> list[np.ndarray]:
     """The leaves as NumPy arrays, keys as their data."""
-    return [np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x) for x in jax.tree.leaves(tree)]
+    return [
+        np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+        for x in jax.tree.leaves(tree)
+    ]
 
 
 def assert_equal(one: Any, other: Any) -> None:
@@ -72,7 +77,11 @@ def test_types_stand_from_init_on(case, dtype):
     updates, after = jax.eval_shape(lambda s: step(tx, grads, s, grads, case), state)
     assert types(updates) == types(grads)
     assert types(after) == types(state)
-    assert case.narrow or all(leaf.dtype.itemsize >= 4 for leaf in jax.tree.leaves(after) if jnp.issubdtype(leaf.dtype, jnp.inexact))
+    assert case.narrow or all(
+        leaf.dtype.itemsize >= 4
+        for leaf in jax.tree.leaves(after)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact)
+    )
     assert not any(leaf.weak_type for leaf in jax.tree.leaves((state, updates, after)))
 
 
@@ -84,7 +93,9 @@ def test_the_result_has_the_wider_dtype_of_gradient_and_parameter(case, params):
         updates, after = jax.eval_shape(lambda g, s, p: step(tx, p, s, g, case), grads, state, at)
         assert types(updates) == types(params)
         assert types(after) == types(state)
-        new, _ = jax.eval_shape(lambda g, s, p: tx.apply(p, s, case.fed(g), **case.extras(g)), grads, state, at)
+        new, _ = jax.eval_shape(
+            lambda g, s, p: tx.apply(p, s, case.fed(g), **case.extras(g)), grads, state, at
+        )
         assert types(new) == types(at)
 
 
@@ -94,10 +105,12 @@ def test_state_is_the_clock_and_a_dict_by_link_name(case, params):
     state = jax.eval_shape(tx.init, params)
     assert type(state) is gk.State
     assert state.step.dtype == jnp.int32
-    assert set(state.memory) <= {link.name for link in tx.links}
-    leaves = jax.tree_util.tree_leaves_with_path(state.memory)
+    assert set(state.inner) <= {link.name for link in tx.links}
+    leaves = jax.tree_util.tree_leaves_with_path(state.inner)
     counting = [path for path, leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.signedinteger)]
-    assert bool(counting) == case.counts, "only the root counts, and who decides that time passes differently"
+    assert bool(counting) == case.counts, (
+        "only the root counts, and who decides that time passes differently"
+    )
 
 
 @every
@@ -107,7 +120,10 @@ def test_init_takes_shapes_in_place_of_arrays(case, params):
     assert types(jax.eval_shape(tx.init, shapes)) == types(tx.init(params))
     if case.from_start:  # what init does not know the first step fills in
         run, _ = compiled(case)
-        assert_equal(run(tx, params, tx.init(shapes), tree_of(1)), run(tx, params, tx.init(params), tree_of(1)))
+        assert_equal(
+            run(tx, params, tx.init(shapes), tree_of(1)),
+            run(tx, params, tx.init(params), tree_of(1)),
+        )
     else:
         assert_equal(tx.init(shapes), tx.init(params))
 
@@ -167,7 +183,11 @@ def test_vmap_is_one_tree_at_a_time(case):
     run, _ = compiled(case)
     tx, trees = case.transform(), [(tree_of(seed), tree_of(seed + 10)) for seed in (1, 2)]
     params, grads = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-    states = jax.vmap(tx.init, axis_size=2)(params) if jax.tree.leaves(tx.init(trees[0][0]).memory) else gk.State(jnp.zeros(2, jnp.int32), {})
+    states = (
+        jax.vmap(tx.init, axis_size=2)(params)
+        if jax.tree.leaves(tx.init(trees[0][0]).inner)
+        else gk.State(jnp.zeros(2, jnp.int32), {})
+    )
     together = jax.jit(jax.vmap(lambda p, s, g: step(tx, p, s, g, case)))(params, states, grads)
     for i, (p, g) in enumerate(trees):
         assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], together), run(tx, p, tx.init(p), g))
@@ -180,7 +200,9 @@ def test_cond_takes_an_update_as_a_branch(case, dtype):
     state = jax.eval_shape(tx.init, grads)
 
     def maybe(go, state):
-        return jax.lax.cond(go, lambda s: step(tx, grads, s, grads, case), lambda s: (grads, s), state)
+        return jax.lax.cond(
+            go, lambda s: step(tx, grads, s, grads, case), lambda s: (grads, s), state
+        )
 
     assert types(jax.eval_shape(maybe, True, state)) == types((grads, state))
 
@@ -198,7 +220,9 @@ def test_none_leaves_are_left_out(case, params):
     expected, after = run(tx, params, tx.init(params), grads)
     for one, other in zip(numbers((updates, state)), numbers((expected, after)), strict=True):
         np.testing.assert_allclose(one, other, 2e-5, 2e-6)
-    new, _ = jax.eval_shape(lambda p, g: tx.apply(p, tx.init(p), case.fed(g), **case.extras(g)), *around)
+    new, _ = jax.eval_shape(
+        lambda p, g: tx.apply(p, tx.init(p), case.fed(g), **case.extras(g)), *around
+    )
     assert types(new) == types(around[0])
 
 
@@ -225,7 +249,9 @@ def test_narrow_gradients_give_finite_updates_near_the_wide_ones(case, dtype):
     for a, b in zip(numbers(wide(updates)), numbers(expected), strict=True):
         assert np.isfinite(a).all()
         eps = float(jnp.finfo(dtype).eps)
-        np.testing.assert_allclose(a, b, eps, 4 * eps if case.rounds else 1e-6)  # parameters below 4
+        np.testing.assert_allclose(
+            a, b, eps, 4 * eps if case.rounds else 1e-6
+        )  # parameters below 4
 
 
 @every
@@ -235,7 +261,9 @@ def test_complex_leaves_are_taken_or_refused_in_words(case, params):
     if not case.complex:
         with pytest.raises(TypeError, match=r": needs real numbers; got complex64\[") as error:
             jax.eval_shape(lambda: step(tx, at, tx.init(at), grads, case))
-        assert {link.name for link in tx.links} & set(str(error.value).split(":")[0].split(".")), "the message names the link"
+        assert {link.name for link in tx.links} & set(str(error.value).split(":")[0].split(".")), (
+            "the message names the link"
+        )
         assert "real and imaginary" in str(error.value)
         return
     state = jax.eval_shape(tx.init, at)
@@ -299,7 +327,12 @@ def test_a_checkpoint_of_arrays_by_path_restores_the_run(case, params):
     tx, grads = case.transform(), tree_of(1)
     _, state = run(tx, params, tx.init(params), grads)
     file = io.BytesIO()
-    kept = {jax.tree_util.keystr(path): x for (path, _), x in zip(jax.tree_util.tree_leaves_with_path(state), numbers(state), strict=True)}
+    kept = {
+        jax.tree_util.keystr(path): x
+        for (path, _), x in zip(
+            jax.tree_util.tree_leaves_with_path(state), numbers(state), strict=True
+        )
+    }
     assert len(kept) == len(jax.tree.leaves(state)), "two leaves under one path"
     np.savez(file, **kept)
     file.seek(0)
@@ -307,7 +340,11 @@ def test_a_checkpoint_of_arrays_by_path_restores_the_run(case, params):
 
     def restore(path: Any, like: Any) -> Any:
         x = jnp.asarray(read[jax.tree_util.keystr(path)])
-        return jax.random.wrap_key_data(x) if jnp.issubdtype(like.dtype, jax.dtypes.prng_key) else x.astype(like.dtype)
+        return (
+            jax.random.wrap_key_data(x)
+            if jnp.issubdtype(like.dtype, jax.dtypes.prng_key)
+            else x.astype(like.dtype)
+        )
 
     back = jax.tree_util.tree_map_with_path(restore, jax.eval_shape(tx.init, params))
     assert_equal(run(tx, params, back, grads), run(tx, params, state, grads))
@@ -318,7 +355,9 @@ def test_a_donating_apply_uses_every_buffer(case, params):
     tx, grads = case.transform(), tree_of(1)
     state = tx.init(params)
     # XLA has one buffer of each size to give back for each one it is given, so an unused donation warns here, and a warning is an error.
-    lowered = jax.jit(lambda p, s, g: tx.apply(p, s, case.fed(g), **case.extras(g)), donate_argnums=(0, 1)).lower(params, state, grads)
+    lowered = jax.jit(
+        lambda p, s, g: tx.apply(p, s, case.fed(g), **case.extras(g)), donate_argnums=(0, 1)
+    ).lower(params, state, grads)
     assert types(lowered.out_info) == types((params, state))
 
 
@@ -327,12 +366,19 @@ def test_missing_parameters_are_asked_for(case, params):
     tx, grads = case.transform(), tree_of(1)
     state = tx.init(params)
     if case.needs_params:
-        with pytest.raises(ValueError, match=r": needs the parameters; got params=None\. Call update\(updates, state, params\)") as error:
+        with pytest.raises(
+            ValueError,
+            match=r": needs the parameters; got params=None\. Call update\(updates, state, params\)",
+        ) as error:
             tx.update(case.fed(grads), state, **case.extras(grads))
-        assert {link.name for link in tx.links} & set(str(error.value).split(":")[0].split(".")), "the message names the link"
+        assert {link.name for link in tx.links} & set(str(error.value).split(":")[0].split(".")), (
+            "the message names the link"
+        )
     else:
         expected = jax.eval_shape(lambda: step(tx, params, state, grads, case))
-        assert types(jax.eval_shape(lambda: tx.update(case.fed(grads), state, **case.extras(grads)))) == types(expected)
+        assert types(
+            jax.eval_shape(lambda: tx.update(case.fed(grads), state, **case.extras(grads)))
+        ) == types(expected)
 
 
 @every
@@ -341,16 +387,33 @@ def test_trees_that_do_not_match_are_refused_with_the_path(case, params):
     state = tx.init(params)
     extras = case.extras(grads)
     with pytest.raises(ValueError, match=r", vector: needs an update for this parameter"):
-        tx.update(case.fed({k: v for k, v in grads.items() if k != "vector"}), state, params, **extras)
-    with pytest.raises(ValueError, match=r", matrix: needs an update like its parameter float32\[3, 2\]; got float32\[2, 3\]"):
+        tx.update(
+            case.fed({k: v for k, v in grads.items() if k != "vector"}), state, params, **extras
+        )
+    with pytest.raises(
+        ValueError,
+        match=r", matrix: needs an update like its parameter float32\[3, 2\]; got float32\[2, 3\]",
+    ):
         tx.update(case.fed({**grads, "matrix": grads["matrix"].T}), state, params, **extras)
     if not tx.rule.takes_integers:  # those that hold leaves apart: tests/transforms/test_route.py
-        with pytest.raises(TypeError, match=r", scalar: needs updates of a floating dtype; got int32\[\]"):
+        with pytest.raises(
+            TypeError, match=r", scalar: needs updates of a floating dtype; got int32\[\]"
+        ):
             tx.update({**case.fed(grads), "scalar": jnp.int32(1)}, state, params, **extras)
-        with pytest.raises(TypeError, match=r", matrix: needs parameters of a floating dtype; got int8\[3, 2\]"):
+        with pytest.raises(
+            TypeError, match=r", matrix: needs parameters of a floating dtype; got int8\[3, 2\]"
+        ):
             tx.init({"matrix": jnp.zeros((3, 2), jnp.int8)})
-    with pytest.raises(TypeError, match=r", vector: needs an update like its parameter float32\[4\]; got complex64\[4\]"):
-        tx.update(case.fed({**grads, "vector": grads["vector"].astype(jnp.complex64)}), state, params, **extras)
+    with pytest.raises(
+        TypeError,
+        match=r", vector: needs an update like its parameter float32\[4\]; got complex64\[4\]",
+    ):
+        tx.update(
+            case.fed({**grads, "vector": grads["vector"].astype(jnp.complex64)}),
+            state,
+            params,
+            **extras,
+        )
 
 
 def test_the_shared_tree_holds_every_kind_of_leaf():

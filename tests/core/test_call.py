@@ -20,9 +20,16 @@ def test_floats_arrays_and_calls_are_data_and_all_else_is_structure():
     tx = mixed(0.5, 2, True, "b", (gk.scale(2.0), 1.5), table={"x": 0.25, "n": 7})
     leaves, structure = jax.tree.flatten(tx)
     assert leaves == [0.5, 2.0, 1.5, 0.25]
-    assert structure == jax.tree.structure(mixed(9.0, 2, True, "b", (gk.scale(3.0), 8.0), table={"x": 7.0, "n": 7}))
-    assert structure != jax.tree.structure(mixed(0.5, 3, True, "b", (gk.scale(2.0), 1.5), table={"x": 0.25, "n": 7}))
-    assert next(jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tx)) == ".rate"
+    assert structure == jax.tree.structure(
+        mixed(9.0, 2, True, "b", (gk.scale(3.0), 8.0), table={"x": 7.0, "n": 7})
+    )
+    assert structure != jax.tree.structure(
+        mixed(0.5, 3, True, "b", (gk.scale(2.0), 1.5), table={"x": 0.25, "n": 7})
+    )
+    assert (
+        next(jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tx))
+        == ".rate"
+    )
 
 
 def test_a_traced_leaf_is_not_judged_and_not_kept():
@@ -71,44 +78,67 @@ def test_equality_tells_factory_structure_and_numbers_apart():
     assert gk.scale(np.float32(2.0)) == gk.scale(2.0)
     assert gk.scale(jnp.array([1.0, 2.0])) == gk.scale(jnp.array([1.0, 2.0]))
     assert gk.scale(jnp.array([1.0, 2.0])) != gk.scale(jnp.array([1.0, 3.0]))
-    assert len({gk.scale(jnp.array([1.0, 2.0])), gk.scale(jnp.array([1.0, 2.0])), gk.scale(1.0)}) == 2
+    assert (
+        len({gk.scale(jnp.array([1.0, 2.0])), gk.scale(jnp.array([1.0, 2.0])), gk.scale(1.0)}) == 2
+    )
 
 
 def test_dtypes_are_kept_by_name_whatever_way_they_are_said():
-    calls = [gk.ema(0.9, accumulator_dtype=dtype) for dtype in ("bfloat16", jnp.bfloat16, jnp.dtype("bfloat16"))]
+    calls = [
+        gk.ema(0.9, accumulator_dtype=dtype)
+        for dtype in ("bfloat16", jnp.bfloat16, jnp.dtype("bfloat16"))
+    ]
     assert len(set(calls)) == 1
     assert len({repr(call) for call in calls}) == 1
 
 
 def test_an_unknown_argument_is_answered_with_the_nearest():
-    with pytest.raises(TypeError, match=r"^ema: got an unexpected keyword argument 'debiased'. Did you mean 'debias'\?"):
+    with pytest.raises(
+        TypeError,
+        match=r"^ema: got an unexpected keyword argument 'debiased'. Did you mean 'debias'\?",
+    ):
         gk.ema(0.9, debiased=False)
     with pytest.raises(TypeError, match=r"^scale: missing a required argument: 'step_size'"):
         gk.scale()
-    with pytest.raises(AttributeError, match=r"ema has no argument 'decays'. Did you mean 'decay'\?"):
+    with pytest.raises(
+        AttributeError, match=r"ema has no argument 'decays'. Did you mean 'decay'\?"
+    ):
         _ = gk.ema(0.9).decays
 
 
 def test_replace_by_unique_name_by_path_and_by_link_name():
     tx = gk.chain(gk.clip_by_global_norm(1.0), gk.scale_by_adam(0.8), gk.scale(-0.1))
-    assert tx.replace(max_norm=2.0) == gk.chain(gk.clip_by_global_norm(2.0), gk.scale_by_adam(0.8), gk.scale(-0.1))
+    assert tx.replace(max_norm=2.0) == gk.chain(
+        gk.clip_by_global_norm(2.0), gk.scale_by_adam(0.8), gk.scale(-0.1)
+    )
     assert tx.replace({"scale_by_adam.b1": 0.5}) == tx.replace(b1=0.5)
-    assert tx.replace(b1=0.5, step_size=-1.0) == gk.chain(gk.clip_by_global_norm(1.0), gk.scale_by_adam(0.5), gk.scale(-1.0))
+    assert tx.replace(b1=0.5, step_size=-1.0) == gk.chain(
+        gk.clip_by_global_norm(1.0), gk.scale_by_adam(0.5), gk.scale(-1.0)
+    )
     assert tx.max_norm if hasattr(tx, "max_norm") else True
     twice = gk.chain(gk.trace(0.9), gk.trace(0.8))
     assert twice.replace({"trace_1.decay": 0.5}) == gk.chain(gk.trace(0.9), gk.trace(0.5))
     assert twice.replace({"trace.decay": 0.5}) == gk.chain(gk.trace(0.5), gk.trace(0.8))
     named = gk.named_chain(("slow", gk.trace(0.9)), ("fast", gk.trace(0.1)))
-    assert named.replace({"fast.decay": 0.2}) == gk.named_chain(("slow", gk.trace(0.9)), ("fast", gk.trace(0.2)))
-    deep = gk.chain(gk.chain(gk.clip(1.0)), gk.precondition(gk.ema(0.9), gk.total()))
-    assert deep.replace(max_delta=3.0, decay=0.5) == gk.chain(gk.chain(gk.clip(3.0)), gk.precondition(gk.ema(0.5), gk.total()))
+    assert named.replace({"fast.decay": 0.2}) == gk.named_chain(
+        ("slow", gk.trace(0.9)), ("fast", gk.trace(0.2))
+    )
+    deep = gk.chain(gk.chain(gk.clip(1.0)), gk.precondition(gk.ema(0.9), gk.running_sum()))
+    assert deep.replace(max_delta=3.0, decay=0.5) == gk.chain(
+        gk.chain(gk.clip(3.0)), gk.precondition(gk.ema(0.5), gk.running_sum())
+    )
 
 
 def test_replace_of_an_ambiguous_or_unknown_name_lists_the_candidates():
     tx = gk.chain(gk.trace(0.9), gk.ema(0.8))
-    with pytest.raises(ValueError, match=r"^chain: replace needs .* got 'decay', which fits 2. One of: trace.decay, ema.decay"):
+    with pytest.raises(
+        ValueError,
+        match=r"^chain: replace needs .* got 'decay', which fits 2. One of: trace.decay, ema.decay",
+    ):
         tx.replace(decay=0.5)
-    with pytest.raises(ValueError, match=r"got 'ema.decays', which fits 0. Did you mean 'ema.decay'\?"):
+    with pytest.raises(
+        ValueError, match=r"got 'ema.decays', which fits 0. Did you mean 'ema.decay'\?"
+    ):
         tx.replace({"ema.decays": 0.5})
 
 
@@ -126,7 +156,10 @@ def test_own_arguments_come_before_those_of_parts():
 
 
 def test_pickle_keeps_arrays_schedules_and_nested_calls():
-    tx = gk.chain(gk.scale(jnp.array(2.0)), gk.named_chain(("m", gk.ema(gk.sum_schedule(0.5, 0.25), accumulator_dtype="bfloat16"))))
+    tx = gk.chain(
+        gk.scale(jnp.array(2.0)),
+        gk.named_chain(("m", gk.ema(gk.sum_schedule(0.5, 0.25), accumulator_dtype="bfloat16"))),
+    )
     back = pickle.loads(pickle.dumps(tx))
     assert back == tx
     assert hash(back) == hash(tx)
@@ -134,11 +167,15 @@ def test_pickle_keeps_arrays_schedules_and_nested_calls():
 
 def test_axes_marks_the_arrays_of_a_population():
     tx = gk.chain(gk.clip(1.0), gk.scale(jnp.array([0.1, 0.2])))
-    assert jax.tree.leaves(tx.axes(), is_leaf=lambda x: x is None) == [None, 0]
+    assert jax.tree.leaves(tx.vmap_axes(), is_leaf=lambda x: x is None) == [None, 0]
 
 
 def test_a_population_is_its_members():
-    rates, grads, params = jnp.array([0.1, 0.2, 0.3]), {"w": jnp.array([3.0, 4.0])}, {"w": jnp.zeros(2)}
+    rates, grads, params = (
+        jnp.array([0.1, 0.2, 0.3]),
+        {"w": jnp.array([3.0, 4.0])},
+        {"w": jnp.zeros(2)},
+    )
     tx = gk.chain(gk.trace(0.5), gk.scale(1.0)).replace(step_size=rates)
 
     def train(tx, params):
@@ -147,7 +184,7 @@ def test_a_population_is_its_members():
             params, state = tx.apply(params, state, grads)
         return params
 
-    together = jax.jit(jax.vmap(train, in_axes=(tx.axes(), None)))(tx, params)
+    together = jax.jit(jax.vmap(train, in_axes=(tx.vmap_axes(), None)))(tx, params)
     for i, rate in enumerate(rates):
         alone = train(tx.replace(step_size=float(rate)), params)
         np.testing.assert_allclose(together["w"][i], alone["w"], 1e-6)
@@ -162,8 +199,14 @@ def test_grad_reaches_a_hyperparameter():
 
     slope = jax.grad(loss)(gk.chain(gk.trace(0.5), gk.scale(-0.1)))
     assert isinstance(slope, gk.Transform)
-    np.testing.assert_allclose(slope.replace({"scale.step_size": 0.0}).leaves[0].leaves[0], 0.0)  # trace's memory is still zero
-    np.testing.assert_allclose(slope.leaves[1].leaves[0], 2 * np.sum((np.array([1.0, 1.0]) - 0.1 * np.array([3.0, -2.0])) * np.array([3.0, -2.0])), 1e-5)
+    np.testing.assert_allclose(
+        slope.replace({"scale.step_size": 0.0}).leaves[0].leaves[0], 0.0
+    )  # trace's memory is still zero
+    np.testing.assert_allclose(
+        slope.leaves[1].leaves[0],
+        2 * np.sum((np.array([1.0, 1.0]) - 0.1 * np.array([3.0, -2.0])) * np.array([3.0, -2.0])),
+        1e-5,
+    )
 
 
 def test_every_factory_is_found_by_its_own_name():
@@ -173,39 +216,66 @@ def test_every_factory_is_found_by_its_own_name():
 
 
 def test_a_whole_number_in_the_place_of_a_float_is_data_too():
-    assert jax.tree.leaves(gk.adamw(0.1, weight_decay=0)) == jax.tree.leaves(gk.adamw(0.1, weight_decay=0.0))
-    assert jax.tree.structure(gk.sgd(0.1).replace(learning_rate=0)) == jax.tree.structure(gk.sgd(0.1))
+    assert jax.tree.leaves(gk.adamw(0.1, weight_decay=0)) == jax.tree.leaves(
+        gk.adamw(0.1, weight_decay=0.0)
+    )
+    assert jax.tree.structure(gk.sgd(0.1).replace(learning_rate=0)) == jax.tree.structure(
+        gk.sgd(0.1)
+    )
     assert type(mixed(0.5, count=7).count) is int
 
 
 def test_replace_finds_its_place_where_one_call_stands_in_two():
     inner = gk.adamw(1e-3)
-    assert gk.where(gk.by_rank(2), inner, inner).replace({"otherwise.learning_rate": 1e-5}) == gk.where(gk.by_rank(2), inner, gk.adamw(1e-5))
+    assert gk.where(gk.by_rank(2), inner, inner).replace(
+        {"otherwise.learning_rate": 1e-5}
+    ) == gk.where(gk.by_rank(2), inner, gk.adamw(1e-5))
     clip = gk.clip(1.0)
-    assert gk.chain(clip, gk.sgd(0.1), clip).replace({"clip_1.max_delta": 2.0}) == gk.chain(clip, gk.sgd(0.1), gk.clip(2.0))
+    assert gk.chain(clip, gk.sgd(0.1), clip).replace({"clip_1.max_delta": 2.0}) == gk.chain(
+        clip, gk.sgd(0.1), gk.clip(2.0)
+    )
 
 
 def test_a_random_key_prints():
-    assert repr(gk.stochastic_rounding(jax.random.key(3))) == "stochastic_rounding(wrap_key_data(array([0, 3])))"
-    assert "key" in str(jax.make_jaxpr(lambda key: repr(gk.stochastic_rounding(key)) and key)(jax.random.key(3)))
+    assert (
+        repr(gk.stochastic_rounding(jax.random.key(3)))
+        == "stochastic_rounding(wrap_key_data(array([0, 3])))"
+    )
+    assert "key" in str(
+        jax.make_jaxpr(lambda key: repr(gk.stochastic_rounding(key)) and key)(jax.random.key(3))
+    )
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: gk.adam(lr=0.1), r"adam: got an unexpected keyword argument 'lr'\. Did you mean 'learning_rate'\?"),
+        (
+            lambda: gk.adam(lr=0.1),
+            r"adam: got an unexpected keyword argument 'lr'\. Did you mean 'learning_rate'\?",
+        ),
         (lambda: gk.adam(0.1, beta1=0.9), "Did you mean 'b1'"),
         (lambda: gk.adamw(0.1, wd=0.1), "Did you mean 'weight_decay'"),
         (lambda: gk.adamw(0.1, weight_decay_mask=None), "Did you mean 'mask'"),
-        (lambda: gk.adam(gk.sgd(0.1)), r"learning_rate: needs a finite number >= 0, or a schedule; got Transform sgd\(0\.1\)"),
-        (lambda: gk.sgd(gk.cosine_decay_schedule), r"learning_rate: needs a number or a schedule; got the factory .* Call the factory: cosine_decay_schedule"),
-        (lambda: gk.MultiSteps(gk.adam, 4), r"MultiSteps, opt: needs a transform; got .* Call the factory: adam\(\.\.\.\)"),
+        (
+            lambda: gk.adam(gk.sgd(0.1)),
+            r"learning_rate: needs a finite number >= 0, or a schedule; got Transform sgd\(0\.1\)",
+        ),
+        (
+            lambda: gk.sgd(gk.cosine_decay_schedule),
+            r"learning_rate: needs a number or a schedule; got the factory .* Call the factory: cosine_decay_schedule",
+        ),
+        (
+            lambda: gk.MultiSteps(gk.adam, 4),
+            r"MultiSteps, opt: needs a transform; got .* Call the factory: adam\(\.\.\.\)",
+        ),
     ],
 )
 def test_what_others_call_it_and_what_was_not_called_is_answered(make, words):
     with pytest.raises(TypeError, match=words) as error:
         make()
-    assert len(error.traceback) <= 3  # the message says where: the way through the house is left out
+    assert (
+        len(error.traceback) <= 3
+    )  # the message says where: the way through the house is left out
 
 
 def test_an_error_of_the_authors_own_keeps_its_way():

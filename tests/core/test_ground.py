@@ -10,7 +10,15 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 
 
-@pytest.mark.parametrize(("narrow", "wide"), [("bfloat16", "float32"), ("float16", "float32"), ("float32", "float32"), ("complex64", "complex64")])
+@pytest.mark.parametrize(
+    ("narrow", "wide"),
+    [
+        ("bfloat16", "float32"),
+        ("float16", "float32"),
+        ("float32", "float32"),
+        ("complex64", "complex64"),
+    ],
+)
 def test_wide_is_at_least_float32(narrow, wide):
     assert numerics.wide(narrow) == jnp.dtype(wide)
     assert tree.widen({"x": jnp.zeros(1, narrow)})["x"].dtype == jnp.dtype(wide)
@@ -28,8 +36,12 @@ def test_roots_and_quotients_are_finite_at_zero_with_their_derivatives():
 
 def test_cbrt_is_exact_to_an_ulp_and_finite_at_zero_with_its_derivative():
     x = np.float32(10) ** np.linspace(-37, 38, 10_000, dtype=np.float32)
-    np.testing.assert_allclose(jax.jit(numerics.cbrt)(x), np.cbrt(x.astype(np.float64)), 1.5 * np.finfo(np.float32).eps)
-    np.testing.assert_array_equal(numerics.cbrt(jnp.array([0.0, 1.0, 27.0, np.inf, np.nan])), [0.0, 1.0, 3.0, np.inf, np.nan])
+    np.testing.assert_allclose(
+        jax.jit(numerics.cbrt)(x), np.cbrt(x.astype(np.float64)), 1.5 * np.finfo(np.float32).eps
+    )
+    np.testing.assert_array_equal(
+        numerics.cbrt(jnp.array([0.0, 1.0, 27.0, np.inf, np.nan])), [0.0, 1.0, 3.0, np.inf, np.nan]
+    )
     assert jax.grad(numerics.cbrt)(0.0) == 0.0
     np.testing.assert_allclose(jax.grad(numerics.cbrt)(8.0), 1 / 12, 1e-6)
 
@@ -41,13 +53,13 @@ def test_after_is_the_number_itself(scalar):
     assert jax.grad(numerics.after, argnums=(0, 1))(0.1, scalar) == (1.0, 0.0)
 
 
-def test_from_start_keeps_what_was_there_at_step_0():
+def test_origin_at_keeps_the_parameters_of_step_0():
     for wrap in (jax.jit, lambda f: f):
-        start = wrap(tree.from_start)
+        start = wrap(tree.origin_at)
         kept, params = jnp.zeros(2), jnp.ones(2)
-        kept = start(jnp.int32(0), kept, params)
+        kept = start(kept, params, jnp.int32(0))
         assert kept is not params  # both may be donated
-        np.testing.assert_array_equal(start(jnp.int32(1), kept, 5 * params), params)
+        np.testing.assert_array_equal(start(kept, 5 * params, jnp.int32(1)), params)
 
 
 def test_norm_is_wide_joint_and_zero_for_nothing():
@@ -70,7 +82,11 @@ def test_map_gives_several_trees_and_traces_a_shape_once():
 
 
 def test_an_error_names_the_link_the_path_the_need_and_the_mend():
-    with check.inside("adamw"), check.inside("scale"), pytest.raises(ValueError, match=r"^adamw\.scale, w: needs a; got b\. Do c\.$"):
+    with (
+        check.inside("adamw"),
+        check.inside("scale"),
+        pytest.raises(ValueError, match=r"^adamw\.scale, w: needs a; got b\. Do c\.$"),
+    ):
         check.fail("needs a", "b", "Do c", path="w")
     assert check.nearest("decy", ["decay", "eps"]) == "Did you mean 'decay'?"
     assert check.nearest("zzz", ["b", "a"]) == "Known: a, b"

@@ -34,7 +34,7 @@ def test_it_donates_parameters_and_state():
     state = step.tx.init(w)
     step(w, state, x)
     assert w.is_deleted()
-    assert state.memory["trace"]["trace"].is_deleted()
+    assert state.inner["trace"]["trace"].is_deleted()
     assert not x.is_deleted()
 
 
@@ -69,7 +69,11 @@ def test_it_returns_aux_and_passes_value_grad_and_value_fn():
 
         return gk.Rule(lambda params: (), update)
 
-    step = gk.make_step(lambda w, *, x: (loss_fn(w, x), {"size": jnp.sum(w)}), gk.chain(asks(), gk.scale(-0.5)), has_aux=True)
+    step = gk.make_step(
+        lambda w, *, x: (loss_fn(w, x), {"size": jnp.sum(w)}),
+        gk.chain(asks(), gk.scale(-0.5)),
+        has_aux=True,
+    )
     w, _state, loss, aux = step(jnp.zeros(2), step.tx.init(jnp.zeros(2)), x=jnp.array([1.0, 2.0]))
     assert loss == 5.0
     assert aux == {"size": 0.0}
@@ -78,19 +82,31 @@ def test_it_returns_aux_and_passes_value_grad_and_value_fn():
 
 
 def test_it_refuses_what_is_no_transform():
-    with pytest.raises(TypeError, match=r"^tx: make_step needs a gradkit transform; got .*chain\(tx\)"):
+    with pytest.raises(
+        TypeError, match=r"^tx: make_step needs a gradkit transform; got .*chain\(tx\)"
+    ):
         gk.make_step(loss_fn, optax.sgd(0.1))
 
 
 def test_hyperparameters_are_current_values_by_path():
     rate = gk.function_schedule(lambda step: jnp.asarray(step, jnp.float32) * 0.5)
-    tx = gk.chain(gk.clip_by_global_norm(1.0), gk.trace(0.9), gk.trace(0.8), gk.precondition(gk.ema(0.7), None), gk.scale(rate))
+    tx = gk.chain(
+        gk.clip_by_global_norm(1.0),
+        gk.trace(0.9),
+        gk.trace(0.8),
+        gk.precondition(gk.ema(0.7), None),
+        gk.scale(rate),
+    )
     state = tx.init(jnp.zeros(2))
     assert gk.hyperparameters(tx, state)["scale.step_size"] == 0.0
     _, state = tx.update(jnp.ones(2), state)
     now = {path: float(value) for path, value in gk.hyperparameters(tx, state).items()}
     assert now["clip_by_global_norm.max_norm"] == 1.0
-    assert (now["trace.decay"], now["trace_1.decay"], now["precondition.moment.decay"]) == (0.9, 0.8, 0.7)
+    assert (now["trace.decay"], now["trace_1.decay"], now["precondition.moment.decay"]) == (
+        0.9,
+        0.8,
+        0.7,
+    )
     assert now["scale.step_size"] == 0.5
     traced = jax.jit(gk.hyperparameters)(tx, state)
     assert set(traced) == set(now)
@@ -101,11 +117,16 @@ def test_every_hyperparameter_path_is_one_that_replace_takes():
     tx = gk.chain(gk.clip_by_global_norm(1.0), gk.adam(0.1))
     for path, value in gk.hyperparameters(tx, tx.init(jnp.zeros(1))).items():
         if isinstance(value, float):
-            assert gk.hyperparameters(tx.replace({path: value / 2}), tx.init(jnp.zeros(1)))[path] == value / 2
+            assert (
+                gk.hyperparameters(tx.replace({path: value / 2}), tx.init(jnp.zeros(1)))[path]
+                == value / 2
+            )
 
 
 def test_hyperparameters_refuses_what_is_no_state():
-    with pytest.raises(TypeError, match=r"^state: hyperparameters needs the state of the transform; got dict"):
+    with pytest.raises(
+        TypeError, match=r"^state: hyperparameters needs the state of the transform; got dict"
+    ):
         gk.hyperparameters(gk.scale(1.0), {})
 
 
@@ -121,18 +142,24 @@ def test_a_new_number_of_any_kind_compiles_nothing():
 def test_an_extra_of_ones_own_goes_to_the_link_that_asks_for_it():
     @gk.transform
     def cool():
-        return gk.stateless(lambda updates, params, *, temperature: jax.tree.map(lambda u: u / temperature, updates))
+        return gk.stateless(
+            lambda updates, params, *, temperature: jax.tree.map(lambda u: u / temperature, updates)
+        )
 
     step = gk.make_step(loss_fn, gk.chain(cool(), gk.scale(-0.5)))
     w, _, _ = step(jnp.zeros(2), step.tx.init(jnp.zeros(2)), jnp.ones(2), temperature=2.0)
     assert w.tolist() == [0.5, 0.5]
-    both = gk.make_step(lambda w, x, temperature: loss_fn(w, x) * temperature, gk.chain(cool(), gk.scale(-0.5)))
+    both = gk.make_step(
+        lambda w, x, temperature: loss_fn(w, x) * temperature, gk.chain(cool(), gk.scale(-0.5))
+    )
     w, _, loss = both(jnp.zeros(2), both.tx.init(jnp.zeros(2)), jnp.ones(2), temperature=2.0)
     assert (w.tolist(), loss) == ([1.0, 1.0], 4.0)
 
 
 def test_a_step_that_does_not_donate_keeps_what_it_was_given():
-    step = gk.make_step(loss_fn, gk.chain(optax.lbfgs()), donate=False)  # whose first state holds the parameters themselves
+    step = gk.make_step(
+        loss_fn, gk.chain(optax.lbfgs()), donate=False
+    )  # whose first state holds the parameters themselves
     w = jnp.zeros(2)
     step(w, step.tx.init(w), jnp.ones(2))
     assert not w.is_deleted()
@@ -172,8 +199,12 @@ def test_the_state_in_an_nnx_optimizer_is_read_as_it_stands():
     tx = gk.chain(gk.sgd(gk.function_schedule(falling)), gk.weight_ema(0.5))
     optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
     optimizer.update(model, nnx.grad(lambda model: jnp.sum(model(jnp.ones((1, 2)))))(model))
-    np.testing.assert_allclose(gk.hyperparameters(tx, optimizer.opt_state)["sgd.learning_rate"], 0.9, 1e-6)
+    np.testing.assert_allclose(
+        gk.hyperparameters(tx, optimizer.opt_state)["sgd.learning_rate"], 0.9, 1e-6
+    )
     params = nnx.state(model, nnx.Param)
     weights = gk.eval_params(tx, optimizer.opt_state, params)
     assert jax.tree.structure(weights) == jax.tree.structure(params)
-    np.testing.assert_allclose(weights["kernel"].get_value(), params["kernel"].get_value(), 1e-6)  # after one step the average is the weights
+    np.testing.assert_allclose(
+        weights["kernel"].get_value(), params["kernel"].get_value(), 1e-6
+    )  # after one step the average is the weights

@@ -21,7 +21,11 @@ def ramp(slope):
 
 @gk.transform
 def scale_by_clock(factor=1.0):
-    return gk.stateless(lambda updates, params, *, step: jax.tree.map(lambda u: factor * u * step.astype(u.dtype), updates))
+    return gk.stateless(
+        lambda updates, params, *, step: jax.tree.map(
+            lambda u: factor * u * step.astype(u.dtype), updates
+        )
+    )
 
 
 @gk.transform
@@ -38,18 +42,20 @@ def polyak(floor=0.0):
 def test_links_go_by_their_factory_and_the_second_by_a_number():
     tx = gk.chain(gk.trace(0.9), gk.ema(0.9), gk.trace(0.8), gk.chain(gk.trace(0.7)))
     assert [link.name for link in tx.links] == ["trace", "ema", "trace_1", "trace_2"]
-    assert list(tx.init(ones()).memory) == ["trace", "ema", "trace_1", "trace_2"]
+    assert list(tx.init(ones()).inner) == ["trace", "ema", "trace_1", "trace_2"]
 
 
 def test_a_lone_recipe_goes_by_its_own_name_and_a_chain_by_its_links():
-    assert list(gk.scale_by_adam().init(ones()).memory) == ["scale_by_adam"]
-    assert list(gk.adam(0.1).init(ones()).memory) == ["scale_by_adam"]
+    assert list(gk.scale_by_adam().init(ones()).inner) == ["scale_by_adam"]
+    assert list(gk.adam(0.1).init(ones()).inner) == ["scale_by_adam"]
     assert next(link.name for link in gk.adam(0.1).links) == "scale_by_adam"
 
 
 def test_named_chain_keys_its_parts_and_what_is_inside_them():
-    tx = gk.named_chain(("speed", gk.trace(0.9)), ("rest", gk.chain(gk.ema(0.9), gk.trace(0.5), gk.scale(-1.0))))
-    memory = tx.init(ones()).memory
+    tx = gk.named_chain(
+        ("speed", gk.trace(0.9)), ("rest", gk.chain(gk.ema(0.9), gk.trace(0.5), gk.scale(-1.0)))
+    )
+    memory = tx.init(ones()).inner
     assert set(memory) == {"speed", "rest"}
     assert set(memory["speed"]) == {"trace"}
     assert set(memory["rest"]) == {"ema", "trace"}
@@ -65,14 +71,17 @@ def test_chains_are_spliced_flat():
 def test_an_empty_chain_is_identity():
     updates, state = gk.chain().update(ones(), gk.chain().init(ones()))
     assert (updates["w"] == 1).all()
-    assert state.memory == {}
+    assert state.inner == {}
     assert state.step == 1
 
 
 def test_adding_or_removing_a_stateless_link_leaves_the_state_readable():
     before = gk.chain(gk.scale_by_adam(), gk.scale(-0.1))
     _, state = before.update(ones(), before.init(ones()))
-    for after in (gk.chain(gk.clip_by_global_norm(1.0), gk.scale_by_adam(), gk.scale(-0.1)), gk.chain(gk.scale_by_adam())):
+    for after in (
+        gk.chain(gk.clip_by_global_norm(1.0), gk.scale_by_adam(), gk.scale(-0.1)),
+        gk.chain(gk.scale_by_adam()),
+    ):
         _updates, new = after.update(ones(), state)
         assert jax.tree.structure(new) == jax.tree.structure(state)
         assert new.step == 2
@@ -82,9 +91,11 @@ def test_adding_or_removing_a_stateless_link_leaves_the_state_readable():
 
 def test_a_state_of_other_links_is_refused():
     one, other = gk.chain(gk.ema(0.9)), gk.chain(gk.trace(0.9))
-    with pytest.raises(ValueError, match=r"^chain: needs a state of its own links; got memory of 'ema'"):
+    with pytest.raises(
+        ValueError, match=r"^chain: needs a state of its own links; got state of 'ema'"
+    ):
         other.update(ones(), one.init(ones()))
-    with pytest.raises(ValueError, match=r"^chain: needs memory of 'trace'; got a state of \[\]"):
+    with pytest.raises(ValueError, match=r"^chain: needs state of 'trace'; got a state of \[\]"):
         other.update(ones(), gk.identity().init(ones()))
     with pytest.raises(TypeError, match=r"^chain: needs the State that init returned; got tuple"):
         one.update(ones(), ())
@@ -101,7 +112,10 @@ def test_a_link_is_given_what_it_asks_for_by_name():
 
 def test_a_missing_extra_names_the_link():
     tx = gk.chain(gk.trace(0.9), polyak())
-    with pytest.raises(TypeError, match=r"^polyak: needs the extra argument 'value'; got none. Call update\(updates, state, params, value=...\)"):
+    with pytest.raises(
+        TypeError,
+        match=r"^polyak: needs the extra argument 'value'; got none. Call update\(updates, state, params, value=...\)",
+    ):
         tx.update(ones(), tx.init(ones()))
 
 
@@ -112,7 +126,10 @@ def test_the_fields_extras_pass_though_nobody_asks():
 
 def test_an_unknown_extra_is_answered_with_the_nearest():
     tx = gk.chain(polyak())
-    with pytest.raises(TypeError, match=r"^chain: takes the extra arguments that its links ask for; got 'valeu'. Did you mean 'value'\?"):
+    with pytest.raises(
+        TypeError,
+        match=r"^chain: takes the extra arguments that its links ask for; got 'valeu'. Did you mean 'value'\?",
+    ):
         tx.update(ones(), tx.init(ones()), value=1.0, valeu=1.0)
     with pytest.raises(TypeError, match="got 'step'"):
         tx.update(ones(), tx.init(ones()), value=1.0, step=3)
@@ -122,7 +139,7 @@ def test_a_part_inside_a_named_chain_or_an_engine_is_given_its_extras():
     inner = gk.named_chain(("outer", gk.chain(gk.trace(0.0), polyak())))
     updates, _ = inner.update(ones(), inner.init(ones()), value=jnp.float32(4.0))
     np.testing.assert_array_equal(updates["w"], [4.0, 4.0])
-    engine = gk.precondition(polyak(), gk.total(1.0))
+    engine = gk.precondition(polyak(), gk.running_sum(1.0))
     updates, _ = engine.update(ones(), engine.init(ones()), value=jnp.float32(4.0))
     np.testing.assert_allclose(updates["w"], np.full(2, 4 / np.sqrt(2)), 1e-6)
 
@@ -141,7 +158,12 @@ def test_step_counts_completed_updates_from_zero():
 
 
 def test_a_chain_with_two_schedules_holds_one_counter():
-    tx = gk.chain(gk.clip_by_global_norm(ramp(1.0) + 1.0), gk.scale_by_adam(), scale_by_clock(), gk.scale(ramp(2.0)))
+    tx = gk.chain(
+        gk.clip_by_global_norm(ramp(1.0) + 1.0),
+        gk.scale_by_adam(),
+        scale_by_clock(),
+        gk.scale(ramp(2.0)),
+    )
     state = tx.init(ones())
     counters = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.integer)]
     assert len(counters) == 1
@@ -196,12 +218,20 @@ def test_array_hyperparameters_do_not_promote(x64, kind):
             "schedule": lambda b: ramp(0.0) + b,
         }[kind]
         # Every rule below multiplies by its hyperparameter.
-        tx = gk.chain(gk.clip_by_global_norm(number(1.0)), gk.ema(number(0.5)), gk.trace(number(0.5)), gk.scale_by_adam(number(0.9)), gk.scale(number(-0.5)))
+        tx = gk.chain(
+            gk.clip_by_global_norm(number(1.0)),
+            gk.ema(number(0.5)),
+            gk.trace(number(0.5)),
+            gk.scale_by_adam(number(0.9)),
+            gk.scale(number(-0.5)),
+        )
         for dtype in (jnp.float32, jnp.bfloat16) + ((jnp.float64,) if x64 else ()):
             grads = tree_of(0, dtype)
             state = jax.eval_shape(tx.init, grads)
             updates, after = jax.eval_shape(tx.update, grads, state, grads)
-            assert jax.tree.map(lambda x: x.dtype, updates) == jax.tree.map(lambda x: x.dtype, grads)
+            assert jax.tree.map(lambda x: x.dtype, updates) == jax.tree.map(
+                lambda x: x.dtype, grads
+            )
             assert jax.tree.map(lambda x: x.dtype, after) == jax.tree.map(lambda x: x.dtype, state)
 
 
@@ -210,7 +240,7 @@ def test_doubles_stay_doubles():
         grads = {"w": jnp.array([1e-9 + 1.0], jnp.float64)}
         tx = gk.chain(gk.ema(0.5), gk.scale(-1.0))
         state = tx.init(grads)
-        assert state.memory["ema"]["average"]["w"].dtype == jnp.float64
+        assert state.inner["ema"]["average"]["w"].dtype == jnp.float64
         updates, _ = tx.update(grads, state)
         np.testing.assert_allclose(updates["w"], [-1.0 - 1e-9], 1e-14)
 
@@ -253,10 +283,13 @@ def test_ten_lines_make_a_transform():
         updates, state = tx.update(ones(), state)
         expected, reference = like.update(ones(), reference)
     np.testing.assert_array_equal(updates["w"], expected["w"])
-    assert list(state.memory) == ["heavy_ball"]
+    assert list(state.inner) == ["heavy_ball"]
     moving = heavy_ball(ramp(0.5))
     assert float(moving.update(ones(), moving.init(ones()))[0]["w"][0]) == 1.0
-    with pytest.raises(TypeError, match=r"heavy_ball: got an unexpected keyword argument 'evry'. Did you mean 'every'\?"):
+    with pytest.raises(
+        TypeError,
+        match=r"heavy_ball: got an unexpected keyword argument 'evry'. Did you mean 'every'\?",
+    ):
         heavy_ball(0.5, evry=2)
 
 
@@ -271,7 +304,7 @@ def test_the_plain_door_names_the_link_after_the_enclosing_function():
     tx = gk.chain(halve(), halve())
     updates, state = tx.update(ones(), tx.init(ones()))
     assert updates["w"][0] == 0.25
-    assert state.memory == {"halve": 1, "halve_1": 1}
+    assert state.inner == {"halve": 1, "halve_1": 1}
 
 
 def test_the_plain_door_asks_by_keyword_and_takes_all_by_extra_args():
@@ -289,7 +322,10 @@ def test_the_plain_door_asks_by_keyword_and_takes_all_by_extra_args():
 
 
 def test_a_bare_closure_in_a_chain_is_shown_the_door():
-    with pytest.raises(TypeError, match=r"chain, transforms\[1\]: needs transforms; got .*GradientTransformation\(init, update\)"):
+    with pytest.raises(
+        TypeError,
+        match=r"chain, transforms\[1\]: needs transforms; got .*GradientTransformation\(init, update\)",
+    ):
         gk.chain(gk.scale(1.0), lambda updates: updates)
 
 
@@ -301,7 +337,7 @@ def test_a_pair_from_optax_is_a_link():
         updates, state = tx.update(ones(), state)
         expected, reference = like.update(ones(), reference)
     np.testing.assert_array_equal(updates["w"], expected["w"])
-    assert list(state.memory) == ["trace"]
+    assert list(state.inner) == ["trace"]
 
 
 def test_a_transform_unpacks_as_the_pair_it_is():
@@ -331,7 +367,10 @@ def test_a_foreign_state_keeps_its_types_under_narrow_parameters(dtype):
 def test_arguments_in_the_wrong_order_are_said_to_be_so():
     tx, w = gk.adam(1e-3), jnp.ones(2)
     state = tx.init(w)
-    with pytest.raises(TypeError, match=r"adam: needs the gradients; got a State. The order is update\(updates, state, params\)"):
+    with pytest.raises(
+        TypeError,
+        match=r"adam: needs the gradients; got a State. The order is update\(updates, state, params\)",
+    ):
         tx.update(state, w, w)
 
 
@@ -341,16 +380,24 @@ def test_a_factory_that_was_not_called_is_told_so():
 
 
 def test_a_named_chain_takes_pairs():
-    with pytest.raises(TypeError, match=r"named_chain, transforms\[0\]: needs pairs \(name, transform\); got sgd\(0.1\)"):
+    with pytest.raises(
+        TypeError,
+        match=r"named_chain, transforms\[0\]: needs pairs \(name, transform\); got sgd\(0.1\)",
+    ):
         gk.named_chain(gk.sgd(0.1))
 
 
 def test_a_list_is_no_rate():
-    with pytest.raises(TypeError, match=r"sgd.scale_by_learning_rate, learning_rate: needs a finite number >= 0, or a schedule; got list"):
+    with pytest.raises(
+        TypeError,
+        match=r"sgd.scale_by_learning_rate, learning_rate: needs a finite number >= 0, or a schedule; got list",
+    ):
         gk.sgd([1e-3])
 
 
-@pytest.mark.parametrize("make", [lambda: gk.add_noise(1.0, 0.5, None), lambda: gk.stochastic_rounding(None)])
+@pytest.mark.parametrize(
+    "make", [lambda: gk.add_noise(1.0, 0.5, None), lambda: gk.stochastic_rounding(None)]
+)
 def test_noise_without_a_key_is_refused(make):
     with pytest.raises(TypeError, match="key: needs a seed or a random key; got None"):
         make()
@@ -358,21 +405,39 @@ def test_noise_without_a_key_is_refused(make):
 
 def test_a_state_of_another_tree_is_refused_where_it_shows():
     tx, params = gk.adam(0.1), {"w": jnp.ones((1, 3))}
-    with pytest.raises(ValueError, match=r"w: needs an update that keeps the shape float32\[1, 3\]; got float32\[2, 3\]\. A state belongs to the tree"):
+    with pytest.raises(
+        ValueError,
+        match=r"w: needs an update that keeps the shape float32\[1, 3\]; got float32\[2, 3\]\. A state belongs to the tree",
+    ):
         tx.update(params, tx.init({"w": jnp.ones((2, 3))}), params)
 
 
 def test_apply_updates_refuses_other_shapes():
-    with pytest.raises(ValueError, match=r"^apply_updates: needs an update like its parameter float32\[3\]; got float32\[2, 3\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"^apply_updates: needs an update like its parameter float32\[3\]; got float32\[2, 3\]",
+    ):
         gk.apply_updates(jnp.ones(3), jnp.ones((2, 3)))
 
 
 @pytest.mark.parametrize(
     ("update", "error", "words"),
     [
-        (lambda updates, memory, params: updates, TypeError, r"own: needs an update that returns the pair \(updates, memory\); got dict"),
-        (lambda updates, memory, params: (memory, updates), ValueError, r"own: needs an update that returns the tree it was given"),
-        (lambda updates, memory, params: ({"w": jnp.ones((2, 2)), "b": updates["b"]}, memory), ValueError, r"own, w: needs an update that keeps the shape"),
+        (
+            lambda updates, memory, params: updates,
+            TypeError,
+            r"own: needs an update that returns the pair \(updates, memory\); got dict",
+        ),
+        (
+            lambda updates, memory, params: (memory, updates),
+            ValueError,
+            r"own: needs an update that returns the tree it was given",
+        ),
+        (
+            lambda updates, memory, params: ({"w": jnp.ones((2, 2)), "b": updates["b"]}, memory),
+            ValueError,
+            r"own, w: needs an update that keeps the shape",
+        ),
     ],
 )
 def test_a_link_that_returns_something_else_is_told_so(update, error, words):
@@ -391,7 +456,9 @@ def test_a_factory_that_makes_no_transform_is_told_so(made):
     def own():
         return made
 
-    with pytest.raises(TypeError, match=r"^own: needs a factory that returns a Rule or a transform; got "):
+    with pytest.raises(
+        TypeError, match=r"^own: needs a factory that returns a Rule or a transform; got "
+    ):
         own()
 
 
@@ -405,9 +472,11 @@ def test_a_factory_may_return_an_optax_transform():
 
 def test_names_that_were_given_stay_and_others_make_room():
     tx = gk.chain(gk.trace(0.9), gk.trace(0.5), gk.named_chain(("trace_1", gk.trace(0.7))))
-    assert list(tx.init(ones()).memory) == ["trace", "trace_2", "trace_1"]
+    assert list(tx.init(ones()).inner) == ["trace", "trace_2", "trace_1"]
     with pytest.raises(ValueError, match="needs unique names; got 'a' twice"):
-        gk.chain(gk.named_chain(("a", gk.trace(0.9))), gk.named_chain(("a", gk.trace(0.5)))).init(ones())
+        gk.chain(gk.named_chain(("a", gk.trace(0.9))), gk.named_chain(("a", gk.trace(0.5)))).init(
+            ones()
+        )
 
 
 @pytest.mark.parametrize(
@@ -427,5 +496,8 @@ def test_what_is_no_transform_is_told_how_to_become_one(part, mend):
 
 def test_a_state_prints_shapes_and_numbers():
     state = gk.chain(gk.trace(0.5), gk.ema(0.5)).init({"w": jnp.zeros((2, 3))})
-    assert repr(state) == "State(step=0, memory={'ema': {'average': {'w': float32[2, 3]}, 'log_unseen': 0.0}, 'trace': {'trace': {'w': float32[2, 3]}}})"
+    assert (
+        repr(state)
+        == "State(step=0, inner={'ema': {'average': {'w': float32[2, 3]}, 'log_unseen': 0.0}, 'trace': {'trace': {'w': float32[2, 3]}}})"
+    )
     assert "int32[]" in str(jax.eval_shape(lambda: state))

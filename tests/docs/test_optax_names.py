@@ -20,13 +20,20 @@ def script():
 
 def test_every_name_of_optax_is_accounted_for():
     module = script()
-    assert not module.unanswered(), "put it in gradkit, or in a table of gradkit/interop/names.py with what to use instead"
+    assert not module.unanswered(), (
+        "put it in gradkit, or in a table of gradkit/interop/names.py with what to use instead"
+    )
     assert not module.stale(), "take it out of its table in gradkit/interop/names.py"
 
 
 @pytest.mark.parametrize(
     ("where", "value"),
-    [("optax", lambda: None), ("optax.contrib", lambda learning_rate: None), ("optax.schedules", lambda: None), ("optax", type("BrandNewState", (), {}))],
+    [
+        ("optax", lambda: None),
+        ("optax.contrib", lambda learning_rate: None),
+        ("optax.schedules", lambda: None),
+        ("optax", type("BrandNewState", (), {})),
+    ],
     ids=["optax", "contrib", "schedules", "type"],
 )
 def test_a_new_name_of_optax_is_not_accounted_for(monkeypatch, where, value):
@@ -37,7 +44,12 @@ def test_a_new_name_of_optax_is_not_accounted_for(monkeypatch, where, value):
 
 
 def test_a_new_sub_module_of_optax_is_not_accounted_for(monkeypatch):
-    monkeypatch.setattr(importlib.import_module("optax"), "brand_new", types.ModuleType("optax.brand_new"), raising=False)
+    monkeypatch.setattr(
+        importlib.import_module("optax"),
+        "brand_new",
+        types.ModuleType("optax.brand_new"),
+        raising=False,
+    )
     assert script().unanswered() == ["optax.brand_new"]
 
 

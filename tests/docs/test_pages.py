@@ -17,7 +17,9 @@ def shown() -> dict[str, set[str] | None]:
     for page in (ROOT / "docs" / "api").glob("*.md"):
         for match in DIRECTIVE.finditer(page.read_text(encoding="utf-8")):
             members = re.search(r"members: \[(.*?)\]", match["options"])
-            found[match["path"]] = {name.strip() for name in members[1].split(",")} if members else None
+            found[match["path"]] = (
+                {name.strip() for name in members[1].split(",")} if members else None
+            )
     return found
 
 
@@ -28,14 +30,20 @@ def test_every_public_name_has_its_place_in_the_api_pages():
         if name.startswith("_") or module is None:
             continue
         whole = [path for path, members in pages.items() if members is None]
-        if not any(module == path or module.startswith(f"{path}.") for path in whole) and name not in (pages.get(module) or ()):
+        if not any(
+            module == path or module.startswith(f"{path}.") for path in whole
+        ) and name not in (pages.get(module) or ()):
             missing.append(f"{name} of {module}")
     assert not missing
 
 
 def test_what_the_api_pages_name_exists():
     for path, members in shown().items():
-        module = __import__(path, fromlist=["x"]) if not path.endswith(".Call") else __import__("gradkit._call", fromlist=["Call"]).Call
+        module = (
+            __import__(path, fromlist=["x"])
+            if not path.endswith(".Call")
+            else __import__("gradkit._call", fromlist=["Call"]).Call
+        )
         for member in members or ():
             assert hasattr(module, member), f"{path}.{member}"
 
@@ -44,12 +52,22 @@ def test_what_the_api_pages_name_exists():
 def test_the_table_of_recipes_names_what_there_is(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     table = text[text.index("| | φ") :].partition("\n\n")[0]
-    names = {name for row in table.splitlines() for cell in row.split("|")[1:4] for name in re.findall(r"`([a-z_0-9]+)[(`]", cell)}
+    names = {
+        name
+        for row in table.splitlines()
+        for cell in row.split("|")[1:4]
+        for name in re.findall(r"`([a-z_0-9]+)[(`]", cell)
+    }
     assert {"sgd", "adam", "amsgrad", "peak"} <= names
     assert [name for name in sorted(names) if not hasattr(gk, name)] == []
 
 
 def test_every_page_is_in_the_navigation():
-    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("nav:")[2].partition("exclude_docs")[0]
+    nav = (
+        (ROOT / "mkdocs.yml")
+        .read_text(encoding="utf-8")
+        .partition("nav:")[2]
+        .partition("exclude_docs")[0]
+    )
     for page in (ROOT / "docs").rglob("*.md"):
         assert str(page.relative_to(ROOT / "docs")) in nav, page

@@ -24,7 +24,10 @@ FRACTION = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
 def blocks(page: Path) -> list[tuple[int, str]]:
     """The page's Python blocks, each with the number of its first line."""
     text = page.read_text(encoding="utf-8")
-    return [(text.count("\n", 0, match.start("code")) + 1, textwrap.dedent(match["code"])) for match in BLOCK.finditer(text)]
+    return [
+        (text.count("\n", 0, match.start("code")) + 1, textwrap.dedent(match["code"]))
+        for match in BLOCK.finditer(text)
+    ]
 
 
 def run(code: str, namespace: dict, name: str) -> None:
@@ -39,12 +42,16 @@ def run(code: str, namespace: dict, name: str) -> None:
             with pytest.raises(eval(kind, namespace), match=pattern(message)):
                 exec(compile(ast.Module([node], []), name, "exec"), namespace)
         else:
-            assert isinstance(node, ast.Expr), f"{name}: only an expression has a value: {lines[node.end_lineno - 1]}"
+            assert isinstance(node, ast.Expr), (
+                f"{name}: only an expression has a value: {lines[node.end_lineno - 1]}"
+            )
             printed = io.StringIO()
             with contextlib.redirect_stdout(printed):
                 value = eval(compile(ast.Expression(node.value), name, "eval"), namespace)
             shown = printed.getvalue().rstrip("\n") or repr(value)
-            assert fits(claim["text"], shown), f"{name}: {lines[node.end_lineno - 1].strip()} gave {shown}"
+            assert fits(claim["text"], shown), (
+                f"{name}: {lines[node.end_lineno - 1].strip()} gave {shown}"
+            )
 
 
 def fits(claim: str, shown: str) -> bool:
@@ -52,7 +59,10 @@ def fits(claim: str, shown: str) -> bool:
     claimed, found = FRACTION.findall(claim), FRACTION.findall(shown)
     if "…" in claim or not claimed or len(claimed) != len(found):
         return re.fullmatch(pattern(claim), shown, re.DOTALL) is not None
-    agree = (float(a) == (float(b) if "e" in a else round(float(b), len(a.partition(".")[2]))) for a, b in zip(claimed, found))
+    agree = (
+        float(a) == (float(b) if "e" in a else round(float(b), len(a.partition(".")[2])))
+        for a, b in zip(claimed, found)
+    )
     return all(agree) and FRACTION.sub("#", claim) == FRACTION.sub("#", shown)
 
 
@@ -60,18 +70,29 @@ def pattern(text: str) -> str:
     return ".*".join(map(re.escape, text.split("…")))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page)], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_what_a_page_shows_is_what_happens(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
     foreign = any("import optax" in code for _, code in blocks(page))  # it promotes
-    with jax.numpy_dtype_promotion("standard" if foreign else "strict"), jax.numpy_rank_promotion("allow" if foreign else "raise"):
+    with (
+        jax.numpy_dtype_promotion("standard" if foreign else "strict"),
+        jax.numpy_rank_promotion("allow" if foreign else "raise"),
+    ):
         for line, code in blocks(page):
             # Blank lines in front, so that a traceback names the line of the page.
             run("\n" * (line - 1) + code, namespace, str(page))
 
 
-WRONG = ["1 + 1  # → 3", "0.14  # → 0.15", "[0.1]  # → 0.1", "1 + 1  # raises ValueError: no", "int('x')  # raises ValueError: something else"]
+WRONG = [
+    "1 + 1  # → 3",
+    "0.14  # → 0.15",
+    "[0.1]  # → 0.1",
+    "1 + 1  # raises ValueError: no",
+    "int('x')  # raises ValueError: something else",
+]
 
 
 @pytest.mark.parametrize("bad", WRONG)

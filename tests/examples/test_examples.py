@@ -16,7 +16,15 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 def run(*command: object) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160"}
-    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -31,7 +39,9 @@ def load(name: str):
 def test_digits_trains_twelve_optimizers_and_draws_their_losses(tmp_path):
     pytest.importorskip("flax")
     told = run("examples/digits.py", "--epochs", 2, "--out", tmp_path / "digits.png")
-    rows = re.findall(r"│ (\w+)\(.*│\s+([\d.]+) │\s+([\d.]+) │\s+([\d.]+)% │\s+([\d.]+)% │\s+[\d,]+ │", told)
+    rows = re.findall(
+        r"│ (\w+)\(.*│\s+([\d.]+) │\s+([\d.]+) │\s+([\d.]+)% │\s+([\d.]+)% │\s+[\d,]+ │", told
+    )
     assert [name for name, *_ in rows] == [
         "sgd",
         "momentum",
@@ -61,13 +71,19 @@ def test_digits_says_what_to_do_when_mnist_cannot_be_fetched(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(digits, "fetch_openml", no_network)
-    with pytest.raises(SystemExit, match=r"openml\.org, which did not answer \(no route to host\)\. Without network: --dataset digits"):
+    with pytest.raises(
+        SystemExit,
+        match=r"openml\.org, which did not answer \(no route to host\)\. Without network: --dataset digits",
+    ):
         digits.main(["--dataset", "mnist"])
 
 
 def test_compose_traces_once_for_two_learning_rates_and_finds_the_best_of_a_population(tmp_path):
     told = run("examples/compose.py", "--steps", 40, "--out", tmp_path / "compose.png")
-    assert "stands for\n  clip_by_global_norm(1.0)\n  precondition(ema(0.9), ema(0.99), eps=1e-08)\n  bold()" in told
+    assert (
+        "stands for\n  clip_by_global_norm(1.0)\n  precondition(ema(0.9), ema(0.99), eps=1e-08)\n  bold()"
+        in told
+    )
     assert "The loss was traced 1 time for 40 steps at two learning rates." in told
     assert float(re.search(r"accuracy ([\d.]+)%", told)[1]) > 90
     assert (tmp_path / "compose.png").read_bytes().startswith(PNG)
@@ -76,13 +92,27 @@ def test_compose_traces_once_for_two_learning_rates_and_finds_the_best_of_a_popu
 def test_the_benchmark_measures_every_contender_of_every_row(tmp_path):
     pytest.importorskip("optax")
     path = tmp_path / "step.json"
-    run("-m", "benchmarks.step", "--quick", "--sizes", "transformer", "--peers", "optax", "--json", path)
+    run(
+        "-m",
+        "benchmarks.step",
+        "--quick",
+        "--sizes",
+        "transformer",
+        "--peers",
+        "optax",
+        "--json",
+        path,
+    )
     report = json.loads(path.read_text())
     assert {(row["optimizer"], row["contender"]) for row in report["rows"]} == {
-        (optimizer, contender) for optimizer in ("adamw", "clip+adamw", "sgd momentum") for contender in ("gradkit", "gradkit data", "optax")
+        (optimizer, contender)
+        for optimizer in ("adamw", "clip+adamw", "sgd momentum")
+        for contender in ("gradkit", "gradkit data", "optax")
     }
     for row in report["rows"]:
         assert all(row[part] > 0 for part in ("trace", "lower", "compile", "step"))
-        assert row["gb_per_s"] == pytest.approx(row["bytes_per_parameter"] * row["parameters"] / row["step"] / 1e9)
+        assert row["gb_per_s"] == pytest.approx(
+            row["bytes_per_parameter"] * row["parameters"] / row["step"] / 1e9
+        )
         assert row["of_copy"] == pytest.approx(row["gb_per_s"] / row["copy_gb_per_s"])
     assert report["quick"]

@@ -14,7 +14,9 @@ from tests.cases import tree_of
 OPTIMIZERS = {
     "sgd": lambda: gk.sgd(0.1, 0.8, nesterov=True),
     "adamw": lambda: gk.adamw(0.1, 0.8, 0.9, 1e-3, weight_decay=0.1),
-    "clip + scheduled adam": lambda: gk.chain(gk.clip_by_global_norm(0.5), gk.adam(gk.linear_schedule(0.1, 0.01, 4), eps=1e-3)),
+    "clip + scheduled adam": lambda: gk.chain(
+        gk.clip_by_global_norm(0.5), gk.adam(gk.linear_schedule(0.1, 0.01, 4), eps=1e-3)
+    ),
 }
 each = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 SHAPES = {"matrix": (3, 2), "vector": (4,)}
@@ -57,13 +59,23 @@ def gradients():
 @each
 def test_inside_optax_chain(make, params, gradients):
     expected = alone(gk.chain(gk.clip(0.5), make(), gk.scale(0.5)), params, gradients)
-    assert_close(under_optax(optax.chain(optax.clip(0.5), make(), optax.scale(0.5)), params, gradients), expected)
+    assert_close(
+        under_optax(optax.chain(optax.clip(0.5), make(), optax.scale(0.5)), params, gradients),
+        expected,
+    )
 
 
 @each
 def test_inside_optax_masked(make, params, gradients):
     mask = {"matrix": True, "vector": False}
-    result = under_optax(optax.chain(optax.masked(make(), mask), optax.masked(optax.set_to_zero(), {"matrix": False, "vector": True})), params, gradients)
+    result = under_optax(
+        optax.chain(
+            optax.masked(make(), mask),
+            optax.masked(optax.set_to_zero(), {"matrix": False, "vector": True}),
+        ),
+        params,
+        gradients,
+    )
     only = lambda tree: {"matrix": tree["matrix"]}
     assert_close(only(result), alone(make(), only(params), [only(g) for g in gradients]))
     np.testing.assert_array_equal(result["vector"], params["vector"])
@@ -74,7 +86,9 @@ def test_inside_optax_multi_steps(make, params, gradients):
     # MultiSteps divides an int32 counter by a float: its own arithmetic, not ours, needs the usual promotion.
     with jax.numpy_dtype_promotion("standard"):
         result = under_optax(optax.MultiSteps(make(), every_k_schedule=2), params, gradients)
-    means = [jax.tree.map(lambda a, b: (a + b) / 2, *pair) for pair in (gradients[:2], gradients[2:])]
+    means = [
+        jax.tree.map(lambda a, b: (a + b) / 2, *pair) for pair in (gradients[:2], gradients[2:])
+    ]
     assert_close(result, alone(make(), params, means))
 
 
@@ -82,7 +96,9 @@ def test_inside_optax_multi_steps(make, params, gradients):
 def test_inside_optax_apply_if_finite(make, params, gradients):
     poisoned = jax.tree.map(lambda g: jnp.full_like(g, jnp.nan), gradients[0])
     with jax.numpy_dtype_promotion("standard"):
-        result = under_optax(optax.apply_if_finite(make(), 3), params, [gradients[0], poisoned, gradients[1]])
+        result = under_optax(
+            optax.apply_if_finite(make(), 3), params, [gradients[0], poisoned, gradients[1]]
+        )
     assert_close(result, alone(make(), params, gradients[:2]))
 
 
@@ -108,12 +124,18 @@ def test_inside_nnx_optimizer(make, params, gradients):
 
     @nnx.jit
     def step(model, optimizer, grads):
-        slope = nnx.grad(lambda m: jnp.sum(m.matrix[...] * grads["matrix"]) + jnp.sum(m.vector[...] * grads["vector"]))(model)
+        slope = nnx.grad(
+            lambda m: (
+                jnp.sum(m.matrix[...] * grads["matrix"]) + jnp.sum(m.vector[...] * grads["vector"])
+            )
+        )(model)
         optimizer.update(model, slope)
 
     for grads in gradients:
         step(model, optimizer, grads)
-    assert_close({"matrix": model.matrix[...], "vector": model.vector[...]}, alone(make(), params, gradients))
+    assert_close(
+        {"matrix": model.matrix[...], "vector": model.vector[...]}, alone(make(), params, gradients)
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,7 +169,10 @@ def test_optax_links_take_extras_and_share_the_step(params, gradients):
 
 def test_a_bare_optax_optimizer_becomes_a_transform_by_chain(params, gradients):
     with jax.numpy_dtype_promotion("standard"):
-        step = gk.make_step(lambda w, g: sum(jnp.sum(w[name] * g[name]) for name in w), gk.chain(optax.sgd(0.1, 0.8)))
+        step = gk.make_step(
+            lambda w, g: sum(jnp.sum(w[name] * g[name]) for name in w),
+            gk.chain(optax.sgd(0.1, 0.8)),
+        )
         w, state = jax.tree.map(jnp.copy, params), step.tx.init(params)
         for grads in gradients:
             w, state, _ = step(w, state, grads)
@@ -161,7 +186,7 @@ def test_optax_state_by_name_survives_a_new_stateless_link(params, gradients):
         _, state = before.update(gradients[0], before.init(params), params)
         _, after = gk.chain(gk.clip(1.0), optax.trace(0.8)).update(gradients[1], state, params)
     assert jax.tree.structure(after) == jax.tree.structure(state)
-    assert list(state.memory) == ["trace"]
+    assert list(state.inner) == ["trace"]
 
 
 def test_optax_tree_get_finds_the_step_and_the_moments(params):

@@ -140,9 +140,7 @@ REFUSED = {
     ),
     "a state kept narrow": (
         optax.scale_by_adam(),
-        gk.scale_by_adam(
-            mu_dtype=gk.blockwise_mean() if "blockwise_mean" in vars(gk) else gk.block_mean()
-        ),
+        gk.scale_by_adam(mu_dtype=gk.stores.blockwise_mean()),
         ValueError,
         "does not match",
     ),

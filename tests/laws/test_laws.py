@@ -45,7 +45,9 @@ def run(tx, grads, params=None, steps=2):
 
 
 def size(tree):
-    return float(np.sqrt(sum(np.sum(np.asarray(leaf, np.float64) ** 2) for leaf in jax.tree.leaves(tree))))
+    return float(
+        np.sqrt(sum(np.sum(np.asarray(leaf, np.float64) ** 2) for leaf in jax.tree.leaves(tree)))
+    )
 
 
 def assert_same(one, other, rtol=0.0, atol=0.0):
@@ -74,14 +76,19 @@ def test_identity_is_the_unit_of_chain(a, grads):
 
 @given(rates, rates, trees)
 def test_scales_multiply(a, b, grads):
-    assert_same(run(gk.chain(gk.scale(a), gk.scale(b)), grads), run(gk.scale(a * b), grads), 1e-6, 1e-30)
+    assert_same(
+        run(gk.chain(gk.scale(a), gk.scale(b)), grads), run(gk.scale(a * b), grads), 1e-6, 1e-30
+    )
 
 
 @given(trees)
 def test_the_order_of_decay_and_adam_matters(grads):
     params = jax.tree.map(lambda g: jnp.ones_like(g), grads)
     direction, decay = gk.scale_by_adam(eps=1e-3), gk.add_decayed_weights(0.5)
-    coupled, decoupled = (run(gk.chain(*order), grads, params, 1)[0][0] for order in ((decay, direction), (direction, decay)))
+    coupled, decoupled = (
+        run(gk.chain(*order), grads, params, 1)[0][0]
+        for order in ((decay, direction), (direction, decay))
+    )
     bare = run(direction, grads, params, 1)[0][0]
     assert_same(decoupled, jax.tree.map(lambda u: u + 0.5, bare), 1e-5, 1e-6)
     pulled = jax.tree.map(lambda g: g + 0.5, grads)
@@ -91,7 +98,10 @@ def test_the_order_of_decay_and_adam_matters(grads):
 
 def test_the_order_of_clip_and_trace_matters():
     grads = {"a": jnp.full(4, 3.0)}
-    before, after = (run(gk.chain(*order), grads)[0][1]["a"] for order in ((gk.clip(1.0), gk.trace(0.5)), (gk.trace(0.5), gk.clip(1.0))))
+    before, after = (
+        run(gk.chain(*order), grads)[0][1]["a"]
+        for order in ((gk.clip(1.0), gk.trace(0.5)), (gk.trace(0.5), gk.clip(1.0)))
+    )
     np.testing.assert_array_equal(before, 1.5)
     np.testing.assert_array_equal(after, 1.0)
 
@@ -99,7 +109,12 @@ def test_the_order_of_clip_and_trace_matters():
 # ---- masks -----------------------------------------------------------------------------------------------------------
 
 
-@given(trees, trees, st.sampled_from([{"a": True, "b": False}, {"a": False, "b": True}, {"a": True, "b": True}]), st.floats(0.0, 1.0))
+@given(
+    trees,
+    trees,
+    st.sampled_from([{"a": True, "b": False}, {"a": False, "b": True}, {"a": True, "b": True}]),
+    st.floats(0.0, 1.0),
+)
 def test_a_mask_restricts(grads, params, mask, weight):
     masked = run(gk.add_decayed_weights(weight, mask), grads, params, 1)[0][0]
     on = {name for name, chosen in mask.items() if chosen}
@@ -111,7 +126,15 @@ def test_a_mask_restricts(grads, params, mask, weight):
 @given(trees, trees, st.floats(0.01, 1.0))
 def test_the_ways_to_say_a_mask_agree(grads, params, weight):
     by_tree = {"a": True, "b": False}
-    ways = [by_tree, lambda tree: by_tree, lambda path, leaf: path == "a", gk.by_path("a"), gk.by_rank(1), ~gk.by_path("b"), gk.by_path("*") & gk.by_size(2)]
+    ways = [
+        by_tree,
+        lambda tree: by_tree,
+        lambda path, leaf: path == "a",
+        gk.by_path("a"),
+        gk.by_rank(1),
+        ~gk.by_path("b"),
+        gk.by_path("*") & gk.by_size(2),
+    ]
     expected = run(gk.add_decayed_weights(weight, by_tree), grads, params, 1)
     for way in ways:
         assert_same(run(gk.add_decayed_weights(weight, way), grads, params, 1), expected)
@@ -121,21 +144,27 @@ def test_the_ways_to_say_a_mask_agree(grads, params, weight):
 
 
 @given(trees, st.floats(0.1, 4.0))
-@pytest.mark.parametrize("factory", [gk.clip, gk.clip_by_global_norm, gk.clip_by_block_rms], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "factory", [gk.clip, gk.clip_by_global_norm, gk.clip_by_block_rms], ids=lambda f: f.__name__
+)
 def test_clips_are_idempotent(factory, grads, bound):
     once = run(factory(bound), grads, steps=1)[0][0]
     assert_same(run(factory(bound), once, steps=1)[0][0], once, 1e-6, 1e-30)
 
 
 @given(trees, st.floats(0.1, 4.0), st.floats(1.5, 64.0))
-def test_clip_by_global_norm_forgets_the_scale_above_the_bound_and_is_identity_below(grads, bound, factor):
+def test_clip_by_global_norm_forgets_the_scale_above_the_bound_and_is_identity_below(
+    grads, bound, factor
+):
     clipped = run(gk.clip_by_global_norm(bound), grads, steps=1)[0][0]
     norm = size(grads)
     if norm > bound * 1.001:
         scaled = jax.tree.map(lambda g: g * jnp.float32(factor), grads)
         assert_same(run(gk.clip_by_global_norm(bound), scaled, steps=1)[0][0], clipped, 1e-5, 1e-30)
         assert abs(size(clipped) - bound) < 1e-5 * bound
-        doubled = run(gk.clip_by_global_norm(2 * bound), jax.tree.map(lambda g: 2 * g, grads), steps=1)[0][0]
+        doubled = run(
+            gk.clip_by_global_norm(2 * bound), jax.tree.map(lambda g: 2 * g, grads), steps=1
+        )[0][0]
         assert_same(doubled, jax.tree.map(lambda u: 2 * u, clipped), 1e-6, 1e-30)
     elif norm < bound * 0.999:
         assert_same(clipped, grads)
@@ -163,26 +192,34 @@ def test_a_debiased_ema_of_a_constant_is_the_constant_for_any_decays(betas, x):
 def test_a_trace_that_forgets_is_the_latest(x, y):
     for forgetful in (gk.trace(0.0), gk.ema(0.0), gk.ema(0.0, debias=False)):
         _, state = run(forgetful, x, steps=1)
-        assert_same(forgetful.update(y, state)[0], y, atol=1e-6)  # an ema moves by the difference, which rounds
+        assert_same(
+            forgetful.update(y, state)[0], y, atol=1e-6
+        )  # an ema moves by the difference, which rounds
 
 
 @given(vectors, vectors, decays, rates)
 def test_averages_are_linear(x, y, decay, factor):
     factor = np.float32(factor)
-    for tx in (gk.ema(decay), gk.trace(decay), gk.total()):
-        together, apart = run(tx, x + factor * y)[0][-1], run(tx, x)[0][-1] + factor * run(tx, y)[0][-1]
+    for tx in (gk.ema(decay), gk.trace(decay), gk.running_sum()):
+        together, apart = (
+            run(tx, x + factor * y)[0][-1],
+            run(tx, x)[0][-1] + factor * run(tx, y)[0][-1],
+        )
         np.testing.assert_allclose(together, apart, 1e-4, 1e-4)
 
 
 @given(vectors, decays)
 def test_an_ema_without_debiasing_is_a_trace_of_the_fresh_share(x, decay):
-    one, other = run(gk.ema(decay, debias=False), x, steps=3)[0], run(gk.chain(gk.scale(1 - decay), gk.trace(decay)), x, steps=3)[0]
+    one, other = (
+        run(gk.ema(decay, debias=False), x, steps=3)[0],
+        run(gk.chain(gk.scale(1 - decay), gk.trace(decay)), x, steps=3)[0],
+    )
     assert_same(one, other, 1e-5, 1e-6)
 
 
 @given(vectors, vectors)
 def test_a_peak_never_falls(x, y):
-    tx = gk.peak(gk.latest())
+    tx = gk.running_max(gk.latest())
     first, state = tx.update(jnp.abs(x), tx.init(x))
     then, _ = tx.update(jnp.abs(y), state)
     assert (then >= first).all()
@@ -194,7 +231,11 @@ def test_a_peak_never_falls(x, y):
 
 @given(vectors, st.sampled_from([2.0**k for k in range(-8, 9)]))
 def test_adam_without_epsilon_forgets_the_scale_of_the_gradient(grads, factor):
-    for tx in (gk.scale_by_adam(0.8, 0.9, eps=0.0), gk.scale_by_rms(0.9, eps=0.0), gk.scale_by_sign()):
+    for tx in (
+        gk.scale_by_adam(0.8, 0.9, eps=0.0),
+        gk.scale_by_rms(0.9, eps=0.0),
+        gk.scale_by_sign(),
+    ):
         assert_same(run(tx, grads)[0], run(tx, grads * np.float32(factor))[0], 1e-6)
 
 
@@ -212,7 +253,9 @@ def test_the_rate_multiplies_the_step(grads, rate):
 
 # ---- schedules -------------------------------------------------------------------------------------------------------
 
-curves = st.builds(gk.linear_schedule, st.floats(-1.0, 1.0), st.floats(-1.0, 1.0), st.just(7)) | st.builds(gk.constant_schedule, st.floats(-1.0, 1.0))
+curves = st.builds(
+    gk.linear_schedule, st.floats(-1.0, 1.0), st.floats(-1.0, 1.0), st.just(7)
+) | st.builds(gk.constant_schedule, st.floats(-1.0, 1.0))
 STEPS = np.arange(12, dtype=np.int32)
 
 
@@ -234,7 +277,14 @@ def test_schedules_add_and_multiply_value_by_value(a, b, number):
 
 @given(curves, curves, curves)
 def test_schedule_sums_and_products_keep_their_algebra(a, b, c):
-    for one, other in [((a + b) + c, a + (b + c)), (a * b, b * a), (a * (b + c), a * b + a * c), (a + 0.0, a), (a * 1.0, a), (a - a, a * 0.0)]:
+    for one, other in [
+        ((a + b) + c, a + (b + c)),
+        (a * b, b * a),
+        (a * (b + c), a * b + a * c),
+        (a + 0.0, a),
+        (a * 1.0, a),
+        (a - a, a * 0.0),
+    ]:
         np.testing.assert_allclose(one(STEPS), other(STEPS), 1e-5, 1e-6)
 
 

@@ -43,7 +43,11 @@ def test_batch_norm_of_a_merged_batch_has_the_merged_moments_of_its_parts():
 
 
 def test_normalized_output_does_not_feel_an_affine_map_of_the_input():
-    for norm in (F.layer_norm, F.instance_norm, lambda x, epsilon: F.batch_norm(x, epsilon=epsilon)[0]):
+    for norm in (
+        F.layer_norm,
+        F.instance_norm,
+        lambda x, epsilon: F.batch_norm(x, epsilon=epsilon)[0],
+    ):
         close(norm(3 * X + 7, epsilon=0.0), norm(X, epsilon=0.0), 1e-5)
     close(F.rms_norm(3 * X, epsilon=0.0), F.rms_norm(X, epsilon=0.0))
 
@@ -53,7 +57,9 @@ def test_a_weight_normalized_layer_does_not_feel_the_scale_of_v():
     before, kernel = layer(x), layer.layer_instance.kernel[...]
     layer.layer_instance.kernel[...] = 5 * kernel
     close(layer(x), before)
-    np.testing.assert_array_equal(layer.layer_instance.kernel[...], 5 * kernel)  # v is not overwritten
+    np.testing.assert_array_equal(
+        layer.layer_instance.kernel[...], 5 * kernel
+    )  # v is not overwritten
     scale = next(iter(layer.scales.values()))
     assert isinstance(scale, nnx.Param)
 
@@ -65,7 +71,9 @@ def test_weight_norm_starts_where_its_scale_says():
 
 
 def test_spectral_norm_finds_the_largest_singular_value_and_leaves_the_weight():
-    layer = gnn.SpectralNorm(nnx.Linear(6, 4, use_bias=False, rngs=nnx.Rngs(0)), n_steps=5, rngs=nnx.Rngs(1))
+    layer = gnn.SpectralNorm(
+        nnx.Linear(6, 4, use_bias=False, rngs=nnx.Rngs(0)), n_steps=5, rngs=nnx.Rngs(1)
+    )
     kernel = layer.layer_instance.kernel[...]
     for _ in range(20):
         w = layer(jnp.eye(6))
@@ -91,7 +99,11 @@ def test_spectral_norm_gradient_is_that_of_w_over_sigma():
 
 
 def test_wrappers_share_the_state_of_what_they_hold():
-    inner = nnx.Sequential(nnx.Linear(6, 6, rngs=nnx.Rngs(0)), gnn.BatchNorm(6, rngs=nnx.Rngs(0)), gnn.Dropout(0.5, rngs=nnx.Rngs(0)))
+    inner = nnx.Sequential(
+        nnx.Linear(6, 6, rngs=nnx.Rngs(0)),
+        gnn.BatchNorm(6, rngs=nnx.Rngs(0)),
+        gnn.Dropout(0.5, rngs=nnx.Rngs(0)),
+    )
     layer = gnn.WeightStandardization(inner)
     first, second = layer(X[:, 0, 0]), layer(X[:, 0, 0])
     assert bool(jnp.any(inner.layers[1].mean[...] != 0))
@@ -99,7 +111,11 @@ def test_wrappers_share_the_state_of_what_they_hold():
 
 
 def test_drop_connect_drops_weights_and_not_outputs():
-    layer = gnn.DropConnect(nnx.Linear(50, 40, kernel_init=nnx.initializers.ones, rngs=nnx.Rngs(0)), 0.25, rngs=nnx.Rngs(0))
+    layer = gnn.DropConnect(
+        nnx.Linear(50, 40, kernel_init=nnx.initializers.ones, rngs=nnx.Rngs(0)),
+        0.25,
+        rngs=nnx.Rngs(0),
+    )
     w = layer(jnp.eye(50))
     assert set(np.round(np.unique(w), 5)) == {0.0, np.float32(1.33333)}
     assert abs(float((w == 0).mean()) - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 2000)
@@ -136,9 +152,17 @@ def test_ghost_batches_of_the_whole_batch_are_batch_norm():
 
 def test_batch_renorm_is_inference_within_its_bounds_and_batch_norm_at_the_tightest():
     mean, var = jnp.full(6, 1.5), jnp.full(6, 1.2)
-    close(F.batch_renorm(X, mean, var, r_max=100.0, d_max=100.0)[0], F.apply_statistics(X, mean, var), 1e-5)
+    close(
+        F.batch_renorm(X, mean, var, r_max=100.0, d_max=100.0)[0],
+        F.apply_statistics(X, mean, var),
+        1e-5,
+    )
     close(F.batch_renorm(X, mean, var, r_max=1.0, d_max=0.0)[0], F.batch_norm(X)[0], 1e-5)
-    close(jax.jit(F.batch_renorm)(X, mean, var, r_max=1.1)[0], F.batch_renorm(X, mean, var, r_max=1.1)[0], 1e-5)
+    close(
+        jax.jit(F.batch_renorm)(X, mean, var, r_max=1.1)[0],
+        F.batch_renorm(X, mean, var, r_max=1.1)[0],
+        1e-5,
+    )
 
 
 def test_frozen_batch_norm_takes_the_state_of_a_batch_norm():
@@ -154,7 +178,10 @@ def test_frozen_batch_norm_takes_the_state_of_a_batch_norm():
 @pytest.mark.parametrize("kind", ["dense", "convolution"])
 def test_a_folded_layer_is_layer_and_norm(kind, bias):
     rngs = nnx.Rngs(0)
-    made = {"dense": lambda: nnx.Linear(6, 4, use_bias=bias, rngs=rngs), "convolution": lambda: nnx.Conv(6, 4, (3, 3), use_bias=bias, rngs=rngs)}
+    made = {
+        "dense": lambda: nnx.Linear(6, 4, use_bias=bias, rngs=rngs),
+        "convolution": lambda: nnx.Conv(6, 4, (3, 3), use_bias=bias, rngs=rngs),
+    }
     layer, norm = made[kind](), gnn.BatchNorm(4, momentum=0.3, rngs=rngs)
     norm.scale[...], norm.bias[...] = normal(4, seed=1), normal(4, seed=2)
     for _ in range(3):
@@ -170,8 +197,13 @@ def test_a_folded_layer_is_layer_and_norm(kind, bias):
 
 
 def test_folding_refuses_another_axis():
-    with pytest.raises(ValueError, match="needs outputs on the last axis, of the kernel and of the normalization; got axis=1"):
-        gnn.fold_batch_norm(nnx.Linear(6, 4, rngs=nnx.Rngs(0)), gnn.BatchNorm(4, axis=1, rngs=nnx.Rngs(0)))
+    with pytest.raises(
+        ValueError,
+        match="needs outputs on the last axis, of the kernel and of the normalization; got axis=1",
+    ):
+        gnn.fold_batch_norm(
+            nnx.Linear(6, 4, rngs=nnx.Rngs(0)), gnn.BatchNorm(4, axis=1, rngs=nnx.Rngs(0))
+        )
 
 
 def test_filter_response_norm_is_rms_over_positions_and_a_threshold():
@@ -183,7 +215,9 @@ def test_filter_response_norm_is_rms_over_positions_and_a_threshold():
 def test_global_response_norm_is_its_formula_and_starts_as_the_identity():
     scale, bias, x = normal(6, seed=1), normal(6, seed=2), np.asarray(X, np.float64)
     norm = np.sqrt((x**2).sum((1, 2), keepdims=True))
-    wanted = x + x * norm / (norm.mean(-1, keepdims=True) + 1e-6) * np.asarray(scale) + np.asarray(bias)
+    wanted = (
+        x + x * norm / (norm.mean(-1, keepdims=True) + 1e-6) * np.asarray(scale) + np.asarray(bias)
+    )
     close(F.global_response_norm(X, scale, bias), wanted, 2e-6)
     np.testing.assert_array_equal(gnn.GlobalResponseNorm(6)(X), X)
 
@@ -191,21 +225,32 @@ def test_global_response_norm_is_its_formula_and_starts_as_the_identity():
 def test_linen_says_what_is_missing_from_its_variables():
     layer, x = gln.BatchNorm(), X
     variables = layer.init(jax.random.key(0), x, use_running_average=False)
-    with pytest.raises(ValueError, match="BatchNorm, batch_stats: needs its running statistics; got no batch_stats among the variables"):
+    with pytest.raises(
+        ValueError,
+        match="BatchNorm, batch_stats: needs its running statistics; got no batch_stats among the variables",
+    ):
         layer.apply({"params": variables["params"]}, x, use_running_average=True)
     with pytest.raises(ValueError, match=r"Call apply\(..., mutable=\['batch_stats'\]\)"):
         layer.apply(variables, x, use_running_average=False)
-    with pytest.raises(ValueError, match="needs use_running_average from the layer or from the call; got neither"):
+    with pytest.raises(
+        ValueError, match="needs use_running_average from the layer or from the call; got neither"
+    ):
         layer.apply(variables, x)
-    layer.init(jax.random.key(0), x[:1, :1, :1], use_running_average=False)  # one example will do to initialize
+    layer.init(
+        jax.random.key(0), x[:1, :1, :1], use_running_average=False
+    )  # one example will do to initialize
 
 
 def test_nnx_batch_norm_wants_to_know_its_mode():
-    with pytest.raises(ValueError, match="BatchNorm, use_running_average: needs use_running_average; got None"):
+    with pytest.raises(
+        ValueError, match="BatchNorm, use_running_average: needs use_running_average; got None"
+    ):
         gnn.BatchNorm(6, use_running_average=None, rngs=nnx.Rngs(0))(X)
     with pytest.raises(ValueError, match="needs more than one value per channel in training"):
         gnn.BatchNorm(6, rngs=nnx.Rngs(0))(jnp.ones((1, 6)))
-    with pytest.raises(ValueError, match=r"BatchNorm\.batch_norm, scale: needs a parameter of shape"):
+    with pytest.raises(
+        ValueError, match=r"BatchNorm\.batch_norm, scale: needs a parameter of shape"
+    ):
         gnn.BatchNorm(5, rngs=nnx.Rngs(0))(X)
 
 
@@ -234,7 +279,9 @@ def test_every_layer_that_is_taken_is_folded_exactly(make, bias):
 
 
 def test_a_folded_layer_keeps_the_metadata_of_its_parameters():
-    layer = nnx.Linear(6, 4, kernel_init=nnx.with_metadata(nnx.initializers.ones, note="mine"), rngs=nnx.Rngs(0))
+    layer = nnx.Linear(
+        6, 4, kernel_init=nnx.with_metadata(nnx.initializers.ones, note="mine"), rngs=nnx.Rngs(0)
+    )
     assert gnn.fold_batch_norm(layer, trained_norm(4)).kernel.get_metadata()["note"] == "mine"
 
 
@@ -252,8 +299,14 @@ def test_a_folded_layer_keeps_the_metadata_of_its_parameters():
             lambda r: gnn.BatchNorm(4, rngs=r),
             "got BatchNorm. The normalization comes second; the arrays of other layers go through functional.fold_batch_norm.",
         ),
-        (lambda r: nnx.LinearGeneral(6, (3, 4), rngs=r), "layer: needs one output axis and no batch axis; got out_features=(3, 4), batch_axis={}."),
-        (lambda r: nnx.LinearGeneral(6, 4, batch_axis={0: 3}, use_bias=False, rngs=r), "got out_features=(4,), batch_axis={0: 3}."),
+        (
+            lambda r: nnx.LinearGeneral(6, (3, 4), rngs=r),
+            "layer: needs one output axis and no batch axis; got out_features=(3, 4), batch_axis={}.",
+        ),
+        (
+            lambda r: nnx.LinearGeneral(6, 4, batch_axis={0: 3}, use_bias=False, rngs=r),
+            "got out_features=(4,), batch_axis={0: 3}.",
+        ),
         (
             lambda r: nnx.ConvTranspose(6, 4, (3, 3), transpose_kernel=True, rngs=r),
             "needs outputs on the last axis, of the kernel and of the normalization; got",
@@ -267,7 +320,10 @@ def test_folding_refuses_layers_that_two_arrays_do_not_describe(make, message):
 
 
 def test_folding_refuses_other_normalizations():
-    with pytest.raises(TypeError, match=r"^fold_batch_norm, batch_norm: needs a BatchNorm or FrozenBatchNorm; got LayerNorm."):
+    with pytest.raises(
+        TypeError,
+        match=r"^fold_batch_norm, batch_norm: needs a BatchNorm or FrozenBatchNorm; got LayerNorm.",
+    ):
         gnn.fold_batch_norm(nnx.Linear(6, 4, rngs=nnx.Rngs(0)), gnn.LayerNorm(4, rngs=nnx.Rngs(0)))
 
 
@@ -275,19 +331,37 @@ def test_linen_folds_a_transposed_kernel_when_told():
     layer, norm = linen.ConvTranspose(6, (3, 3), transpose_kernel=True), trained_norm(6)
     params = layer.init(jax.random.key(0), X)["params"]
     stats = {"mean": norm.mean[...], "var": norm.var[...]}
-    folded = gln.fold_batch_norm(params, {"scale": norm.scale[...], "bias": norm.bias[...]}, stats, transpose_kernel=True)
-    close(layer.apply({"params": folded}, X), norm(layer.apply({"params": params}, X), use_running_average=True), 1e-5)
+    folded = gln.fold_batch_norm(
+        params, {"scale": norm.scale[...], "bias": norm.bias[...]}, stats, transpose_kernel=True
+    )
+    close(
+        layer.apply({"params": folded}, X),
+        norm(layer.apply({"params": params}, X), use_running_average=True),
+        1e-5,
+    )
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (({}, {}, {}), "layer: needs kernel, at most bias; got nothing. Pass params and batch_stats of single layers, in the order layer, norm, statistics."),
-        (({"kernel": 0, "lora_b": 0}, {}, {}), "layer: needs kernel, at most bias; got kernel, lora_b."),
+        (
+            ({}, {}, {}),
+            "layer: needs kernel, at most bias; got nothing. Pass params and batch_stats of single layers, in the order layer, norm, statistics.",
+        ),
+        (
+            ({"kernel": 0, "lora_b": 0}, {}, {}),
+            "layer: needs kernel, at most bias; got kernel, lora_b.",
+        ),
         (({"Dense_0": {}}, {}, {}), "layer: needs kernel, at most bias; got Dense_0."),
-        (({"kernel": 0}, {"mean": 0, "var": 0}, {"scale": 0}), "norm: needs at most scale and bias; got mean, var."),
+        (
+            ({"kernel": 0}, {"mean": 0, "var": 0}, {"scale": 0}),
+            "norm: needs at most scale and bias; got mean, var.",
+        ),
         (({"kernel": 0}, {"scale": 0}, {}), "statistics: needs mean and var; got nothing."),
-        (({"kernel": 0}, gln.BatchNorm(), {}), "norm: needs the variables of one layer, by name; got BatchNorm."),
+        (
+            ({"kernel": 0}, gln.BatchNorm(), {}),
+            "norm: needs the variables of one layer, by name; got BatchNorm.",
+        ),
     ],
 )
 def test_linen_folding_says_which_names_it_takes(given, message):
@@ -303,7 +377,9 @@ def test_linen_batch_norm_normalizes_while_it_initializes_and_learns_nothing():
         assert variables["batch_stats"]["mean"].tolist() == [0.0] * 6
         assert variables["batch_stats"]["var"].tolist() == [1.0] * 6
     for size in (3, 1):  # one example of zeros will do
-        gln.GhostBatchNorm(ghost_batch_size=size).init(jax.random.key(0), jnp.zeros((1, 6)), use_running_average=False)
+        gln.GhostBatchNorm(ghost_batch_size=size).init(
+            jax.random.key(0), jnp.zeros((1, 6)), use_running_average=False
+        )
 
 
 def test_the_running_mean_of_complex_values_is_complex():
@@ -313,7 +389,9 @@ def test_the_running_mean_of_complex_values_is_complex():
     layer(x)
     linen_layer = gln.BatchNorm(momentum=0.5)
     variables = linen_layer.init(jax.random.key(0), x, use_running_average=False)
-    stats = linen_layer.apply(variables, x, use_running_average=False, mutable=["batch_stats"])[1]["batch_stats"]
+    stats = linen_layer.apply(variables, x, use_running_average=False, mutable=["batch_stats"])[1][
+        "batch_stats"
+    ]
     for mean, var in ((layer.mean[...], layer.var[...]), (stats["mean"], stats["var"])):
         assert mean.dtype == jnp.complex64
         assert var.dtype == jnp.float32

@@ -9,7 +9,9 @@ import gradkit as gk
 
 ALL = {
     "adabelief": lambda: gk.adabelief(0.1),
-    "acprop": lambda: gk.acprop(0.1, eps_root=1e-3),  # by default its second step, after a zero gradient, is beyond float16
+    "acprop": lambda: gk.acprop(
+        0.1, eps_root=1e-3
+    ),  # by default its second step, after a zero gradient, is beyond float16
     "yogi": lambda: gk.yogi(0.1),
     "radam": lambda: gk.radam(0.1),
     "novograd": lambda: gk.novograd(0.1),
@@ -53,7 +55,10 @@ def test_1755_zero_gradients_in_half_precision_stay_finite_and_typed(name, dtype
     tx = ALL[name]()
     params = {"w": jnp.ones((3,), dtype), "zero": jnp.zeros((), dtype)}
     noise = jnp.asarray(np.random.default_rng(0).normal(size=3), dtype)
-    grads = {"w": jnp.stack([jnp.zeros_like(noise), noise, jnp.zeros_like(noise)]), "zero": jnp.zeros((3,), dtype)}
+    grads = {
+        "w": jnp.stack([jnp.zeros_like(noise), noise, jnp.zeros_like(noise)]),
+        "zero": jnp.zeros((3,), dtype),
+    }
 
     def body(carry, g):
         params, state = tx.apply(*carry, g, value=0.5)
@@ -61,13 +66,17 @@ def test_1755_zero_gradients_in_half_precision_stay_finite_and_typed(name, dtype
 
     (last, state), after = jax.jit(lambda: jax.lax.scan(body, (params, tx.init(params)), grads))()
     for tree in (after, state):
-        assert all(np.isfinite(np.asarray(leaf, np.float64)).all() for leaf in jax.tree.leaves(tree))
+        assert all(
+            np.isfinite(np.asarray(leaf, np.float64)).all() for leaf in jax.tree.leaves(tree)
+        )
     assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(last))
-    assert all(leaf.dtype.itemsize >= 4 for leaf in jax.tree.leaves(state.memory))
+    assert all(leaf.dtype.itemsize >= 4 for leaf in jax.tree.leaves(state.inner))
 
 
 def test_1725_rprop_gives_this_step_its_own_update():
-    np.testing.assert_allclose(np.abs(follow(gk.rprop(0.1), (1, 1, 1, -1, -1))), [0.1, 0.12, 0.144, 0, 0.072], rtol=1e-6)
+    np.testing.assert_allclose(
+        np.abs(follow(gk.rprop(0.1), (1, 1, 1, -1, -1))), [0.1, 0.12, 0.144, 0, 0.072], rtol=1e-6
+    )
 
 
 def test_1715_adan_weighs_the_difference_with_b2():
@@ -84,7 +93,9 @@ def test_440_adabelief_has_both_epsilons_where_its_paper_has_them():
         m = 0.9 * m + 0.1 * g
         s = 0.99 * s + 0.01 * (g - m) ** 2 + 1e-2
         wanted.append(-0.1 * m / (1 - 0.9**t) / (np.sqrt(s / (1 - 0.99**t)) + 1e-2))
-    np.testing.assert_allclose(follow(gk.adabelief(0.1, 0.9, 0.99, 1e-2, 1e-2), (1.0, 0.5, -2.0, 0.25)), wanted, rtol=1e-5)
+    np.testing.assert_allclose(
+        follow(gk.adabelief(0.1, 0.9, 0.99, 1e-2, 1e-2), (1.0, 0.5, -2.0, 0.25)), wanted, rtol=1e-5
+    )
 
 
 def test_288_yogi_moves_by_the_square_of_the_gradient():
@@ -99,7 +110,9 @@ def test_288_yogi_moves_by_the_square_of_the_gradient():
 def test_1082_the_first_optimistic_step_is_the_plain_one():
     for tx in (gk.optimistic_gradient_descent(0.1), gk.optimistic_gradient_descent(0.1, beta=5.0)):
         np.testing.assert_allclose(follow(tx, (2.0,)), [-0.2], rtol=1e-6)
-    np.testing.assert_allclose(follow(gk.optimistic_adam(0.1, nesterov=False), (2.0,)), [-0.1], rtol=1e-6)
+    np.testing.assert_allclose(
+        follow(gk.optimistic_adam(0.1, nesterov=False), (2.0,)), [-0.1], rtol=1e-6
+    )
     np.testing.assert_allclose(follow(gk.mars(0.1, gamma=1.0), (0.5,)), [-0.1], rtol=1e-6)
 
 
@@ -108,8 +121,16 @@ def test_1286_optimistic_adam_takes_schedules():
     adam = np.array(follow(gk.scale_by_adam(nesterov=True), (1.0, 2.0, -1.0)))
     before = np.array([adam[0], *adam[:-1]])
     alpha = np.array([0.1, 0.075, 0.05])
-    np.testing.assert_allclose(follow(gk.optimistic_adam(rate), (1.0, 2.0, -1.0)), -(alpha * adam + alpha * (adam - before)), rtol=1e-5)
-    np.testing.assert_allclose(follow(gk.optimistic_adam(rate, lambda step: 0.01), (1.0, 2.0, -1.0)), -(alpha * adam + 0.01 * (adam - before)), rtol=1e-5)
+    np.testing.assert_allclose(
+        follow(gk.optimistic_adam(rate), (1.0, 2.0, -1.0)),
+        -(alpha * adam + alpha * (adam - before)),
+        rtol=1e-5,
+    )
+    np.testing.assert_allclose(
+        follow(gk.optimistic_adam(rate, lambda step: 0.01), (1.0, 2.0, -1.0)),
+        -(alpha * adam + 0.01 * (adam - before)),
+        rtol=1e-5,
+    )
 
 
 def test_1743_a_zero_gradient_is_normalized_to_zero():
@@ -188,7 +209,11 @@ def test_a_schedule_that_stands_still_is_the_number(name):
 def test_a_scheduled_decay_is_debiased_exactly():
     # Weights of a constant gradient sum to one whatever the decays are: every debiased direction is its sign.
     moving = gk.piecewise_constant_schedule(0.5, {3: 1.98})
-    for tx in (gk.scale_by_adan(moving, 0.9, moving), gk.scale_by_radam(moving, 0.0), gk.laprop(1.0, moving, moving)):
+    for tx in (
+        gk.scale_by_adan(moving, 0.9, moving),
+        gk.scale_by_radam(moving, 0.0),
+        gk.laprop(1.0, moving, moving),
+    ):
         np.testing.assert_allclose(np.abs(follow(tx, [1.0] * 8)), 1.0, rtol=1e-4)
 
 
@@ -205,7 +230,10 @@ BAD = [
     (lambda: gk.ademamix(0.1, b3=1.0), r"decay: needs a decay"),
     (lambda: gk.mars(0.1, gamma=-1.0), r"gamma: needs a finite number >= 0"),
     (lambda: gk.mars(0.1, max_norm=0.0), r"max_norm: needs a number > 0"),
-    (lambda: gk.scale_by_lion(mode="soft"), r"mode: needs one of 'hard', 'smooth', 'refined'; got 'soft'"),
+    (
+        lambda: gk.scale_by_lion(mode="soft"),
+        r"mode: needs one of 'hard', 'smooth', 'refined'; got 'soft'",
+    ),
     (lambda: gk.rprop(0.0), r"learning_rate: needs a number > 0"),
     (lambda: gk.rprop(0.1, eta_plus=0.9), r"eta_plus - 1: needs"),
     (lambda: gk.rprop(0.1, max_step_size=1e-7), r"needs min_step_size < max_step_size"),
@@ -215,8 +243,11 @@ BAD = [
     (lambda: gk.polyak_sgd(variant="sps2"), r"variant: needs one of 'sps', 'sps\+'"),
     (lambda: gk.cautious(0.1), r"inner: needs a transform; got 0.1"),
     (lambda: gk.split_real_and_imaginary(0.1), r"inner: needs a transform; got 0.1"),
-    (lambda: gk.selective_transform(0.1, freeze_mask=True), r"optimizer: needs a transform; got 0.1"),
-    (lambda: gk.blend(0.9, gk.latest()), r"first: needs an average; got 0.9"),
+    (
+        lambda: gk.selective_transform(0.1, freeze_mask=True),
+        r"optimizer: needs a transform; got 0.1",
+    ),
+    (lambda: gk.weighted_sum(0.9, gk.latest()), r"first: needs an average; got 0.9"),
     (lambda: gk.per_leaf(0.9), r"average: needs an average; got 0.9"),
 ]
 
@@ -229,19 +260,34 @@ def test_bad_arguments_are_refused_where_they_enter(make, words):
 
 @pytest.mark.parametrize(
     "tx",
-    [gk.rprop(0.1), gk.adopt(0.1), gk.keep_params_nonnegative(), gk.scale_by_lion(mode="smooth"), gk.drift(0.9)],
+    [
+        gk.rprop(0.1),
+        gk.adopt(0.1),
+        gk.keep_params_nonnegative(),
+        gk.scale_by_lion(mode="smooth"),
+        gk.additive_ema(0.9),
+    ],
     ids=["rprop", "adopt", "keep_params_nonnegative", "smooth lion", "drift"],
 )
 def test_complex_numbers_are_refused_where_an_order_is_needed(tx):
     z = jnp.ones(2, jnp.complex64)
-    with pytest.raises(TypeError, match=r"needs real numbers; got complex64\[2\]. Split complex leaves"):
+    with pytest.raises(
+        TypeError, match=r"needs real numbers; got complex64\[2\]. Split complex leaves"
+    ):
         tx.update(z, tx.init(z), z)
     split = gk.split_real_and_imaginary(tx)
     assert split.update(z, split.init(z), z)[0].dtype == jnp.complex64
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: gk.lamb(0.1), lambda: gk.fromage(0.1), lambda: gk.madgrad(0.1), lambda: gk.asgd(0.1), lambda: gk.keep_params_nonnegative()]
+    "make",
+    [
+        lambda: gk.lamb(0.1),
+        lambda: gk.fromage(0.1),
+        lambda: gk.madgrad(0.1),
+        lambda: gk.asgd(0.1),
+        lambda: gk.keep_params_nonnegative(),
+    ],
 )
 def test_missing_parameters_are_asked_for(make):
     tx, w = make(), jnp.ones(2)
@@ -262,12 +308,22 @@ def test_lars_masks_may_be_bools_predicates_and_functions():
     params = {"w": jnp.full((2, 2), 2.0), "b": jnp.full((2,), 2.0)}
     grads = jax.tree.map(lambda p: jnp.full_like(p, 0.5), params)
     for mask in (gk.by_rank(2), lambda params: {"w": True, "b": False}, {"w": True, "b": False}):
-        updates, _ = gk.lars(1.0, trust_ratio_mask=mask, trust_coefficient=0.1).update(grads, gk.lars(1.0, trust_ratio_mask=mask).init(params), params)
+        updates, _ = gk.lars(1.0, trust_ratio_mask=mask, trust_coefficient=0.1).update(
+            grads, gk.lars(1.0, trust_ratio_mask=mask).init(params), params
+        )
         np.testing.assert_allclose(updates["w"], -0.2, rtol=1e-6)
         np.testing.assert_allclose(updates["b"], -0.5)
     for mask, wanted in ((True, -0.2), (False, -0.5)):
-        tx = gk.lars(1.0, weight_decay_mask=False, weight_decay=9.0, trust_ratio_mask=mask, trust_coefficient=0.1)
-        np.testing.assert_allclose(tx.update(grads, tx.init(params), params)[0]["b"], wanted, rtol=1e-6)
+        tx = gk.lars(
+            1.0,
+            weight_decay_mask=False,
+            weight_decay=9.0,
+            trust_ratio_mask=mask,
+            trust_coefficient=0.1,
+        )
+        np.testing.assert_allclose(
+            tx.update(grads, tx.init(params), params)[0]["b"], wanted, rtol=1e-6
+        )
 
 
 def test_selective_transform_remembers_the_trained_leaves_alone():
@@ -275,11 +331,15 @@ def test_selective_transform_remembers_the_trained_leaves_alone():
     for mask in ({"a": True, "b": False}, gk.by_path("a"), lambda params: {"a": True, "b": False}):
         tx = gk.selective_transform(gk.sgd(1.0, momentum=0.5), freeze_mask=mask)
         updates, state = tx.update(params, tx.init(params), params)
-        assert [leaf.shape for leaf in jax.tree.leaves(state.memory)] == [(2,)]
+        assert [leaf.shape for leaf in jax.tree.leaves(state.inner)] == [(2,)]
         assert updates["a"].tolist() == [0, 0, 0]
         assert updates["b"].tolist() == [-1, -1]
-    assert gk.selective_transform(gk.sgd(1.0), freeze_mask=True).update(params, gk.set_to_zero().init(params))[0]["b"].tolist() == [0, 0]
-    assert gk.selective_transform(gk.sgd(1.0), freeze_mask=False).update(params, gk.sgd(1.0).init(params))[0]["b"].tolist() == [-1, -1]
+    assert gk.selective_transform(gk.sgd(1.0), freeze_mask=True).update(
+        params, gk.set_to_zero().init(params)
+    )[0]["b"].tolist() == [0, 0]
+    assert gk.selective_transform(gk.sgd(1.0), freeze_mask=False).update(
+        params, gk.sgd(1.0).init(params)
+    )[0]["b"].tolist() == [-1, -1]
 
 
 def test_asgd_evaluates_the_average_through_a_wrapper():

@@ -36,7 +36,10 @@ def gradients(steps=STEPS):
     """Gradients whose size changes; one entry is always zero, one every other time."""
     rng = np.random.default_rng(1)
     size = np.exp(rng.normal(size=steps)) * (0.2 + np.cos(np.arange(steps) / 9) ** 2)
-    found = {name: size.reshape(-1, *[1] * len(shape)) * rng.normal(size=(steps, *shape)) for name, shape in SHAPES.items()}
+    found = {
+        name: size.reshape(-1, *[1] * len(shape)) * rng.normal(size=(steps, *shape))
+        for name, shape in SHAPES.items()
+    }
     found["vector"][:, 0] = 0.0
     found["vector"][::2, 1] = 0.0
     return {name: jnp.asarray(leaf) for name, leaf in found.items()}
@@ -59,7 +62,11 @@ def ours(tx, grads, seen):
 
 
 def theirs(make, grads, seen):
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"), warnings.catch_warnings():
+    with (
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         tx = optax.with_extra_args_support(make(OPTAX))
 
@@ -74,7 +81,9 @@ def theirs(make, grads, seen):
 def close(got, wanted, rtol=1e-10):
     for name in wanted:
         scale = np.max(np.abs(wanted[name]), initial=0.0)
-        np.testing.assert_allclose(got[name], wanted[name], rtol=rtol, atol=rtol * scale, err_msg=name)
+        np.testing.assert_allclose(
+            got[name], wanted[name], rtol=rtol, atol=rtol * scale, err_msg=name
+        )
 
 
 SAME = {
@@ -90,14 +99,26 @@ SAME = {
     "novograd": lambda k: k.novograd(0.05),
     "novograd, other": lambda k: k.novograd(0.05, 0.8, 0.95, 1e-4, 1e-5, 0.1),
     "adopt": lambda k: k.adopt(0.05),
-    "adopt, other": lambda k: k.adopt(0.05, 0.8, 0.95, 1e-3, nesterov=True, clip_value_fn=lambda step: 0.5 + wide(step) ** 0.5),
+    "adopt, other": lambda k: k.adopt(
+        0.05, 0.8, 0.95, 1e-3, nesterov=True, clip_value_fn=lambda step: 0.5 + wide(step) ** 0.5
+    ),
     "scale_by_adopt": lambda k: k.scale_by_adopt(0.7, 0.9, 1e-1, use_clipping=False),
     "ademamix": lambda k: k.ademamix(0.05),
     "ademamix, other": lambda k: k.ademamix(
-        0.05, 0.8, 0.95, lambda step: 0.9 + 0.05 * jnp.tanh(wide(step) / 50.0), lambda step: 0.01 * wide(step), 1e-4, 1e-5, weight_decay=0.1, mask=matrices
+        0.05,
+        0.8,
+        0.95,
+        lambda step: 0.9 + 0.05 * jnp.tanh(wide(step) / 50.0),
+        lambda step: 0.01 * wide(step),
+        1e-4,
+        1e-5,
+        weight_decay=0.1,
+        mask=matrices,
     ),
     "simplified_ademamix": lambda k: k.simplified_ademamix(0.05),
-    "simplified_ademamix, other": lambda k: k.simplified_ademamix(0.05, 0.8, 0.9, lambda step: 0.01 * wide(step), 1e-4, 1e-5, 0.1, matrices),
+    "simplified_ademamix, other": lambda k: k.simplified_ademamix(
+        0.05, 0.8, 0.9, lambda step: 0.01 * wide(step), 1e-4, 1e-5, 0.1, matrices
+    ),
     "signum": lambda k: k.signum(0.05),
     "signum, other": lambda k: k.signum(0.05, 0.5),
     "lion": lambda k: k.lion(0.05),
@@ -110,15 +131,23 @@ SAME = {
     "lamb, other": lambda k: k.lamb(0.05, 0.8, 0.95, 1e-4, 1e-5, 0.1, matrices),
     "fromage": lambda k: k.fromage(0.05),
     "fromage, other": lambda k: k.fromage(lambda step: 0.1 / (1.0 + wide(step)), 0.5),
-    "scale_by_trust_ratio": lambda k: k.chain(k.scale_by_trust_ratio(0.1, 0.5, 1e-2), k.scale(-0.1)),
-    "scale_by_param_block_norm": lambda k: k.chain(k.scale_by_param_block_norm(0.5), k.scale(-0.01)),
+    "scale_by_trust_ratio": lambda k: k.chain(
+        k.scale_by_trust_ratio(0.1, 0.5, 1e-2), k.scale(-0.1)
+    ),
+    "scale_by_param_block_norm": lambda k: k.chain(
+        k.scale_by_param_block_norm(0.5), k.scale(-0.01)
+    ),
     "scale_by_param_block_rms": lambda k: k.chain(k.scale_by_param_block_rms(0.5), k.scale(-0.01)),
     "optimistic_gradient_descent": lambda k: k.optimistic_gradient_descent(0.05),
     "optimistic_gradient_descent, other": lambda k: k.optimistic_gradient_descent(0.05, 0.5, 2.0),
     "optimistic_adam": lambda k: k.optimistic_adam(0.05),
-    "optimistic_adam, other": lambda k: k.optimistic_adam(0.05, 0.02, 0.8, 0.95, 1e-4, 1e-5, nesterov=False),
+    "optimistic_adam, other": lambda k: k.optimistic_adam(
+        0.05, 0.02, 0.8, 0.95, 1e-4, 1e-5, nesterov=False
+    ),
     "optimistic_adam_v2": lambda k: k.optimistic_adam_v2(0.05),
-    "optimistic_adam_v2, other": lambda k: k.optimistic_adam_v2(lambda step: 0.1 / (1.0 + wide(step)), alpha=0.5, beta=2.0, nesterov=False),
+    "optimistic_adam_v2, other": lambda k: k.optimistic_adam_v2(
+        lambda step: 0.1 / (1.0 + wide(step)), alpha=0.5, beta=2.0, nesterov=False
+    ),
     "noisy_sgd": lambda k: k.noisy_sgd(0.05, 0.3, 0.7, 11),
     "polyak_sgd": lambda k: k.polyak_sgd(),
     "polyak_sgd, other": lambda k: k.polyak_sgd(0.1, f_min=-1.0, eps=0.1, variant="sps+"),
@@ -128,12 +157,23 @@ SAME = {
     "scale_by_madgrad": lambda k: k.scale_by_madgrad(0.05, 0.5, 1e-2),
     "keep_params_nonnegative": lambda k: k.chain(k.sgd(0.5), k.keep_params_nonnegative()),
     "normalize": lambda k: k.chain(k.normalize(), k.sgd(0.5)),
-    "selective_transform": lambda k: k.selective_transform(k.adam(0.05), freeze_mask={"matrix": True, "vector": False, "scalar": True, "empty": False}),
+    "selective_transform": lambda k: k.selective_transform(
+        k.adam(0.05), freeze_mask={"matrix": True, "vector": False, "scalar": True, "empty": False}
+    ),
 }
 
 
 NAMES = [
-    *sorted({case.split(",")[0] for case in SAME} | {"scale_by_belief", "scale_by_acprop", "scale_by_radam", "scale_by_novograd", "scale_by_ademamix"}),
+    *sorted(
+        {case.split(",")[0] for case in SAME}
+        | {
+            "scale_by_belief",
+            "scale_by_acprop",
+            "scale_by_radam",
+            "scale_by_novograd",
+            "scale_by_ademamix",
+        }
+    ),
     "scale_by_simplified_ademamix",
     "adan",
     "scale_by_adan",
@@ -148,16 +188,27 @@ NAMES = [
 def test_names_order_and_defaults_of_the_arguments_are_those_of_optax(name):
     def arguments(function):
         parameters = inspect.signature(function).parameters.values()
-        return [(p.name, p.kind, "a function" if inspect.isfunction(p.default) else p.default) for p in parameters]
+        return [
+            (p.name, p.kind, "a function" if inspect.isfunction(p.default) else p.default)
+            for p in parameters
+        ]
 
-    assert arguments(getattr(gk, name)) == arguments(getattr(OPTAX, name, None) or getattr(optax.contrib, name))
+    assert arguments(getattr(gk, name)) == arguments(
+        getattr(OPTAX, name, None) or getattr(optax.contrib, name)
+    )
 
 
 @pytest.mark.parametrize("case", SAME)
 def test_the_trajectory_is_that_of_optax(case):
     with jax.enable_x64(True):
-        rtol = 1e-6 if "madgrad" in case else 1e-10  # optax's madgrad has the root of its int32 counter in float32
-        close(ours(SAME[case](gk), gradients(), values()), theirs(SAME[case], gradients(), values()), rtol)
+        rtol = (
+            1e-6 if "madgrad" in case else 1e-10
+        )  # optax's madgrad has the root of its int32 counter in float32
+        close(
+            ours(SAME[case](gk), gradients(), values()),
+            theirs(SAME[case], gradients(), values()),
+            rtol,
+        )
 
 
 @pytest.mark.parametrize("inner", ["adam", "rmsprop"])
@@ -188,7 +239,10 @@ def test_complex_leaves_split_as_in_optax(inner):
 
 
 TORCH = {
-    "RAdam": (lambda: gk.radam(0.05, 0.8, 0.99, eps=0.0), lambda optim, p: optim.RAdam(p, lr=0.05, betas=(0.8, 0.99), eps=0.0)),
+    "RAdam": (
+        lambda: gk.radam(0.05, 0.8, 0.99, eps=0.0),
+        lambda optim, p: optim.RAdam(p, lr=0.05, betas=(0.8, 0.99), eps=0.0),
+    ),
     "Rprop": (lambda: gk.rprop(0.01), lambda optim, p: optim.Rprop(p, lr=0.01)),
     "Rprop, other": (
         lambda: gk.rprop(0.01, 0.3, 1.5, 1e-3, 0.2),
@@ -228,7 +282,9 @@ def test_the_trajectory_is_that_of_torch(case):
             torch.set_default_dtype(usual)
         np.testing.assert_allclose(got, wanted, rtol=1e-10)
         if case.startswith("ASGD"):
-            np.testing.assert_allclose(gk.eval_params(tx, state, last), optimizer.state[tensor]["ax"].numpy(), rtol=1e-10)
+            np.testing.assert_allclose(
+                gk.eval_params(tx, state, last), optimizer.state[tensor]["ax"].numpy(), rtol=1e-10
+            )
 
 
 # ---- the papers -----------------------------------------------------------------------------------------------------
@@ -246,11 +302,16 @@ def follow(tx, grads, params=None):
 
         return jax.lax.scan(body, (params, tx.init(params)), grads)[1]
 
-    return np.array(run(tx, jnp.asarray(grads), jnp.zeros(np.shape(grads)[1:]) if params is None else params))
+    return np.array(
+        run(tx, jnp.asarray(grads), jnp.zeros(np.shape(grads)[1:]) if params is None else params)
+    )
 
 
 def one_leaf(steps=100, size=3):
-    return np.array(np.random.default_rng(5).normal(size=(steps, size)) * np.exp(np.random.default_rng(6).normal(size=(steps, 1))))
+    return np.array(
+        np.random.default_rng(5).normal(size=(steps, size))
+        * np.exp(np.random.default_rng(6).normal(size=(steps, 1)))
+    )
 
 
 def adam_of(grads, b1, b2, eps):
@@ -269,11 +330,17 @@ def test_adan_is_algorithm_1_of_its_paper():
         m = (1 - beta1) * m + beta1 * g
         v = (1 - beta2) * v + beta2 * (g - before)
         n = (1 - beta3) * n + beta3 * (g + (1 - beta2) * (g - before)) ** 2
-        m_hat, v_hat, n_hat = m / (1 - (1 - beta1) ** t), v / (1 - (1 - beta2) ** t), n / (1 - (1 - beta3) ** t)
+        m_hat, v_hat, n_hat = (
+            m / (1 - (1 - beta1) ** t),
+            v / (1 - (1 - beta2) ** t),
+            n / (1 - (1 - beta3) ** t),
+        )
         wanted.append(-0.1 * (m_hat + (1 - beta2) * v_hat) / (np.sqrt(n_hat + 1e-8) + 1e-6))
         before = g
     with jax.enable_x64(True):
-        np.testing.assert_allclose(follow(gk.adan(0.1, 0.95, 0.8, 0.9, 1e-6), grads), wanted, rtol=1e-10)
+        np.testing.assert_allclose(
+            follow(gk.adan(0.1, 0.95, 0.8, 0.9, 1e-6), grads), wanted, rtol=1e-10
+        )
 
 
 def test_rprop_is_the_rule_of_its_paper():
@@ -281,11 +348,17 @@ def test_rprop_is_the_rule_of_its_paper():
     length, before = np.full(3, 0.1), np.zeros(3)
     for gradient in grads:
         agree = gradient * before
-        length = np.where(agree > 0, np.minimum(length * 1.3, 2.0), np.where(agree < 0, np.maximum(length * 0.4, 1e-3), length))
+        length = np.where(
+            agree > 0,
+            np.minimum(length * 1.3, 2.0),
+            np.where(agree < 0, np.maximum(length * 0.4, 1e-3), length),
+        )
         before = np.where(agree < 0, 0.0, gradient)
         wanted.append(-length * np.sign(before))
     with jax.enable_x64(True):
-        np.testing.assert_allclose(follow(gk.rprop(0.1, 0.4, 1.3, 1e-3, 2.0), grads), wanted, rtol=1e-10)
+        np.testing.assert_allclose(
+            follow(gk.rprop(0.1, 0.4, 1.3, 1e-3, 2.0), grads), wanted, rtol=1e-10
+        )
 
 
 def test_laprop_divides_before_it_averages():
@@ -296,7 +369,9 @@ def test_laprop_divides_before_it_averages():
         m = 0.8 * m + 0.2 * g / (np.sqrt(v / (1 - 0.9**t)) + 1e-3)
         wanted.append(-0.1 * m / (1 - 0.8**t))
     with jax.enable_x64(True):
-        np.testing.assert_allclose(follow(gk.laprop(0.1, 0.8, 0.9, 1e-3), grads), wanted, rtol=1e-10)
+        np.testing.assert_allclose(
+            follow(gk.laprop(0.1, 0.8, 0.9, 1e-3), grads), wanted, rtol=1e-10
+        )
 
 
 def test_mars_is_adam_on_corrected_and_clipped_gradients():
@@ -307,7 +382,12 @@ def test_mars_is_adam_on_corrected_and_clipped_gradients():
     wanted = [-0.1 * u for u in adam_of(corrected, 0.8, 0.9, 1e-6)]
     with jax.enable_x64(True):
         got = follow(gk.mars(0.1, 0.8, 0.9, 1e-6, gamma=0.05, max_norm=0.7), grads)
-        moving = follow(gk.mars(0.1, gk.constant_schedule(0.8), 0.9, 1e-6, gamma=lambda step: 0.05, max_norm=0.7), grads)
+        moving = follow(
+            gk.mars(
+                0.1, gk.constant_schedule(0.8), 0.9, 1e-6, gamma=lambda step: 0.05, max_norm=0.7
+            ),
+            grads,
+        )
     np.testing.assert_allclose(got, wanted, rtol=1e-10)
     np.testing.assert_allclose(moving, got, rtol=1e-10)
 
@@ -318,7 +398,9 @@ def test_grokfast_adds_an_average_that_begins_with_the_first_gradient():
         h = g if h is None else 0.9 * h + 0.1 * g
         wanted.append(-0.1 * (g + 1.5 * h))
     with jax.enable_x64(True):
-        np.testing.assert_allclose(follow(gk.chain(gk.grokfast(0.9, 1.5), gk.sgd(0.1)), grads), wanted, rtol=1e-10)
+        np.testing.assert_allclose(
+            follow(gk.chain(gk.grokfast(0.9, 1.5), gk.sgd(0.1)), grads), wanted, rtol=1e-10
+        )
 
 
 def test_cautious_adam_is_algorithm_2_of_its_paper():
@@ -329,7 +411,13 @@ def test_cautious_adam_is_algorithm_2_of_its_paper():
         wanted.append(-0.1 * u * agree * 5 / (agree.sum() + 1))
     with jax.enable_x64(True):
         whole = follow(gk.cautious(gk.adam(0.1, 0.8, 0.9, 1e-6)), grads)
-        before_the_rate = follow(gk.chain(gk.cautious(gk.scale_by_adam(0.8, 0.9, 1e-6), direction=True), gk.scale_by_learning_rate(0.1)), grads)
+        before_the_rate = follow(
+            gk.chain(
+                gk.cautious(gk.scale_by_adam(0.8, 0.9, 1e-6), direction=True),
+                gk.scale_by_learning_rate(0.1),
+            ),
+            grads,
+        )
     np.testing.assert_allclose(whole, wanted, rtol=1e-10)
     np.testing.assert_allclose(before_the_rate, wanted, rtol=1e-10)
     assert any((u == 0).any() for u in wanted)
@@ -347,11 +435,16 @@ def test_madgrad_is_algorithm_1_of_its_paper():
         wanted.append(moved - theta)
         theta = moved
     with jax.enable_x64(True):
-        np.testing.assert_allclose(follow(gk.madgrad(0.05, 0.7, 0.1, 1e-3), grads, jnp.asarray(first)), wanted, rtol=1e-9)
+        np.testing.assert_allclose(
+            follow(gk.madgrad(0.05, 0.7, 0.1, 1e-3), grads, jnp.asarray(first)), wanted, rtol=1e-9
+        )
 
 
 def test_polyak_sgd_steps_scaling_times_as_far():
     # optax measures the norm of the scaled gradient: there half the scaling is twice the step.
     with jax.enable_x64(True):
-        full, half = (ours(gk.polyak_sgd(1e9, scaling), gradients(), jnp.abs(values())) for scaling in (1.0, 0.5))
+        full, half = (
+            ours(gk.polyak_sgd(1e9, scaling), gradients(), jnp.abs(values()))
+            for scaling in (1.0, 0.5)
+        )
         close(half, jax.tree.map(lambda u: u / 2, full))

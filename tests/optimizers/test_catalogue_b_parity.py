@@ -17,7 +17,12 @@ STEPS = 120
 
 def start():
     draw = np.random.default_rng(0).normal
-    return {"matrix": draw(size=(6, 5)), "cube": draw(size=(2, 4, 3)), "vector": draw(size=4), "scalar": np.float64(0.7)}
+    return {
+        "matrix": draw(size=(6, 5)),
+        "cube": draw(size=(2, 4, 3)),
+        "vector": draw(size=4),
+        "scalar": np.float64(0.7),
+    }
 
 
 def plain(tree):
@@ -27,16 +32,31 @@ def plain(tree):
 
 def gradients(seed=1):
     rng = np.random.default_rng(seed)
-    return [jax.tree.map(lambda p: np.asarray(rng.normal(size=p.shape) * np.exp(rng.normal())), start()) for _ in range(STEPS)]
+    return [
+        jax.tree.map(lambda p: np.asarray(rng.normal(size=p.shape) * np.exp(rng.normal())), start())
+        for _ in range(STEPS)
+    ]
 
 
 def loss(params):
     """A bowl with bounded slopes, never at its bottom."""
-    return sum(jnp.sum(jnp.sqrt(1 + (leaf - at) ** 2)) for leaf, at in zip(jax.tree.leaves(params), (9.0, 3.0, -7.0, 5.0)))
+    return sum(
+        jnp.sum(jnp.sqrt(1 + (leaf - at) ** 2))
+        for leaf, at in zip(jax.tree.leaves(params), (9.0, 3.0, -7.0, 5.0))
+    )
 
 
 def same(ours, theirs, feed=None, params=None, rtol=1e-10, atol=1e-13):
-    report = compare(ours, theirs, start() if params is None else params, gradients() if feed is None else feed, STEPS, dtype="float64", rtol=rtol, atol=atol)
+    report = compare(
+        ours,
+        theirs,
+        start() if params is None else params,
+        gradients() if feed is None else feed,
+        STEPS,
+        dtype="float64",
+        rtol=rtol,
+        atol=atol,
+    )
     assert report.passed, report
 
 
@@ -50,7 +70,19 @@ def exact_decay(i, exponent):
     return 1.0 - (i + 1.0) ** (-exponent)
 
 
-def optax_adafactor(rate=None, least=128, decay=0.8, offset=0, scaled=True, threshold=1.0, momentum=None, wd=None, eps=1e-30, factored=True, mask=None):
+def optax_adafactor(
+    rate=None,
+    least=128,
+    decay=0.8,
+    offset=0,
+    scaled=True,
+    threshold=1.0,
+    momentum=None,
+    wd=None,
+    eps=1e-30,
+    factored=True,
+    mask=None,
+):
     """optax.adafactor, link by link, with its decay in float64."""
     return optax.chain(
         optax.scale_by_factored_rms(factored, decay, offset, least, eps, exact_decay),
@@ -70,11 +102,21 @@ def matrices(params):
 ADAFACTOR = {
     "defaults": (lambda: gk.adafactor(0.1), lambda: optax_adafactor(0.1)),
     "no rate": (lambda: gk.adafactor(min_dim_size_to_factor=2), lambda: optax_adafactor(least=2)),
-    "factored": (lambda: gk.adafactor(0.1, min_dim_size_to_factor=3), lambda: optax_adafactor(0.1, 3)),
-    "not factored": (lambda: gk.adafactor(0.1, 2, factored=False), lambda: optax_adafactor(0.1, 2, factored=False)),
+    "factored": (
+        lambda: gk.adafactor(0.1, min_dim_size_to_factor=3),
+        lambda: optax_adafactor(0.1, 3),
+    ),
+    "not factored": (
+        lambda: gk.adafactor(0.1, 2, factored=False),
+        lambda: optax_adafactor(0.1, 2, factored=False),
+    ),
     "everything": (
-        lambda: gk.adafactor(fading(0.1), 2, 0.6, 0, False, 0.5, None, "float32", 0.01, 1e-3, True, matrices),
-        lambda: optax_adafactor(fading(0.1), 2, 0.6, 0, False, 0.5, None, 0.01, 1e-3, True, matrices),
+        lambda: gk.adafactor(
+            fading(0.1), 2, 0.6, 0, False, 0.5, None, "float32", 0.01, 1e-3, True, matrices
+        ),
+        lambda: optax_adafactor(
+            fading(0.1), 2, 0.6, 0, False, 0.5, None, 0.01, 1e-3, True, matrices
+        ),
     ),
     "momentum": (
         lambda: gk.adafactor(0.1, 2, momentum=0.9, clipping_threshold=None, dtype_momentum=None),
@@ -106,7 +148,10 @@ def test_a_rate_of_the_decay_by_another_rule():
 GRADIENTS = {
     "sm3": (lambda: gk.sm3(0.1), lambda: optax.sm3(0.1)),
     "sm3, momentum": (lambda: gk.sm3(0.1, 0.5), lambda: optax.sm3(0.1, 0.5)),
-    "scale_by_sm3, fading": (lambda: gk.scale_by_sm3(0.8, 0.95, 1e-3), lambda: optax.scale_by_sm3(0.8, 0.95, 1e-3)),
+    "scale_by_sm3, fading": (
+        lambda: gk.scale_by_sm3(0.8, 0.95, 1e-3),
+        lambda: optax.scale_by_sm3(0.8, 0.95, 1e-3),
+    ),
 }
 
 
@@ -118,12 +163,24 @@ def test_sm3_is_optax_s_where_optax_s_works(case):
 
 LOSSES = {
     "cocob": (lambda: gk.cocob(), lambda: contrib.cocob()),
-    "cocob, everything": (lambda: gk.cocob(0.5, 10.0, 1e-3, 0.01, matrices), lambda: contrib.cocob(0.5, 10.0, 1e-3, 0.01, matrices)),
+    "cocob, everything": (
+        lambda: gk.cocob(0.5, 10.0, 1e-3, 0.01, matrices),
+        lambda: contrib.cocob(0.5, 10.0, 1e-3, 0.01, matrices),
+    ),
     "dog": (lambda: gk.dog(), lambda: contrib.dog()),
-    "dog, distance": (lambda: gk.dog(0.5, ("distance", 0.1), 1e-3, 0.01, matrices), lambda: contrib.dog(0.5, ("distance", 0.1), 1e-3, 0.01, matrices)),
-    "dog, learning rate": (lambda: gk.dog(init_step=("learning_rate", 0.1)), lambda: contrib.dog(init_step=("learning_rate", 0.1))),
+    "dog, distance": (
+        lambda: gk.dog(0.5, ("distance", 0.1), 1e-3, 0.01, matrices),
+        lambda: contrib.dog(0.5, ("distance", 0.1), 1e-3, 0.01, matrices),
+    ),
+    "dog, learning rate": (
+        lambda: gk.dog(init_step=("learning_rate", 0.1)),
+        lambda: contrib.dog(init_step=("learning_rate", 0.1)),
+    ),
     "dowg": (lambda: gk.dowg(), lambda: contrib.dowg()),
-    "dowg, everything": (lambda: gk.dowg(0.5, 0.1, 1e-3, 0.01, matrices), lambda: contrib.dowg(0.5, 0.1, 1e-3, 0.01, matrices)),
+    "dowg, everything": (
+        lambda: gk.dowg(0.5, 0.1, 1e-3, 0.01, matrices),
+        lambda: contrib.dowg(0.5, 0.1, 1e-3, 0.01, matrices),
+    ),
     "dadapt_adamw": (lambda: gk.dadapt_adamw(), lambda: contrib.dadapt_adamw()),
     "dadapt_adamw, everything": (
         lambda: gk.dadapt_adamw(fading(1.0), (0.8, 0.99), 1e-3, 1e-3, 0.1),
@@ -171,7 +228,10 @@ def test_mechanize_is_optax_s(case):
 def test_dog_in_each_leaf_is_optax_s_where_optax_s_keeps_the_shape():
     def chained(package):
         # float64 for the origin: rounded to float32 it would itself be a distance.
-        return package.chain(package.scale_by_distance_over_gradients(1e-3, 1e-6, jnp.float64, 0.5), package.scale(-1.0))
+        return package.chain(
+            package.scale_by_distance_over_gradients(1e-3, 1e-6, jnp.float64, 0.5),
+            package.scale(-1.0),
+        )
 
     with jax.enable_x64(True):
         same(chained(gk), chained(optax), loss_of_arrays, plain(start()))

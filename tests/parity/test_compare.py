@@ -42,7 +42,12 @@ def planted(at, name, by):
 @pytest.mark.parametrize(("at", "name", "path"), [(0, "a", "updates.a"), (7, "b", "updates.b.c")])
 def test_names_the_step_and_the_leaf_of_a_planted_error(at, name, path):
     report = compare(planted(at, name, 1e-8), gk.sgd(0.1), PARAMS, gradients, 12, dtype="float64")
-    assert (report.passed, report.verdict, report.first_step, report.first_path) == (False, "differs", at, path)
+    assert (report.passed, report.verdict, report.first_step, report.first_path) == (
+        False,
+        "differs",
+        at,
+        path,
+    )
     assert 0.9e-8 < report.max_rel < 1e-4
     assert f"step {at}, {path}" in str(report)
 
@@ -58,11 +63,27 @@ def test_an_error_within_the_tolerance_passes():
     assert report.passed
     assert report.first_step is None
     assert report.max_ulp > 100
-    assert compare(planted(3, "a", 1e-6), gk.sgd(0.1), PARAMS, gradients, 12, dtype="float64", rtol=1e-12, atol=1e-3).passed
+    assert compare(
+        planted(3, "a", 1e-6),
+        gk.sgd(0.1),
+        PARAMS,
+        gradients,
+        12,
+        dtype="float64",
+        rtol=1e-12,
+        atol=1e-3,
+    ).passed
 
 
 def test_with_a_loss_each_side_sees_its_own_parameters():
-    report = compare(gk.sgd(0.01, 0.9), gk.chain(gk.trace(0.9), gk.scale(-0.01)), PARAMS, bowl, 20, dtype="float64")
+    report = compare(
+        gk.sgd(0.01, 0.9),
+        gk.chain(gk.trace(0.9), gk.scale(-0.01)),
+        PARAMS,
+        bowl,
+        20,
+        dtype="float64",
+    )
     assert report.max_abs == 0.0
     # One gradient later the two trajectories have parted: the loss was asked again.
     apart = compare(gk.sgd(0.01), gk.sgd(0.02), PARAMS, bowl, 20, dtype="float64")
@@ -75,30 +96,76 @@ def test_absolute_relative_and_ulp_are_what_they_say():
     # updates 1.5 against 1, parameters 2.5 against 2
     assert (report.max_abs, report.max_rel, report.max_ulp) == (0.5, 0.5, 0.5 / 2**-23)
     # An ulp is that of the leaf's largest number, 1 here, also where the small one next to it is meant.
-    small = gk.chain(gk.stateless(lambda updates, params: jax.tree.map(lambda u: jnp.where(u < 0.1, 2 * u, u), updates)))
-    report = compare(small, gk.identity(), {"w": np.zeros(2)}, [{"w": np.array([1.0, 2.0**-20])}], 1, dtype="float32", rtol=1e-3)
+    small = gk.chain(
+        gk.stateless(
+            lambda updates, params: jax.tree.map(lambda u: jnp.where(u < 0.1, 2 * u, u), updates)
+        )
+    )
+    report = compare(
+        small,
+        gk.identity(),
+        {"w": np.zeros(2)},
+        [{"w": np.array([1.0, 2.0**-20])}],
+        1,
+        dtype="float32",
+        rtol=1e-3,
+    )
     assert (report.passed, report.max_rel, report.max_ulp) == (False, 1.0, 2.0**-20 / 2**-23)
     zero = {"w": np.zeros(())}
-    assert compare(gk.scale(1.0), gk.set_to_zero(), zero, [one], 1, dtype="float64").max_rel == math.inf
+    assert (
+        compare(gk.scale(1.0), gk.set_to_zero(), zero, [one], 1, dtype="float64").max_rel
+        == math.inf
+    )
 
 
 def test_where_the_reference_crosses_zero_the_report_stays_readable():
     feed = [{"w": np.ones(())}, {"w": np.full((), 4.0)}]  # 1, 0, -4
-    report = compare(gk.scale(-1.005), gk.scale(-1.0), {"w": np.ones(())}, feed, 2, dtype="bfloat16", truth=gk.scale(-1.005))
+    report = compare(
+        gk.scale(-1.005),
+        gk.scale(-1.0),
+        {"w": np.ones(())},
+        feed,
+        2,
+        dtype="bfloat16",
+        truth=gk.scale(-1.005),
+    )
     assert (report.passed, report.max_rel, report.max_ulp) == (True, math.inf, 1.0)
     assert difference(report) == ("-", "1 ulp")
     assert "relative -, 1 ulp" in str(report)
     # So with an absolute tolerance that lets it through; where the tolerance is broken it is what broke it.
-    report = compare(gk.scale(-1.005), gk.scale(-1.0), {"w": np.ones(())}, [{"w": np.ones(())}], 1, dtype="float64", atol=0.1)
+    report = compare(
+        gk.scale(-1.005),
+        gk.scale(-1.0),
+        {"w": np.ones(())},
+        [{"w": np.ones(())}],
+        1,
+        dtype="float64",
+        atol=0.1,
+    )
     assert (report.passed, difference(report)[0]) == (True, "-")
-    report = compare(gk.scale(-1.005), gk.scale(-1.0), {"w": np.ones(())}, [{"w": np.ones(())}], 1, dtype="float64")
+    report = compare(
+        gk.scale(-1.005),
+        gk.scale(-1.0),
+        {"w": np.ones(())},
+        [{"w": np.ones(())}],
+        1,
+        dtype="float64",
+    )
     assert (report.passed, difference(report)[0]) == (False, "inf")
 
 
 def test_an_ulp_of_nothing_is_infinite():
     nan, one = {"w": np.full(2, np.nan)}, {"w": np.ones(2)}
     for reference, feed in ((gk.identity(), nan), (gk.set_to_zero(), one)):
-        report = compare(gk.chain(gk.zero_nans(), gk.scale(2.0)), reference, {"w": np.zeros(2)}, [feed], 1, dtype="float32", truth=gk.scale(2.0))
+        report = compare(
+            gk.chain(gk.zero_nans(), gk.scale(2.0)),
+            reference,
+            {"w": np.zeros(2)},
+            [feed],
+            1,
+            dtype="float32",
+            truth=gk.scale(2.0),
+        )
         assert report.max_rel == math.inf
         assert report.max_ulp == math.inf
         assert difference(report) == ("-", "- ulp")
@@ -113,7 +180,10 @@ def test_nan_agrees_with_nan_only():
 
 def test_sequences_and_functions_of_the_step_are_the_same_feed():
     sequence = [gradients(step) for step in range(5)]
-    reports = [compare(gk.sgd(0.1), gk.adam(0.1), PARAMS, feed, 5, dtype="float64") for feed in (sequence, gradients)]
+    reports = [
+        compare(gk.sgd(0.1), gk.adam(0.1), PARAMS, feed, 5, dtype="float64")
+        for feed in (sequence, gradients)
+    ]
     assert reports[0] == reports[1]
 
 
@@ -124,14 +194,33 @@ def test_low_precision_is_judged_by_rounding_error():
     rough = gk.chain(gk.stateless(coarse))
     less = compare(rough, gk.sgd(0.1), PARAMS, gradients, 10, dtype="float32")
     more = compare(gk.sgd(0.1), rough, PARAMS, gradients, 10, dtype="float32", truth=gk.sgd(0.1))
-    assert (less.passed, less.verdict, more.passed, more.verdict) == (False, "less exact", True, "as exact")
+    assert (less.passed, less.verdict, more.passed, more.verdict) == (
+        False,
+        "less exact",
+        True,
+        "as exact",
+    )
     assert less.error > 1e-4
     assert more.error < 1e-6
 
 
 def test_extras_reach_those_who_ask():
-    scaled = gk.chain(gk.stateless(lambda updates, params, *, value: jax.tree.map(lambda u: u * value.astype(u.dtype), updates)))
-    report = compare(scaled, gk.scale(3.0), PARAMS, gradients, 4, dtype="float64", extras=lambda step: {"value": np.float64(3.0)})
+    scaled = gk.chain(
+        gk.stateless(
+            lambda updates, params, *, value: jax.tree.map(
+                lambda u: u * value.astype(u.dtype), updates
+            )
+        )
+    )
+    report = compare(
+        scaled,
+        gk.scale(3.0),
+        PARAMS,
+        gradients,
+        4,
+        dtype="float64",
+        extras=lambda step: {"value": np.float64(3.0)},
+    )
     assert report.passed
 
 
@@ -166,32 +255,59 @@ CALL = "Call it, and pass what it returns; a function that makes a torch optimiz
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("adam", f"{FORMED}; got str 'adam'. Pass the optimizer itself, such as gradkit.adam(1e-3)."),
+        (
+            "adam",
+            f"{FORMED}; got str 'adam'. Pass the optimizer itself, such as gradkit.adam(1e-3).",
+        ),
         (7, f"{FORMED}; got int 7. Pass the optimizer itself, such as gradkit.adam(1e-3)."),
         (gk.adam, f"{FORMED}; got the function adam. {CALL}"),
         (Torch, f"{FORMED}; got the class Torch. {CALL}"),
         (type(gk.adam(0.1)), f"{FORMED}; got the class {type(gk.adam(0.1)).__name__}. {CALL}"),
-        (Adam(), f"{FORMED}; got torch's Adam. Wrap what makes it: gradkit.parity.Torch(lambda tensors: Adam(tensors, ...))."),
-        (Mine, f"{FORMED}; got torch's Mine. Wrap what makes it: gradkit.parity.Torch(lambda tensors: Mine(tensors, ...))."),
+        (
+            Adam(),
+            f"{FORMED}; got torch's Adam. Wrap what makes it: gradkit.parity.Torch(lambda tensors: Adam(tensors, ...)).",
+        ),
+        (
+            Mine,
+            f"{FORMED}; got torch's Mine. Wrap what makes it: gradkit.parity.Torch(lambda tensors: Mine(tensors, ...)).",
+        ),
     ],
 )
 def test_what_is_no_optimizer_is_refused_in_its_place(at, given, message):
     with pytest.raises(TypeError) as caught:
-        compare(**{"tx": gk.sgd(0.1), "reference": gk.sgd(0.1), "params": PARAMS, "gradients_or_loss": bowl, "steps": 3, at: given})
+        compare(
+            **{
+                "tx": gk.sgd(0.1),
+                "reference": gk.sgd(0.1),
+                "params": PARAMS,
+                "gradients_or_loss": bowl,
+                "steps": 3,
+                at: given,
+            }
+        )
     assert str(caught.value) == f"compare, {at}: {message}"
 
 
 def test_the_real_optimizers_of_torch_are_known():
     torch = pytest.importorskip("torch")
     for given in (torch.optim.Adam, torch.optim.SGD([torch.ones(2)], lr=0.1)):
-        with pytest.raises(TypeError, match=r"compare, reference: .*got torch's \w+. Wrap what makes it: gradkit.parity.Torch"):
+        with pytest.raises(
+            TypeError,
+            match=r"compare, reference: .*got torch's \w+. Wrap what makes it: gradkit.parity.Torch",
+        ):
             compare(gk.sgd(0.1), given, PARAMS, bowl, 3)
 
 
 def test_torch_takes_what_makes_an_optimizer():
-    with pytest.raises(TypeError, match=r"^Torch, optimizer: needs a function that makes it from a list of tensors; got a Adam\. Such as lambda tensors: "):
+    with pytest.raises(
+        TypeError,
+        match=r"^Torch, optimizer: needs a function that makes it from a list of tensors; got a Adam\. Such as lambda tensors: ",
+    ):
         Torch(Adam())
-    with pytest.raises(TypeError, match=r"^Torch, scheduler: needs a function that makes it from the optimizer; got a int\. Such as lambda optimizer: "):
+    with pytest.raises(
+        TypeError,
+        match=r"^Torch, scheduler: needs a function that makes it from the optimizer; got a int\. Such as lambda optimizer: ",
+    ):
         Torch(Adam, 7)
 
 
@@ -205,14 +321,22 @@ REDUCE = "Reduce the loss, as with jnp.mean, and return nothing beside it."
         (PARAMS, lambda p: p["b"]["c"] ** 2, f"{ONE}; got float32[3]. {REDUCE}"),
         (PARAMS, lambda p: bowl(p)[None], f"{ONE}; got float32[1]. {REDUCE}"),
         (PARAMS, lambda p: (bowl(p), p), f"{ONE}; got a tuple. {REDUCE}"),
-        (np.ones(3), lambda p: p**2, f"{ONE}; got float32[3]. {REDUCE}"),  # an array: it takes a step too
+        (
+            np.ones(3),
+            lambda p: p**2,
+            f"{ONE}; got float32[3]. {REDUCE}",
+        ),  # an array: it takes a step too
         (
             PARAMS,
             lambda p: p["missing"],
             "needs a function of the parameters or of the step; "
             "got one that fails on parameters (KeyError: 'missing') and on step 0 (TypeError: 'int' object is not subscriptable).",
         ),
-        (PARAMS, 7, "needs a loss, or gradients for 3 steps; got int. Pass loss(params), gradients(step), or a list of trees."),
+        (
+            PARAMS,
+            7,
+            "needs a loss, or gradients for 3 steps; got int. Pass loss(params), gradients(step), or a list of trees.",
+        ),
     ],
 )
 def test_what_is_neither_a_loss_nor_gradients_is_refused(params, given, message):
@@ -232,10 +356,22 @@ def test_gradients_that_do_not_look_at_the_step_are_no_loss():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((gk.sgd(0.1), gk.sgd(0.1), PARAMS, [gradients(0)], 3), "compare, gradients_or_loss: needs a loss, or gradients for 3 steps; got 1"),
-        ((gk.sgd(0.1), gk.sgd(0.1), PARAMS, gradients, 0), "compare, steps: needs a whole number >= 1; got 0"),
-        ((gk.sgd(0.1), gk.sgd(0.1), {"w": np.ones(2, int)}, gradients, 3), "compare, w: needs parameters of a floating dtype"),
-        ((gk.sgd(0.1), gk.sgd(0.1), PARAMS, [{"a": np.ones((2, 2))}], 1), "compare, b.c: needs an update for this parameter"),
+        (
+            (gk.sgd(0.1), gk.sgd(0.1), PARAMS, [gradients(0)], 3),
+            "compare, gradients_or_loss: needs a loss, or gradients for 3 steps; got 1",
+        ),
+        (
+            (gk.sgd(0.1), gk.sgd(0.1), PARAMS, gradients, 0),
+            "compare, steps: needs a whole number >= 1; got 0",
+        ),
+        (
+            (gk.sgd(0.1), gk.sgd(0.1), {"w": np.ones(2, int)}, gradients, 3),
+            "compare, w: needs parameters of a floating dtype",
+        ),
+        (
+            (gk.sgd(0.1), gk.sgd(0.1), PARAMS, [{"a": np.ones((2, 2))}], 1),
+            "compare, b.c: needs an update for this parameter",
+        ),
     ],
 )
 def test_bad_input_is_refused(arguments, message):

@@ -13,31 +13,64 @@ from gradkit.parity.table import installed
 # Parts without a row, and why: their own tests hold them against their formulas.
 ALONE = {
     **dict.fromkeys(
-        ("add_elastic_net_penalty", "add_l1_penalty", "add_smoothed_l1_penalty", "fading_peak", "latest", "nesterov", "peak", "total", "variance"),
+        (
+            "add_elastic_net_penalty",
+            "add_l1_penalty",
+            "add_smoothed_l1_penalty",
+            "fading_peak",
+            "latest",
+            "nesterov",
+            "peak",
+            "total",
+            "variance",
+        ),
         "no counterpart",
     ),
-    **dict.fromkeys(("GradientTransformation", "function_schedule", "product_schedule", "sum_schedule"), "how parts are made and joined, no part"),
     **dict.fromkeys(
-        ("adam_mini", "scale_by_adam_mini", "came", "scale_by_confidence", "grokfast", "laprop", "mars"), "neither optax nor torch has it: tests/optimizers"
+        ("GradientTransformation", "function_schedule", "product_schedule", "sum_schedule"),
+        "how parts are made and joined, no part",
+    ),
+    **dict.fromkeys(
+        (
+            "adam_mini",
+            "scale_by_adam_mini",
+            "came",
+            "scale_by_confidence",
+            "grokfast",
+            "laprop",
+            "mars",
+        ),
+        "neither optax nor torch has it: tests/optimizers",
     ),
     "scale_by_rprop": "optax gives every update one step late; rprop stands against torch",
     "scale_by_madgrad": "optax keeps it to itself; madgrad has a row",
     "scale_by_asgd": "torch has no links; asgd has a row",
     "power_decay": "the decay of adafactor, whose rows hold it",
     **dict.fromkeys(
-        ("sophia", "scale_by_sophia", "hutchinson_estimator_diag_hessian"), "need a loss function beside gradients: tests/optimizers/test_catalogue_b_parity.py"
+        ("sophia", "scale_by_sophia", "hutchinson_estimator_diag_hessian"),
+        "need a loss function beside gradients: tests/optimizers/test_catalogue_b_parity.py",
     ),
-    **dict.fromkeys(("blend", "drift", "ema_from_first", "per_leaf", "through"), "averages that optax has inside its optimizers, whose rows hold them"),
-    **dict.fromkeys(("by", "by_dtype", "by_path", "by_rank", "by_size", "every", "outside", "some"), "predicates: tests/transforms/test_route.py"),
     **dict.fromkeys(
-        ("clip_by_percentile", "clip_by_zscore", "cautious", "compensated", "stochastic_rounding"), "no counterpart: tests/transforms and tests/optimizers"
+        ("blend", "drift", "ema_from_first", "per_leaf", "through"),
+        "averages that optax has inside its optimizers, whose rows hold them",
+    ),
+    **dict.fromkeys(
+        ("by", "by_dtype", "by_path", "by_rank", "by_size", "every", "outside", "some"),
+        "predicates: tests/transforms/test_route.py",
+    ),
+    **dict.fromkeys(
+        ("clip_by_percentile", "clip_by_zscore", "cautious", "compensated", "stochastic_rounding"),
+        "no counterpart: tests/transforms and tests/optimizers",
     ),
     **dict.fromkeys(
         ("measure_with_ema", "monitor", "snapshot", "watch", "weight_ema", "polyak_average", "swa"),
         "leave the updates alone: what they remember is held to its formula in tests/transforms",
     ),
     "split_real_and_imaginary": "for complex leaves, which the table's tree lacks: tests/optimizers/test_catalogue_a_parity.py",
-    **dict.fromkeys(("dpsgd", "differentially_private_aggregate"), "take gradients per example: tests/optimizers/test_catalogue_b_oracles.py"),
+    **dict.fromkeys(
+        ("dpsgd", "differentially_private_aggregate"),
+        "take gradients per example: tests/optimizers/test_catalogue_b_oracles.py",
+    ),
 }
 
 
@@ -52,7 +85,11 @@ def test_trajectory_agrees_with_its_counterpart(row):
     assert report.steps == min(200, row.most or 200)
 
 
-@pytest.mark.parametrize("row", [row for row in TABLE if row.rtol > 1e-10 or (row.most or 200) < 200], ids=lambda row: row.name.replace(" ", "-"))
+@pytest.mark.parametrize(
+    "row",
+    [row for row in TABLE if row.rtol > 1e-10 or (row.most or 200) < 200],
+    ids=lambda row: row.name.replace(" ", "-"),
+)
 def test_a_looser_or_shorter_row_says_why(row):
     assert row.note
 
@@ -84,10 +121,17 @@ VARIED = (
 @pytest.mark.parametrize("part", VARIED)
 def test_every_argument_is_varied_against_optax(part):
     made = [row.make(gk) for row in TABLE if row.part == part and row.against == "optax"]
-    given = [call.arguments for tx in made for call in (tx, *tx.children().values()) if call.factory.__name__ == part]
+    given = [
+        call.arguments
+        for tx in made
+        for call in (tx, *tx.children().values())
+        if call.factory.__name__ == part
+    ]
     for name, parameter in inspect.signature(getattr(gk, part)).parameters.items():
         if name not in UNVARIED and parameter.default is not inspect.Parameter.empty:
-            assert any(arguments[name] != parameter.default for arguments in given), f"no row of {part} varies {name}"
+            assert any(arguments[name] != parameter.default for arguments in given), (
+                f"no row of {part} varies {name}"
+            )
 
 
 def test_names_are_unique():
@@ -102,7 +146,9 @@ WHOLE = tuple(f"gradkit.{room}" for room in ("averages", "transforms", "optimize
 def test_every_part_of_a_covered_room_has_a_row():
     from tests.cases import factories
 
-    covered = {name for name, factory in factories(Call).items() if factory.__module__.startswith(WHOLE)}
+    covered = {
+        name for name, factory in factories(Call).items() if factory.__module__.startswith(WHOLE)
+    }
     assert covered
     assert not covered - {row.part for row in TABLE} - ALONE.keys()
     assert not {row.part for row in TABLE} & ALONE.keys(), "what has a row is not alone"

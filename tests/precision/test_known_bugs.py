@@ -27,17 +27,27 @@ class Bug(NamedTuple):
     reason: str = ""
 
 
-A, B = "tests/optimizers/test_catalogue_a_bugs.py::", "tests/optimizers/test_catalogue_b_oracles.py::"
+A, B = (
+    "tests/optimizers/test_catalogue_a_bugs.py::",
+    "tests/optimizers/test_catalogue_b_oracles.py::",
+)
 HERE, WRAP = "tests/precision/test_known_bugs.py::", "tests/transforms/test_"
 NO_MUON = "gradkit has no matrix methods: no Muon"
 BUGS = {
     1: Bug(
         "zero gradient in float16 gives NaN",
         ("1755", "1768", "1769", "1784", "1789"),
-        (HERE + "test_zero_gradient_in_half_precision_gives_zero_1755", A + "test_1755_zero_gradients_in_half_precision_stay_finite_and_typed"),
+        (
+            HERE + "test_zero_gradient_in_half_precision_gives_zero_1755",
+            A + "test_1755_zero_gradients_in_half_precision_stay_finite_and_typed",
+        ),
     ),
-    2: Bug("Rprop is a step late", ("1725",), (A + "test_1725_rprop_gives_this_step_its_own_update",)),
-    3: Bug("Adan has 1 − b2 for b2", ("1715",), (A + "test_1715_adan_weighs_the_difference_with_b2",)),
+    2: Bug(
+        "Rprop is a step late", ("1725",), (A + "test_1725_rprop_gives_this_step_its_own_update",)
+    ),
+    3: Bug(
+        "Adan has 1 − b2 for b2", ("1715",), (A + "test_1715_adan_weighs_the_difference_with_b2",)
+    ),
     4: Bug(
         "reduce_on_plateau below zero",
         ("1767",),
@@ -46,22 +56,39 @@ BUGS = {
             WRAP + "plateau.py::test_a_flat_negative_loss_is_a_plateau_optax_1767",
         ),
     ),
-    5: Bug("schedule_free skips schedule(0)", ("1744",), (WRAP + "schedule_free.py::test_the_weights_start_at_schedule_of_zero_optax_1744",)),
+    5: Bug(
+        "schedule_free skips schedule(0)",
+        ("1744",),
+        (WRAP + "schedule_free.py::test_the_weights_start_at_schedule_of_zero_optax_1744",),
+    ),
     6: Bug(
         "Adafactor's offset gives NaN",
         ("1791",),
-        (HERE + "test_adafactor_s_decay_offset_is_finite_1791", B + "test_adafactor_follows_the_paper_also_with_an_offset"),
+        (
+            HERE + "test_adafactor_s_decay_offset_is_finite_1791",
+            B + "test_adafactor_follows_the_paper_also_with_an_offset",
+        ),
     ),
-    7: Bug("SM3 on a scalar", ("1736",), (HERE + "test_sm3_takes_scalars_1736", B + "test_sm3_takes_scalars_and_is_adagrad_there")),
+    7: Bug(
+        "SM3 on a scalar",
+        ("1736",),
+        (HERE + "test_sm3_takes_scalars_1736", B + "test_sm3_takes_scalars_and_is_adagrad_there"),
+    ),
     8: Bug(
         "SAM on a zero gradient",
         ("1743",),
-        (WRAP + "sam.py::test_a_zero_gradient_leads_nowhere_optax_1743", A + "test_1743_a_zero_gradient_is_normalized_to_zero"),
+        (
+            WRAP + "sam.py::test_a_zero_gradient_leads_nowhere_optax_1743",
+            A + "test_1743_a_zero_gradient_is_normalized_to_zero",
+        ),
     ),
     9: Bug(
         "injected hyperparameters a step off, and in low precision",
         ("415", "1414"),
-        (HERE + "test_hyperparameters_are_those_of_the_next_step_415", HERE + "test_hyperparameters_keep_their_precision_beside_bfloat16_1414"),
+        (
+            HERE + "test_hyperparameters_are_those_of_the_next_step_415",
+            HERE + "test_hyperparameters_keep_their_precision_beside_bfloat16_1414",
+        ),
     ),
     10: Bug(
         "MultiSteps: bools, mixed dtypes, bfloat16 sums",
@@ -75,7 +102,11 @@ BUGS = {
             )
         ),
     ),
-    11: Bug("clipping every micro-batch", ("gpt_jax_2",), (WRAP + "accumulate.py::test_k_micro_batches_are_one_large_batch_clip_inside_gpt_jax_2",)),
+    11: Bug(
+        "clipping every micro-batch",
+        ("gpt_jax_2",),
+        (WRAP + "accumulate.py::test_k_micro_batches_are_one_large_batch_clip_inside_gpt_jax_2",),
+    ),
     12: Bug("Muon orthogonalized the gradient", reason=NO_MUON),
     13: Bug("Muon's scale of an N-D shape", reason=NO_MUON),
     14: Bug("Muon on complex leaves", reason=NO_MUON),
@@ -93,7 +124,11 @@ BUGS = {
             A + "test_440_adabelief_has_both_epsilons_where_its_paper_has_them",
         ),
     ),
-    17: Bug("the debiased average written back", ("bug_17",), (HERE + "test_the_debiased_average_is_not_written_back_bug_17",)),
+    17: Bug(
+        "the debiased average written back",
+        ("bug_17",),
+        (HERE + "test_the_debiased_average_is_not_written_back_bug_17",),
+    ),
     18: Bug(
         "DoG's arguments, MoMo's loss",
         ("1500",),
@@ -106,7 +141,10 @@ BUGS = {
     19: Bug(
         "optimistic gradients: first step, schedules",
         ("1082", "1286"),
-        (A + "test_1082_the_first_optimistic_step_is_the_plain_one", A + "test_1286_optimistic_adam_takes_schedules"),
+        (
+            A + "test_1082_the_first_optimistic_step_is_the_plain_one",
+            A + "test_1286_optimistic_adam_takes_schedules",
+        ),
     ),
     20: Bug(
         "schedules: tracer leak, empty first piece, int32 overflow",
@@ -137,30 +175,55 @@ BUGS = {
         ),
     ),
     24: Bug(
-        "decay by rank on stacked layers", ("jaxformer_28",), (WRAP + "route.py::test_stacked_layers_are_told_apart_by_path_where_rank_fails_jaxformer_28",)
+        "decay by rank on stacked layers",
+        ("jaxformer_28",),
+        (
+            WRAP
+            + "route.py::test_stacked_layers_are_told_apart_by_path_where_rank_fails_jaxformer_28",
+        ),
     ),
     25: Bug(
         "a NaN micro-gradient freezes accumulation",
         ("bug_25",),
         (
-            WRAP + "accumulate.py::test_a_nan_micro_gradient_spoils_its_own_step_and_no_other_bug_25",
+            WRAP
+            + "accumulate.py::test_a_nan_micro_gradient_spoils_its_own_step_and_no_other_bug_25",
             WRAP + "guard.py::test_one_nan_micro_gradient_does_not_freeze_accumulation_bug_25",
         ),
     ),
-    26: Bug("debiasing under a scheduled decay", ("bug_26",), (HERE + "test_scheduled_decay_is_debiased_exactly_bug_26",)),
-    27: Bug("donated buffers aliased crosswise", ("bug_27",), (HERE + "test_a_donated_buffer_is_written_where_it_lies_bug_27",)),
+    26: Bug(
+        "debiasing under a scheduled decay",
+        ("bug_26",),
+        (HERE + "test_scheduled_decay_is_debiased_exactly_bug_26",),
+    ),
+    27: Bug(
+        "donated buffers aliased crosswise",
+        ("bug_27",),
+        (HERE + "test_a_donated_buffer_is_written_where_it_lies_bug_27",),
+    ),
     28: Bug(
         "a state that changes its types",
         ("bug_28",),
-        (HERE + "test_ahead_of_time_step_accepts_its_own_output_bug_28", WRAP + "guard.py::test_types_stand_from_init_on_bug_28"),
+        (
+            HERE + "test_ahead_of_time_step_accepts_its_own_output_bug_28",
+            WRAP + "guard.py::test_types_stand_from_init_on_bug_28",
+        ),
     ),
 }
 
 
 def names_and_docstrings(path):
     """What the tests of a file say of themselves: name -> name and docstring."""
-    functions = [node for node in ast.parse((Path(__file__).parents[2] / path).read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)]
-    return {node.name: f"{node.name} {ast.get_docstring(node) or ''}" for node in functions if node.name.startswith("test_")}
+    functions = [
+        node
+        for node in ast.parse((Path(__file__).parents[2] / path).read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    ]
+    return {
+        node.name: f"{node.name} {ast.get_docstring(node) or ''}"
+        for node in functions
+        if node.name.startswith("test_")
+    }
 
 
 def test_every_bug_of_the_list_is_there():
@@ -178,7 +241,9 @@ def test_every_bug_has_a_test_that_names_it_or_a_reason(number):
         assert name in found, f"{test} is gone"
         said.append(found[name])
     for thread in bug.threads:
-        assert any(re.search(rf"(?<!\d){thread}(?!\d)", text) for text in said), f"no test of bug {number} names {thread}"
+        assert any(re.search(rf"(?<!\d){thread}(?!\d)", text) for text in said), (
+            f"no test of bug {number} names {thread}"
+        )
 
 
 def steps(tx, params, grads, count):
@@ -194,14 +259,18 @@ def test_second_moment_of_bfloat16_gradients_does_not_stall_1552():
     one = jnp.ones((), jnp.bfloat16)
     tx = gk.ema(0.999, debias=False)
     updates, state = steps(tx, one, one, 3000)
-    (average,) = jax.tree.leaves(state.memory)
+    (average,) = jax.tree.leaves(state.inner)
     assert average.dtype == jnp.float32
     assert abs(float(average) - (1 - 0.999**3000)) < 1e-4
     assert updates.dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
-@pytest.mark.parametrize("make", [gk.adam, gk.adamw, gk.nadam, gk.amsgrad, gk.adamax, gk.rmsprop, gk.adagrad, gk.adadelta], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make",
+    [gk.adam, gk.adamw, gk.nadam, gk.amsgrad, gk.adamax, gk.rmsprop, gk.adagrad, gk.adadelta],
+    ids=lambda make: make.__name__,
+)
 def test_zero_gradient_in_half_precision_gives_zero_1755(make, dtype):
     """Also #1768, #1769, #1784, #1789: 1e-8 is 0 in float16, and 0 / (0 + ε) was NaN."""
     tx = make(0.1, weight_decay=0.0) if make is gk.adamw else make(0.1)
@@ -218,13 +287,20 @@ def test_scheduled_decay_is_debiased_exactly_bug_26():
         assert abs(float(updates) - 1.0) < 1e-5
 
 
-@pytest.mark.parametrize("rate", [np.float32(0.1), np.float64(0.1), np.asarray(0.1), jnp.float32(0.1)], ids=lambda rate: type(rate).__name__)
+@pytest.mark.parametrize(
+    "rate",
+    [np.float32(0.1), np.float64(0.1), np.asarray(0.1), jnp.float32(0.1)],
+    ids=lambda rate: type(rate).__name__,
+)
 def test_numpy_rate_does_not_promote_1405(rate):
     p = jnp.ones(3, jnp.bfloat16)
     for tx in (gk.sgd(rate), gk.adam(rate)):
         updates, state = tx.update(p, tx.init(p), p)
         assert updates.dtype == jnp.bfloat16
-        assert {leaf.dtype for leaf in jax.tree.leaves(state)} <= {jnp.dtype(jnp.float32), jnp.dtype(jnp.int32)}
+        assert {leaf.dtype for leaf in jax.tree.leaves(state)} <= {
+            jnp.dtype(jnp.float32),
+            jnp.dtype(jnp.int32),
+        }
 
 
 def test_norm_of_float16_does_not_overflow_fairscale_263():
@@ -246,7 +322,9 @@ def test_norm_of_many_bfloat16_leaves_does_not_stall():
 def test_update_of_another_shape_is_refused_291():
     # A (2, 3) gradient broadcast against a (3,) parameter, and both state and parameter grew.
     tx, p = gk.adam(0.1), {"w": jnp.ones(3)}
-    with pytest.raises(ValueError, match=r"w: needs an update like its parameter float32\[3\]; got float32\[2, 3\]"):
+    with pytest.raises(
+        ValueError, match=r"w: needs an update like its parameter float32\[3\]; got float32\[2, 3\]"
+    ):
         tx.update({"w": jnp.ones((2, 3))}, tx.init(p), p)
 
 
@@ -305,12 +383,20 @@ def test_second_moment_of_complex_gradients_is_the_squared_magnitude_287():
     with jax.numpy_dtype_promotion("standard"):  # real times complex is a promotion
         updates, state = tx.update(g, tx.init(g))
     assert np.allclose(updates, [0.6 + 0.8j], rtol=1e-6)
-    assert {leaf.dtype.kind for leaf in jax.tree.leaves(state.memory) if leaf.shape} == {"c", "f"}
+    assert {leaf.dtype.kind for leaf in jax.tree.leaves(state.inner) if leaf.shape} == {"c", "f"}
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize(
-    "tx", [gk.sgd(0.1, 0.9), gk.adamw(gk.linear_schedule(0.1, 0.0, 9)), gk.amsgrad(0.1), gk.adadelta(1.0), gk.zero_nans()], ids=lambda tx: tx.factory.__name__
+    "tx",
+    [
+        gk.sgd(0.1, 0.9),
+        gk.adamw(gk.linear_schedule(0.1, 0.0, 9)),
+        gk.amsgrad(0.1),
+        gk.adadelta(1.0),
+        gk.zero_nans(),
+    ],
+    ids=lambda tx: tx.factory.__name__,
 )
 def test_ahead_of_time_step_accepts_its_own_output_bug_28(tx, dtype):
     # A state whose types change after the first step is refused by a compiled one (and compiled twice by jit).
@@ -375,13 +461,20 @@ def test_hyperparameters_keep_their_precision_beside_bfloat16_1414():
         tx = gk.adam(gk.linear_schedule(1e-3, 0.0, 1000), b2=b2)
         state = tx.init(w)
         read = gk.hyperparameters(tx, state)
-        assert all(abs(float(read[path]) - wanted) < 1e-7 for path, wanted in (("learning_rate", 1e-3), ("b1", 0.9), ("b2", 0.999), ("eps", 1e-8)))
+        assert all(
+            abs(float(read[path]) - wanted) < 1e-7
+            for path, wanted in (("learning_rate", 1e-3), ("b1", 0.9), ("b2", 0.999), ("eps", 1e-8))
+        )
         updates, _ = jax.jit(lambda tx, state: tx.update(w, state, w))(tx, state)
         assert updates.dtype == jnp.bfloat16
         np.testing.assert_allclose(updates.astype(jnp.float32), -1e-3, rtol=2**-8)
 
 
-@pytest.mark.parametrize("make", [gk.ema, lambda b: gk.scale_by_adam(b, 0.0, 0.0), gk.weight_ema], ids=["ema", "adam", "weight_ema"])
+@pytest.mark.parametrize(
+    "make",
+    [gk.ema, lambda b: gk.scale_by_adam(b, 0.0, 0.0), gk.weight_ema],
+    ids=["ema", "adam", "weight_ema"],
+)
 def test_the_debiased_average_is_not_written_back_bug_17(make):
     # What is given is m / (1 − bᵗ); kept is m. Kept debiased, the first gradients would weigh twice and more.
     tx, gradients = make(0.5), (4.0, 1.0, 2.0, 1.0)
@@ -390,12 +483,16 @@ def test_the_debiased_average_is_not_written_back_bug_17(make):
         after = w + g
         updates, state = tx.update(jnp.float32(g), state, w)
         if make is gk.weight_ema:
-            m, w, given = 0.5 * m + 0.5 * float(after), after, float(gk.eval_params(tx, state, after))
+            m, w, given = (
+                0.5 * m + 0.5 * float(after),
+                after,
+                float(gk.eval_params(tx, state, after)),
+            )
         else:
             # Adam without a decay of its metric divides by |g|.
             m, given = 0.5 * m + 0.5 * g, float(updates) * (1.0 if make is gk.ema else g)
         assert abs(given - m / (1 - 0.5**t)) < 1e-5
-        assert any(abs(float(leaf) - m) < 1e-5 for leaf in jax.tree.leaves(state.memory))
+        assert any(abs(float(leaf) - m) < 1e-5 for leaf in jax.tree.leaves(state.inner))
 
 
 def test_momo_takes_a_python_float_and_dog_its_arguments_in_order_1500():
@@ -409,10 +506,14 @@ def test_momo_takes_a_python_float_and_dog_its_arguments_in_order_1500():
 
 
 PIECES = {
-    "piecewise_interpolate_schedule": lambda: gk.piecewise_interpolate_schedule("linear", 1.0, {10: 2.0}),
+    "piecewise_interpolate_schedule": lambda: gk.piecewise_interpolate_schedule(
+        "linear", 1.0, {10: 2.0}
+    ),
     "linear_onecycle_schedule": lambda: gk.linear_onecycle_schedule(100, 0.3),
     "cosine_onecycle_schedule": lambda: gk.cosine_onecycle_schedule(100, 0.3),
-    "join_schedules": lambda: gk.join_schedules([gk.linear_schedule(0.0, 1.0, 10), gk.exponential_decay(1.0, 10, 0.5)], [10]),
+    "join_schedules": lambda: gk.join_schedules(
+        [gk.linear_schedule(0.0, 1.0, 10), gk.exponential_decay(1.0, 10, 0.5)], [10]
+    ),
 }
 
 
@@ -427,7 +528,9 @@ def test_a_schedule_made_under_jit_leaks_no_tracer_503(name):
         tx, state = start()
         jax.jit(tx.update)(jnp.ones(2), state)
     wanted = gk.scale_by_schedule(PIECES[name]())
-    np.testing.assert_allclose(tx.update(jnp.ones(2), state)[0], wanted.update(jnp.ones(2), state)[0], rtol=1e-6)
+    np.testing.assert_allclose(
+        tx.update(jnp.ones(2), state)[0], wanted.update(jnp.ones(2), state)[0], rtol=1e-6
+    )
 
 
 def test_a_first_piece_of_no_length_is_skipped_1403():
@@ -439,7 +542,9 @@ def test_a_first_piece_of_no_length_is_skipped_1403():
     ):
         assert rate(0) in (0.5, 1.0)
         assert np.isfinite([float(rate(t)) for t in range(12)]).all()
-    assert [float(gk.warmup_cosine_decay_schedule(0.0, 1.0, 0, 10)(t)) for t in range(11)] == [float(rest(t)) for t in range(11)]
+    assert [float(gk.warmup_cosine_decay_schedule(0.0, 1.0, 0, 10)(t)) for t in range(11)] == [
+        float(rest(t)) for t in range(11)
+    ]
 
 
 @pytest.mark.parametrize("length", [2**31 - 1, 2**33])
@@ -450,7 +555,11 @@ def test_a_cosine_does_not_overflow_int32_bug_20(length):
         assert abs(float(gk.cosine_decay_schedule(1.0, length)(jnp.int32(step))) - wanted) < 1e-6
 
 
-@pytest.mark.parametrize("make", [gk.sgd, gk.adamw, gk.radam, lambda rate: gk.MultiSteps(gk.adam(rate), 2)], ids=["sgd", "adamw", "radam", "MultiSteps"])
+@pytest.mark.parametrize(
+    "make",
+    [gk.sgd, gk.adamw, gk.radam, lambda rate: gk.MultiSteps(gk.adam(rate), 2)],
+    ids=["sgd", "adamw", "radam", "MultiSteps"],
+)
 def test_weak_types_do_not_compile_again_1171_1440(make):
     """What init makes has the types that update gives, weak ones too; a Python float, a NumPy and a JAX number are one kind of rate."""
     traces, w = [], {"w": jnp.ones(2), "b": jnp.asarray(1.0)}  # a weak scalar, as one writes it
@@ -479,19 +588,32 @@ def test_radam_leaks_no_tracer_bug_23():
 
 def aliases(compiled):
     """Of every output that is written into an argument: (output, argument)."""
-    return [(int(a), int(b)) for a, b in re.findall(r"\{(\d+)\}: \((\d+), \{\}", compiled.as_text().split("entry_computation_layout")[0])]
+    return [
+        (int(a), int(b))
+        for a, b in re.findall(
+            r"\{(\d+)\}: \((\d+), \{\}", compiled.as_text().split("entry_computation_layout")[0]
+        )
+    ]
 
 
-@pytest.mark.parametrize("make", [gk.adamw, lambda rate: gk.sgd(rate, 0.9), gk.schedule_free_adamw], ids=["adamw", "sgd", "schedule_free_adamw"])
+@pytest.mark.parametrize(
+    "make",
+    [gk.adamw, lambda rate: gk.sgd(rate, 0.9), gk.schedule_free_adamw],
+    ids=["adamw", "sgd", "schedule_free_adamw"],
+)
 def test_a_donated_buffer_is_written_where_it_lies_bug_27(make):
     # XLA gives a donated buffer to the next result of its shape. With (grads, state, params) against (params, state) everything crosses, and is copied.
     w = {"a": jnp.ones((3, 4)), "b": jnp.ones((3, 4)), "c": jnp.ones(4)}
     tx = make(0.1)
     state = tx.init(w)
     straight = [(i, i) for i in range(len(jax.tree.leaves((w, state))))]
-    assert aliases(jax.jit(tx.apply, donate_argnums=(0, 1)).lower(w, state, w).compile()) == straight
+    assert (
+        aliases(jax.jit(tx.apply, donate_argnums=(0, 1)).lower(w, state, w).compile()) == straight
+    )
     step = gk.make_step(lambda w, x: jnp.sum(w["a"] * w["b"]) * jnp.sum(w["c"]) * x, tx)
-    assert aliases(step._run.lower(w, state, step._data, (jnp.float32(1),), {}).compile()) == straight
+    assert (
+        aliases(step._run.lower(w, state, step._data, (jnp.float32(1),), {}).compile()) == straight
+    )
 
     def crossed(g, state, w):
         return tx.apply(w, state, g)

@@ -80,14 +80,23 @@ def _adadelta(gs, rho=0.9, eps=1e-6):
 METHODS = {
     "sgd": (lambda k: k.sgd(RATE), _sgd),
     "momentum": (lambda k: k.sgd(RATE, momentum=0.9), _momentum),
-    "nesterov": (lambda k: k.sgd(RATE, momentum=0.9, nesterov=True), lambda gs: _momentum(gs, nesterov=True)),
+    "nesterov": (
+        lambda k: k.sgd(RATE, momentum=0.9, nesterov=True),
+        lambda gs: _momentum(gs, nesterov=True),
+    ),
     "adam": (lambda k: k.adam(RATE), _adam),
     "amsgrad": (lambda k: k.amsgrad(RATE), lambda gs: _adam(gs, peak=True)),
     "nadam": (lambda k: k.nadam(RATE), lambda gs: _adam(gs, ahead=True)),
     "adamax": (lambda k: k.adamax(RATE), _adamax),
     "rmsprop eps inside": (lambda k: k.rmsprop(RATE, eps=1e-3), _rmsprop),
-    "rmsprop eps outside": (lambda k: k.rmsprop(RATE, eps=1e-3, eps_in_sqrt=False), lambda gs: _rmsprop(gs, inside=False)),
-    "rmsprop centered": (lambda k: k.rmsprop(RATE, eps=1e-3, centered=True), lambda gs: _rmsprop(gs, centered=True)),
+    "rmsprop eps outside": (
+        lambda k: k.rmsprop(RATE, eps=1e-3, eps_in_sqrt=False),
+        lambda gs: _rmsprop(gs, inside=False),
+    ),
+    "rmsprop centered": (
+        lambda k: k.rmsprop(RATE, eps=1e-3, centered=True),
+        lambda gs: _rmsprop(gs, centered=True),
+    ),
     "adagrad": (lambda k: k.adagrad(RATE), _adagrad),
     "adadelta": (lambda k: k.adadelta(1.0), _adadelta),
 }
@@ -119,7 +128,11 @@ def errors(make, oracle, library, dtype):
 
 def optax_errors(make, oracle, dtype):
     optax = pytest.importorskip("optax")
-    with warnings.catch_warnings(), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+    with (
+        warnings.catch_warnings(),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+    ):
         warnings.simplefilter("ignore")
         return errors(make, oracle, optax, dtype)
 

@@ -20,14 +20,20 @@ class Case:
     name: str
     make: Callable[[], Any]
     bad: tuple[Bad, ...] = ()
-    within: Callable[[Any], Any] = lambda tx: tx  # what the thing needs around it to run as an optimizer
+    within: Callable[[Any], Any] = lambda tx: (
+        tx
+    )  # what the thing needs around it to run as an optimizer
     extras: Callable[[Any], dict[str, Any]] = lambda grads: {}  # the extra arguments it asks for
-    fed: Callable[[Any], Any] = lambda grads: grads  # how gradients come in, where they come per example
+    fed: Callable[[Any], Any] = lambda grads: (
+        grads
+    )  # how gradients come in, where they come per example
     complex: bool = True  # takes complex leaves; otherwise it must refuse them in words
     needs_params: bool = False
     stochastic: bool = False
     passes_nan: bool | None = True  # NaN in, NaN out; otherwise finite out; None: leaf by leaf
-    counts: bool = False  # keeps a clock or a count of its own: it decides that time passes differently
+    counts: bool = (
+        False  # keeps a clock or a count of its own: it decides that time passes differently
+    )
     from_start: bool = False  # keeps where training began: at init, or with the first step
     narrow: bool = False  # keeps parameters, or parts of them, in their own dtype
     rounds: bool = False  # its updates lead to numbers of the parameter's dtype
@@ -46,13 +52,18 @@ class Case:
 SHAPES = {"matrix": (3, 2), "vector": (4,), "scalar": (), "empty": (0,)}
 
 
-def tree_of(seed: int, dtype: Any = jnp.float32, shapes: dict[str, tuple[int, ...]] = SHAPES) -> dict[str, jax.Array]:
+def tree_of(
+    seed: int, dtype: Any = jnp.float32, shapes: dict[str, tuple[int, ...]] = SHAPES
+) -> dict[str, jax.Array]:
     """A tree of normal numbers, of every kind of shape."""
     rng = np.random.default_rng(seed)
 
     def leaf(shape: tuple[int, ...]) -> jax.Array:
         x = rng.normal(size=shape)
-        return jnp.asarray(x + 1j * rng.normal(size=shape) if jnp.issubdtype(dtype, jnp.complexfloating) else x, dtype)
+        return jnp.asarray(
+            x + 1j * rng.normal(size=shape) if jnp.issubdtype(dtype, jnp.complexfloating) else x,
+            dtype,
+        )
 
     return {name: leaf(shape) for name, shape in shapes.items()}
 
@@ -131,9 +142,15 @@ def rate(name: str) -> tuple[Bad, ...]:
 def penalty(name: str) -> tuple[Bad, ...]:
     """What every penalty refuses."""
     factory = named(name)
-    return (lambda: factory(-0.1), f"penalty: {AT_LEAST_0}; got -0.1"), (lambda: factory(float("nan")), f"penalty: {AT_LEAST_0}")
+    return (lambda: factory(-0.1), f"penalty: {AT_LEAST_0}; got -0.1"), (
+        lambda: factory(float("nan")),
+        f"penalty: {AT_LEAST_0}",
+    )
 
 
 def loss_of(grads: Any) -> dict[str, Any]:
     """A loss to pass as ``value``."""
-    return {"value": 2.0 + sum(jnp.sum(jnp.real(g)).astype(jnp.float32) for g in jax.tree.leaves(grads)) * 0.01}
+    return {
+        "value": 2.0
+        + sum(jnp.sum(jnp.real(g)).astype(jnp.float32) for g in jax.tree.leaves(grads)) * 0.01
+    }

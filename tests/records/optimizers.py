@@ -4,7 +4,11 @@ import gradkit as gk
 from tests.records.case import AT_LEAST_0, DECAY, FRACTION, Case, adam_like, rate, slope
 
 OPTIMIZERS = [
-    Case("sgd", lambda: gk.sgd(0.1, 0.8, True), bad=(*rate("sgd"), (lambda: gk.sgd(0.1, 1.5), FRACTION))),
+    Case(
+        "sgd",
+        lambda: gk.sgd(0.1, 0.8, True),
+        bad=(*rate("sgd"), (lambda: gk.sgd(0.1, 1.5), FRACTION)),
+    ),
     Case(
         "adagrad",
         lambda: gk.adagrad(0.1, 0.2, 1e-3),
@@ -16,11 +20,19 @@ OPTIMIZERS = [
         bad=(*rate("rmsprop"), (lambda: gk.rmsprop(0.1, 1.0), f"decay: {DECAY}")),
         complex=False,
     ),
-    Case("adadelta", lambda: gk.adadelta(0.1, 0.8, 1e-3), bad=(*rate("adadelta"), (lambda: gk.adadelta(0.1, 1.0), f"rho: {DECAY}"))),
+    Case(
+        "adadelta",
+        lambda: gk.adadelta(0.1, 0.8, 1e-3),
+        bad=(*rate("adadelta"), (lambda: gk.adadelta(0.1, 1.0), f"rho: {DECAY}")),
+    ),
     Case(
         "adam",
         lambda: gk.adam(0.1, 0.8, 0.9, 1e-3, 1e-4, nesterov=True),
-        bad=(*rate("adam"), *adam_like("adam", 0.1), (lambda: gk.adam(0.1, eps_root=-1.0), f"eps_root: {AT_LEAST_0}")),
+        bad=(
+            *rate("adam"),
+            *adam_like("adam", 0.1),
+            (lambda: gk.adam(0.1, eps_root=-1.0), f"eps_root: {AT_LEAST_0}"),
+        ),
     ),
     Case(
         "adamw",
@@ -28,21 +40,33 @@ OPTIMIZERS = [
         bad=(*rate("adamw"), *adam_like("adamw", 0.1)),
         needs_params=True,
     ),
-    Case("adamax", lambda: gk.adamax(0.1, 0.8, 0.9, 1e-3), bad=(*rate("adamax"), *adam_like("adamax", 0.1))),
+    Case(
+        "adamax",
+        lambda: gk.adamax(0.1, 0.8, 0.9, 1e-3),
+        bad=(*rate("adamax"), *adam_like("adamax", 0.1)),
+    ),
     Case(
         "adamaxw",
         lambda: gk.adamaxw(0.1, 0.8, 0.9, 1e-3, 0.1),
         bad=(*rate("adamaxw"), *adam_like("adamaxw", 0.1)),
         needs_params=True,
     ),
-    Case("nadam", lambda: gk.nadam(0.1, 0.8, 0.9, 1e-3), bad=(*rate("nadam"), *adam_like("nadam", 0.1))),
+    Case(
+        "nadam",
+        lambda: gk.nadam(0.1, 0.8, 0.9, 1e-3),
+        bad=(*rate("nadam"), *adam_like("nadam", 0.1)),
+    ),
     Case(
         "nadamw",
         lambda: gk.nadamw(0.1, 0.8, 0.9, 1e-3, weight_decay=0.1),
         bad=(*rate("nadamw"), *adam_like("nadamw", 0.1)),
         needs_params=True,
     ),
-    Case("amsgrad", lambda: gk.amsgrad(0.1, 0.8, 0.9, 1e-3), bad=(*rate("amsgrad"), *adam_like("amsgrad", 0.1))),
+    Case(
+        "amsgrad",
+        lambda: gk.amsgrad(0.1, 0.8, 0.9, 1e-3),
+        bad=(*rate("amsgrad"), *adam_like("amsgrad", 0.1)),
+    ),
     Case(
         "momentum",
         lambda: gk.momentum(0.1, 0.8, True),

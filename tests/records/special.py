@@ -6,12 +6,24 @@ import jax
 import jax.numpy as jnp
 
 import gradkit as gk
-from tests.records.case import ABOVE_0, AT_LEAST_0, DECAY, DTYPE, FINITE, FRACTION, Case, adam_like, rate
+from tests.records.case import (
+    ABOVE_0,
+    AT_LEAST_0,
+    DECAY,
+    DTYPE,
+    FINITE,
+    FRACTION,
+    Case,
+    adam_like,
+    rate,
+)
 
 
 def squares(params: Any) -> Any:
     """A loss that curves."""
-    return sum((jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(params)), start=jnp.zeros(()))
+    return sum(
+        (jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(params)), start=jnp.zeros(())
+    )
 
 
 def two_examples(grads: Any) -> Any:
@@ -21,9 +33,9 @@ def two_examples(grads: Any) -> Any:
 
 SPECIAL = [
     Case(
-        "through",
-        lambda: gk.through(gk.ema(0.8), gk.factored(2), 1e-3),
-        bad=((lambda: gk.through(gk.latest(), 3), "store: needs a Store; got 3"),),
+        "compressed",
+        lambda: gk.compressed(gk.ema(0.8), gk.factored(2), 1e-3),
+        bad=((lambda: gk.compressed(gk.latest(), 3), "store: needs a Store; got 3"),),
         reads_back=False,
     ),
     Case(
@@ -31,7 +43,10 @@ SPECIAL = [
         lambda: gk.scale_by_factored_rms(True, 0.7, 0, 2, 1e-6),
         bad=(
             (lambda: gk.scale_by_factored_rms(epsilon=-1.0), f"epsilon: {AT_LEAST_0}"),
-            (lambda: gk.scale_by_factored_rms(clipping_threshold=0.0), f"clipping_threshold: {ABOVE_0}"),
+            (
+                lambda: gk.scale_by_factored_rms(clipping_threshold=0.0),
+                f"clipping_threshold: {ABOVE_0}",
+            ),
         ),
     ),
     Case(
@@ -44,11 +59,31 @@ SPECIAL = [
         ),
         needs_params=True,
     ),
-    Case("scale_by_confidence", lambda: gk.scale_by_confidence(0.8, 0.9, 1e-3), bad=((lambda: gk.scale_by_confidence(b3=1.0), f"b3: {DECAY}"),)),
-    Case("came", lambda: gk.came(0.1, 0.8, 0.9, 0.95, eps1=1e-6, eps2=1e-6), bad=((lambda: gk.came(0.1, b3=1.0), f"b3: {DECAY}"),)),
-    Case("scale_by_sm3", lambda: gk.scale_by_sm3(0.8, 0.95, 1e-3), bad=((lambda: gk.scale_by_sm3(b2=1.5), f"b2: {FRACTION}"),)),
-    Case("sm3", lambda: gk.sm3(0.1, 0.8), bad=((lambda: gk.sm3(-0.1), AT_LEAST_0), (lambda: gk.sm3(0.1, 1.0), DECAY))),
-    Case("scale_by_adam_mini", lambda: gk.scale_by_adam_mini(0.8, 0.9, 1e-3, axis=0), bad=adam_like("scale_by_adam_mini")),
+    Case(
+        "scale_by_confidence",
+        lambda: gk.scale_by_confidence(0.8, 0.9, 1e-3),
+        bad=((lambda: gk.scale_by_confidence(b3=1.0), f"b3: {DECAY}"),),
+    ),
+    Case(
+        "came",
+        lambda: gk.came(0.1, 0.8, 0.9, 0.95, eps1=1e-6, eps2=1e-6),
+        bad=((lambda: gk.came(0.1, b3=1.0), f"b3: {DECAY}"),),
+    ),
+    Case(
+        "scale_by_sm3",
+        lambda: gk.scale_by_sm3(0.8, 0.95, 1e-3),
+        bad=((lambda: gk.scale_by_sm3(b2=1.5), f"b2: {FRACTION}"),),
+    ),
+    Case(
+        "sm3",
+        lambda: gk.sm3(0.1, 0.8),
+        bad=((lambda: gk.sm3(-0.1), AT_LEAST_0), (lambda: gk.sm3(0.1, 1.0), DECAY)),
+    ),
+    Case(
+        "scale_by_adam_mini",
+        lambda: gk.scale_by_adam_mini(0.8, 0.9, 1e-3, axis=0),
+        bad=adam_like("scale_by_adam_mini"),
+    ),
     Case(
         "adam_mini",
         lambda: gk.adam_mini(0.1, 0.8, 0.9, 1e-3, axis=0),
@@ -75,7 +110,13 @@ SPECIAL = [
         needs_params=True,
         from_start=True,
     ),
-    Case("dowg", lambda: gk.dowg(0.5, 0.1), bad=((lambda: gk.dowg(eps=0.0), f"eps: {ABOVE_0}"),), needs_params=True, from_start=True),
+    Case(
+        "dowg",
+        lambda: gk.dowg(0.5, 0.1),
+        bad=((lambda: gk.dowg(eps=0.0), f"eps: {ABOVE_0}"),),
+        needs_params=True,
+        from_start=True,
+    ),
     Case(
         "scale_by_distance_over_gradients",
         lambda: gk.scale_by_distance_over_gradients(1e-3),
@@ -92,7 +133,12 @@ SPECIAL = [
         from_start=True,
     ),
     Case(
-        "cocob", lambda: gk.cocob(0.5, 10.0, 1e-3), bad=((lambda: gk.cocob(alpha=0.0), f"alpha: {ABOVE_0}"),), complex=False, needs_params=True, from_start=True
+        "cocob",
+        lambda: gk.cocob(0.5, 10.0, 1e-3),
+        bad=((lambda: gk.cocob(alpha=0.0), f"alpha: {ABOVE_0}"),),
+        complex=False,
+        needs_params=True,
+        from_start=True,
     ),
     Case(
         "dadapt_adamw",
@@ -154,7 +200,12 @@ SPECIAL = [
     Case(
         "sophia",
         lambda: gk.sophia(0.1, 0.8, 0.9),
-        bad=((lambda: gk.sophia(0.1, update_interval=0), "update_interval: needs a whole number >= 1"),),
+        bad=(
+            (
+                lambda: gk.sophia(0.1, update_interval=0),
+                "update_interval: needs a whole number >= 1",
+            ),
+        ),
         extras=lambda grads: {"obj_fn": squares},
         complex=False,
         needs_params=True,

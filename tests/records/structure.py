@@ -27,11 +27,18 @@ STRUCTURE = [
         "named_chain",
         lambda: gk.named_chain(("speed", gk.trace(0.8)), ("rate", gk.scale(-0.1))),
         bad=(
-            (lambda: gk.named_chain(("a", gk.scale(1.0)), ("a", gk.scale(2.0))), r"needs unique names; got 'a' 2 times"),
+            (
+                lambda: gk.named_chain(("a", gk.scale(1.0)), ("a", gk.scale(2.0))),
+                r"needs unique names; got 'a' 2 times",
+            ),
             (lambda: gk.named_chain(("a", None)), r"needs transforms; got None"),
         ),
     ),
-    Case("identity", lambda: gk.identity(), bad=((lambda: gk.identity(1.0), "too many positional arguments"),)),
+    Case(
+        "identity",
+        lambda: gk.identity(),
+        bad=((lambda: gk.identity(1.0), "too many positional arguments"),),
+    ),
     Case(
         "GradientTransformation",
         lambda: gk.GradientTransformation(_halve_init, _halve_update),
@@ -41,7 +48,11 @@ STRUCTURE = [
 ]
 
 AVERAGES = [
-    Case("latest", lambda: gk.latest(), bad=((lambda: gk.latest(0.9), "too many positional arguments"),)),
+    Case(
+        "latest",
+        lambda: gk.latest(),
+        bad=((lambda: gk.latest(0.9), "too many positional arguments"),),
+    ),
     Case(
         "ema",
         lambda: gk.ema(0.8, nesterov=True),
@@ -64,28 +75,28 @@ AVERAGES = [
         ),
     ),
     Case(
-        "total",
-        lambda: gk.total(0.25),
+        "running_sum",
+        lambda: gk.running_sum(0.25),
         bad=(
-            (lambda: gk.total(float("inf")), f"initial_value: {FINITE}"),
-            (lambda: gk.total(accumulator_dtype="int8"), DTYPE),
+            (lambda: gk.running_sum(float("inf")), f"initial_value: {FINITE}"),
+            (lambda: gk.running_sum(store="int8"), DTYPE),
         ),
     ),
     Case(
-        "peak",
-        lambda: gk.peak(gk.ema(0.8)),
+        "running_max",
+        lambda: gk.running_max(gk.ema(0.8)),
         bad=(
-            (lambda: gk.peak(0.9), "average"),
-            (lambda: gk.peak(gk.latest(), accumulator_dtype="int8"), DTYPE),
+            (lambda: gk.running_max(0.9), "average"),
+            (lambda: gk.running_max(gk.latest(), store="int8"), DTYPE),
         ),
         complex=False,
     ),
     Case(
-        "fading_peak",
-        lambda: gk.fading_peak(0.8, 1e-3),
+        "decayed_max",
+        lambda: gk.decayed_max(0.8, 1e-3),
         bad=(
-            (lambda: gk.fading_peak(1.0), f"decay: {DECAY}"),
-            (lambda: gk.fading_peak(0.9, -1.0), f"eps: {AT_LEAST_0}"),
+            (lambda: gk.decayed_max(1.0), f"decay: {DECAY}"),
+            (lambda: gk.decayed_max(0.9, -1.0), f"eps: {AT_LEAST_0}"),
         ),
         complex=False,
     ),

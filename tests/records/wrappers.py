@@ -6,7 +6,17 @@ import jax
 import jax.numpy as jnp
 
 import gradkit as gk
-from tests.records.case import ABOVE_0, AT_LEAST_0, DECAY, DTYPE, FRACTION, Bad, Case, loss_of, named
+from tests.records.case import (
+    ABOVE_0,
+    AT_LEAST_0,
+    DECAY,
+    DTYPE,
+    FRACTION,
+    Bad,
+    Case,
+    loss_of,
+    named,
+)
 
 
 def later(step: Any, **extras: Any) -> Any:
@@ -34,8 +44,14 @@ CLOCKS = [
         "MultiSteps",
         lambda: gk.MultiSteps(gk.adamw(0.1), 2, should_skip_update_fn=gk.skip_not_finite),
         bad=(
-            (lambda: gk.MultiSteps(gk.sgd(0.1), 0), "every_k_schedule: needs a whole number >= 1; got 0"),
-            (lambda: gk.MultiSteps(gk.sgd(0.1), 1.5), "every_k_schedule: needs a whole number >= 1; got 1.5"),
+            (
+                lambda: gk.MultiSteps(gk.sgd(0.1), 0),
+                "every_k_schedule: needs a whole number >= 1; got 0",
+            ),
+            (
+                lambda: gk.MultiSteps(gk.sgd(0.1), 1.5),
+                "every_k_schedule: needs a whole number >= 1; got 1.5",
+            ),
             no_transform("MultiSteps", "opt", 2),
         ),
         needs_params=True,
@@ -45,19 +61,33 @@ CLOCKS = [
     Case(
         "apply_every",
         lambda: gk.apply_every(2),
-        bad=((lambda: gk.apply_every(0), "k: needs a whole number >= 1; got 0"), (lambda: gk.apply_every(2.5), "k: needs a whole number >= 1; got 2.5")),
+        bad=(
+            (lambda: gk.apply_every(0), "k: needs a whole number >= 1; got 0"),
+            (lambda: gk.apply_every(2.5), "k: needs a whole number >= 1; got 2.5"),
+        ),
         passes_nan=None,
         counts=True,
     ),
     Case(
         "guard",
-        lambda: gk.guard(gk.adam(0.1), 3, max_norm=50.0, norm_sigma=3.0, value_sigma=4.0, decay=0.9),
+        lambda: gk.guard(
+            gk.adam(0.1), 3, max_norm=50.0, norm_sigma=3.0, value_sigma=4.0, decay=0.9
+        ),
         bad=(
-            (lambda: gk.guard(gk.sgd(0.1), -1), "max_consecutive_skips: needs a whole number >= 0; got -1"),
+            (
+                lambda: gk.guard(gk.sgd(0.1), -1),
+                "max_consecutive_skips: needs a whole number >= 0; got -1",
+            ),
             (lambda: gk.guard(gk.sgd(0.1), max_norm=0.0), f"max_norm: {ABOVE_0}; got 0.0"),
-            (lambda: gk.guard(gk.sgd(0.1), after="stop"), "after: needs one of 'apply', 'skip', 'zero_nans'; got 'stop'"),
+            (
+                lambda: gk.guard(gk.sgd(0.1), on_budget_exhausted="stop"),
+                "on_budget_exhausted: needs one of 'apply', 'skip', 'zero_nans'; got 'stop'",
+            ),
             (lambda: gk.guard(gk.sgd(0.1), decay=1.0), f"decay: {DECAY}"),
-            (lambda: gk.guard(gk.sgd(0.1), patience=0), "patience: needs a whole number >= 1; got 0"),
+            (
+                lambda: gk.guard(gk.sgd(0.1), patience=0),
+                "patience: needs a whole number >= 1; got 0",
+            ),
             no_transform("guard", "inner"),
         ),
         extras=loss_of,
@@ -68,7 +98,10 @@ CLOCKS = [
         "apply_if_finite",
         lambda: gk.apply_if_finite(gk.adam(0.1), 3),
         bad=(
-            (lambda: gk.apply_if_finite(gk.sgd(0.1), -1), "max_consecutive_skips: needs a whole number >= 0; got -1"),
+            (
+                lambda: gk.apply_if_finite(gk.sgd(0.1), -1),
+                "max_consecutive_skips: needs a whole number >= 0; got -1",
+            ),
             no_transform("apply_if_finite", "inner", 1),
         ),
         passes_nan=False,
@@ -78,7 +111,10 @@ CLOCKS = [
         "conditionally_transform",
         lambda: gk.conditionally_transform(gk.ema(0.8), later),
         bad=(
-            (lambda: gk.conditionally_transform(gk.ema(0.8), 3), "should_transform_fn: needs a function of the step; got 3"),
+            (
+                lambda: gk.conditionally_transform(gk.ema(0.8), 3),
+                "should_transform_fn: needs a function of the step; got 3",
+            ),
             no_transform("conditionally_transform", "inner", later),
         ),
         counts=True,
@@ -88,7 +124,10 @@ CLOCKS = [
         "conditionally_mask",
         lambda: gk.conditionally_mask(gk.ema(0.8), later, forward_extra_args=True),
         bad=(
-            (lambda: gk.conditionally_mask(gk.ema(0.8), 3), "should_transform_fn: needs a function of the step; got 3"),
+            (
+                lambda: gk.conditionally_mask(gk.ema(0.8), 3),
+                "should_transform_fn: needs a function of the step; got 3",
+            ),
             no_transform("conditionally_mask", "inner", later),
         ),
         passes_nan=False,
@@ -99,16 +138,27 @@ CLOCKS = [
         "lookahead",
         lambda: gk.lookahead(gk.adam(0.1), 2, 0.5, reset_state=True),
         bad=(
-            (lambda: gk.lookahead(gk.sgd(0.1), 0, 0.5), "sync_period: needs a whole number >= 1; got 0"),
+            (
+                lambda: gk.lookahead(gk.sgd(0.1), 0, 0.5),
+                "sync_period: needs a whole number >= 1; got 0",
+            ),
             (lambda: gk.lookahead(gk.sgd(0.1), 2, 1.5), f"slow_step_size: {FRACTION}; got 1.5"),
-            (lambda: gk.lookahead(gk.lookahead(gk.sgd(0.1), 2, 0.5), 2, 0.5), "needs an inner transform without evaluation weights"),
+            (
+                lambda: gk.lookahead(gk.lookahead(gk.sgd(0.1), 2, 0.5), 2, 0.5),
+                "needs an inner transform without evaluation weights",
+            ),
         ),
         needs_params=True,
     ),
     Case(
         "sam",
         lambda: gk.sam(gk.adam(0.1), gk.chain(gk.normalize(), gk.sgd(0.5)), 2),
-        bad=((lambda: gk.sam(gk.sgd(0.1), gk.sgd(0.5), 0), "sync_period: needs a whole number >= 1; got 0"),),
+        bad=(
+            (
+                lambda: gk.sam(gk.sgd(0.1), gk.sgd(0.5), 0),
+                "sync_period: needs a whole number >= 1; got 0",
+            ),
+        ),
         needs_params=True,
         counts=True,
         narrow=True,
@@ -118,12 +168,21 @@ CLOCKS = [
         lambda: gk.reduce_on_plateau(0.5, 2, 0.01, 0.001, 1, 1, 0.1),
         bad=(
             (lambda: gk.reduce_on_plateau(1.0), r"factor: needs a number in \(0, 1\); got 1.0"),
-            (lambda: gk.reduce_on_plateau(patience=0), "patience: needs a whole number >= 1; got 0"),
+            (
+                lambda: gk.reduce_on_plateau(patience=0),
+                "patience: needs a whole number >= 1; got 0",
+            ),
             (lambda: gk.reduce_on_plateau(rtol=2.0), f"rtol: {FRACTION}"),
             (lambda: gk.reduce_on_plateau(rtol=0.0), "rtol: needs a tolerance > 0"),
-            (lambda: gk.reduce_on_plateau(cooldown=-1), "cooldown: needs a whole number >= 0; got -1"),
+            (
+                lambda: gk.reduce_on_plateau(cooldown=-1),
+                "cooldown: needs a whole number >= 0; got -1",
+            ),
             (lambda: gk.reduce_on_plateau(min_scale=-1.0), f"min_scale: {AT_LEAST_0}"),
-            (lambda: gk.reduce_on_plateau(mode="rise"), "mode: needs one of 'min', 'max'; got 'rise'"),
+            (
+                lambda: gk.reduce_on_plateau(mode="rise"),
+                "mode: needs one of 'min', 'max'; got 'rise'",
+            ),
         ),
         extras=loss_of,
         counts=True,
@@ -147,8 +206,14 @@ WEIGHTS = [
         lambda: gk.schedule_free_sgd(0.1, 2, 0.8, 0.01),
         bad=(
             (lambda: gk.schedule_free_sgd(-0.1), AT_LEAST_0),
-            (lambda: gk.schedule_free_sgd(0.1, 0), "warmup_steps: needs a whole number >= 1; got 0"),
-            (lambda: gk.schedule_free_sgd(gk.constant_schedule(0.1), 2), "learning_rate: needs a number for a learning rate with a warmup"),
+            (
+                lambda: gk.schedule_free_sgd(0.1, 0),
+                "warmup_steps: needs a whole number >= 1; got 0",
+            ),
+            (
+                lambda: gk.schedule_free_sgd(gk.constant_schedule(0.1), 2),
+                "learning_rate: needs a number for a learning rate with a warmup",
+            ),
         ),
         needs_params=True,
     ),
@@ -165,7 +230,10 @@ WEIGHTS = [
     Case(
         "weight_ema",
         lambda: gk.weight_ema(0.8),
-        bad=((lambda: gk.weight_ema(1.0), f"decay: {DECAY}"), (lambda: gk.weight_ema(0.9, accumulator_dtype="int8"), DTYPE)),
+        bad=(
+            (lambda: gk.weight_ema(1.0), f"decay: {DECAY}"),
+            (lambda: gk.weight_ema(0.9, store="int8"), DTYPE),
+        ),
         needs_params=True,
     ),
     Case(
@@ -180,7 +248,7 @@ WEIGHTS = [
         bad=(
             (lambda: gk.swa(-1), "start: needs a whole number >= 0; got -1"),
             (lambda: gk.swa(0, 0), "every: needs a whole number >= 1; got 0"),
-            (lambda: gk.swa(0, accumulator_dtype="int8"), DTYPE),
+            (lambda: gk.swa(0, store="int8"), DTYPE),
         ),
         needs_params=True,
     ),
@@ -191,7 +259,10 @@ HISTORY = [
         "clip_by_percentile",
         lambda: gk.clip_by_percentile(50.0, 3, report=True),
         bad=(
-            (lambda: gk.clip_by_percentile(101.0), r"percentile: needs a number in \[0, 100\]; got 101.0"),
+            (
+                lambda: gk.clip_by_percentile(101.0),
+                r"percentile: needs a number in \[0, 100\]; got 101.0",
+            ),
             (lambda: gk.clip_by_percentile(window=0), "window: needs a whole number >= 1; got 0"),
         ),
     ),
@@ -201,7 +272,10 @@ HISTORY = [
         bad=(
             (lambda: gk.clip_by_zscore(0.0), f"z_score: {ABOVE_0}"),
             (lambda: gk.clip_by_zscore(eps=-1.0), f"eps: {AT_LEAST_0}"),
-            (lambda: gk.clip_by_zscore(window=3, patience=4), "patience: needs a patience that the window can hold"),
+            (
+                lambda: gk.clip_by_zscore(window=3, patience=4),
+                "patience: needs a patience that the window can hold",
+            ),
         ),
     ),
 ]
@@ -209,10 +283,18 @@ HISTORY = [
 PROBES = [
     Case(
         "watch",
-        lambda: gk.watch(gk.adam(0.1), "grad_norm", "update_ratio", per="leaf", functions={"growth": growth}),
+        lambda: gk.watch(
+            gk.adam(0.1), "grad_norm", "update_ratio", per="leaf", functions={"growth": growth}
+        ),
         bad=(
-            (lambda: gk.watch(gk.sgd(0.1), "norm"), "name: needs one of 'grad_norm', 'update_norm', 'update_ratio', 'underflow'; got 'norm'"),
-            (lambda: gk.watch(gk.sgd(0.1), "grad_norm", per="row"), "per: needs one of 'tree', 'leaf'; got 'row'"),
+            (
+                lambda: gk.watch(gk.sgd(0.1), "norm"),
+                "name: needs one of 'grad_norm', 'update_norm', 'update_ratio', 'underflow'; got 'norm'",
+            ),
+            (
+                lambda: gk.watch(gk.sgd(0.1), "grad_norm", per="row"),
+                "per: needs one of 'tree', 'leaf'; got 'row'",
+            ),
             no_transform("watch", "inner", "grad_norm"),
         ),
         needs_params=True,
@@ -230,7 +312,12 @@ PROBES = [
     Case(
         "monitor",
         lambda: gk.monitor({"size": total_size, "mean_size": gk.measure_with_ema(total_size, 0.8)}),
-        bad=((lambda: gk.monitor({"size": 3}), r"measures\['size'\]: needs a function of the updates or a transform; got 3"),),
+        bad=(
+            (
+                lambda: gk.monitor({"size": 3}),
+                r"measures\['size'\]: needs a function of the updates or a transform; got 3",
+            ),
+        ),
         reads_back=False,
     ),
     Case(
@@ -238,7 +325,10 @@ PROBES = [
         lambda: gk.measure_with_ema(total_size, 0.8),
         bad=(
             (lambda: gk.measure_with_ema(total_size, 1.0), f"decay: {DECAY}"),
-            (lambda: gk.measure_with_ema(3, 0.9), "measure: needs a function of the updates; got 3"),
+            (
+                lambda: gk.measure_with_ema(3, 0.9),
+                "measure: needs a function of the updates; got 3",
+            ),
         ),
         within=lambda measure: gk.monitor({"size": measure}),
         reads_back=False,

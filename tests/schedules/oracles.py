@@ -40,7 +40,9 @@ def exp_decay(a, length, rate, begin=0, staircase=False, end=None):
     def value(step):
         t = max(step - begin, 0)
         exponent = (t // length if staircase else t / length) * math.log(rate)
-        result = a * rate ** (t // length if staircase else t / length) if exponent < 700 else math.inf
+        result = (
+            a * rate ** (t // length if staircase else t / length) if exponent < 700 else math.inf
+        )
         return result if end is None else max(result, end) if rate < 1 else min(result, end)
 
     return value
@@ -86,7 +88,11 @@ def through(kind, points):
         for (b0, v0), (b1, v1) in itertools.pairwise(points):
             if b0 <= step < b1:
                 left, done = parts(step - b0, b1 - b0)
-                return v0 * left + v1 * done if kind == "linear" else v0 * cosine(left, done) + v1 * cosine(done, left)
+                return (
+                    v0 * left + v1 * done
+                    if kind == "linear"
+                    else v0 * cosine(left, done) + v1 * cosine(done, left)
+                )
         return points[-1][1]
 
     return value
@@ -95,7 +101,11 @@ def through(kind, points):
 def wsd(a, peak, warmup, stable, decay, end, shape):
     def cooldown(t):
         left, done = parts(t, decay)
-        weight = {"linear": left, "cosine": cosine(left, done), "1-sqrt": left / (1 + math.sqrt(done))}[shape]
+        weight = {
+            "linear": left,
+            "cosine": cosine(left, done),
+            "1-sqrt": left / (1 + math.sqrt(done)),
+        }[shape]
         return end + (peak - end) * weight
 
     return joined([line(a, peak, warmup), lambda t: peak, cooldown], [warmup, warmup + stable])
@@ -130,20 +140,40 @@ CASES = [
     (gk.linear_schedule(0.0, 0.7, 37), line(0.0, 0.7, 37), 37),
     (gk.linear_schedule(1.0, 1e-6, 100, transition_begin=7), line(1.0, 1e-6, 100, 7), 107),
     (gk.linear_schedule(1.0, 0.0, 2**31 - 1), line(1.0, 0.0, 2**31 - 1), 2**31 - 1),
-    (gk.linear_schedule(1.0, 0.1, 2**33, transition_begin=BIG), line(1.0, 0.1, 2**33, BIG), 2**31 - 1),
+    (
+        gk.linear_schedule(1.0, 0.1, 2**33, transition_begin=BIG),
+        line(1.0, 0.1, 2**33, BIG),
+        2**31 - 1,
+    ),
     (gk.linear_schedule(1.0, 0.1, 5, transition_begin=2**40), lambda step: 1.0, 2**31 - 1),
     (gk.polynomial_schedule(1.0, 0.1, 2.5, 41, 3), poly(1.0, 0.1, 2.5, 41, 3), 44),
     (gk.polynomial_schedule(0.5, 0.0, 0.5, BIG + 11), poly(0.5, 0.0, 0.5, BIG + 11), BIG),
     (gk.cosine_decay_schedule(0.3, 50), cos_decay(0.3, 50), 50),
-    (gk.cosine_decay_schedule(0.3, 10**9, alpha=0.05, exponent=2.0), cos_decay(0.3, 10**9, 0.05, 2.0), 10**9),
+    (
+        gk.cosine_decay_schedule(0.3, 10**9, alpha=0.05, exponent=2.0),
+        cos_decay(0.3, 10**9, 0.05, 2.0),
+        10**9,
+    ),
     (gk.exponential_decay(0.3, 10, 0.96), exp_decay(0.3, 10, 0.96), 100),
     (gk.exponential_decay(0.3, 1, 0.999999), exp_decay(0.3, 1, 0.999999), BIG),
-    (gk.exponential_decay(0.3, 10**7, 0.9, 12345, True), exp_decay(0.3, 10**7, 0.9, 12345, True), 2**31 - 1),
+    (
+        gk.exponential_decay(0.3, 10**7, 0.9, 12345, True),
+        exp_decay(0.3, 10**7, 0.9, 12345, True),
+        2**31 - 1,
+    ),
     (gk.exponential_decay(0.3, 7, 1.01, end_value=0.9), exp_decay(0.3, 7, 1.01, end=0.9), 1000),
-    (gk.exponential_decay(0.3, 2**26, 0.5, end_value=1e-5), exp_decay(0.3, 2**26, 0.5, end=1e-5), 2**31 - 1),
+    (
+        gk.exponential_decay(0.3, 2**26, 0.5, end_value=1e-5),
+        exp_decay(0.3, 2**26, 0.5, end=1e-5),
+        2**31 - 1,
+    ),
     (gk.natural_exponential_decay(0.1, 1, 0.04), natural(0.1, 1, 0.04), 100),
     (gk.natural_exponential_decay(0.1, 10**8, 0.7, 5), natural(0.1, 10**8, 0.7, 5), 2**31 - 1),
-    (gk.natural_exponential_decay(0.1, 9, 0.3, staircase=True, end_value=1e-3), natural(0.1, 9, 0.3, 0, True, 1e-3), 100),
+    (
+        gk.natural_exponential_decay(0.1, 9, 0.3, staircase=True, end_value=1e-3),
+        natural(0.1, 9, 0.3, 0, True, 1e-3),
+        100,
+    ),
     (gk.inverse_time_decay(0.1, 1, 0.1), inverse_time(0.1, 1, 0.1), 100),
     (gk.inverse_time_decay(0.1, 1000, 0.5, 3, True), inverse_time(0.1, 1000, 0.5, 3, True), BIG),
     (gk.inverse_sqrt_schedule(0.2), inverse_sqrt(0.2), BIG),
@@ -164,8 +194,16 @@ CASES = [
         through("cosine", [(0, 0.4), (20, 0.2), (2**34, 0.2e-3)]),
         40,
     ),
-    (gk.linear_onecycle_schedule(200, 1.0), through("linear", [(0, 0.04), (60, 1.0), (170, 0.04), (200, 4e-6)]), 200),
-    (gk.cosine_onecycle_schedule(10**9, 0.5, 0.25, 10.0, 100.0), through("cosine", [(0, 0.05), (25 * 10**7, 0.5), (10**9, 5e-4)]), 10**9),
+    (
+        gk.linear_onecycle_schedule(200, 1.0),
+        through("linear", [(0, 0.04), (60, 1.0), (170, 0.04), (200, 4e-6)]),
+        200,
+    ),
+    (
+        gk.cosine_onecycle_schedule(10**9, 0.5, 0.25, 10.0, 100.0),
+        through("cosine", [(0, 0.05), (25 * 10**7, 0.5), (10**9, 5e-4)]),
+        10**9,
+    ),
     (gk.warmup_constant_schedule(0.1, 0.4, 30), line(0.1, 0.4, 30), 30),
     (
         gk.warmup_cosine_decay_schedule(0.0, 0.4, 30, 300, 0.01, 1.5),
@@ -183,18 +221,38 @@ CASES = [
         100,
     ),
     *[
-        (gk.warmup_stable_decay_schedule(0.0, 0.4, 20, BIG, 50, 0.004, shape), wsd(0.0, 0.4, 20, BIG, 50, 0.004, shape), BIG + 70)
+        (
+            gk.warmup_stable_decay_schedule(0.0, 0.4, 20, BIG, 50, 0.004, shape),
+            wsd(0.0, 0.4, 20, BIG, 50, 0.004, shape),
+            BIG + 70,
+        )
         for shape in ("linear", "cosine", "1-sqrt")
     ],
     (gk.triangular_schedule(0.1, 0.9, 7, 0.9), triangular(0.1, 0.9, 7, 0.9), 100),
     (gk.triangular_schedule(0.1, 0.9, BIG // 3), triangular(0.1, 0.9, BIG // 3), BIG),
-    (gk.triangular_schedule(0.1, 0.9, 2**30 + 1, 0.5), triangular(0.1, 0.9, 2**30 + 1, 0.5), 2**31 - 1),
+    (
+        gk.triangular_schedule(0.1, 0.9, 2**30 + 1, 0.5),
+        triangular(0.1, 0.9, 2**30 + 1, 0.5),
+        2**31 - 1,
+    ),
     (gk.triangular_schedule(0.1, 0.9, 2**32), triangular(0.1, 0.9, 2**32), 2**31 - 1),
     (gk.warm_restarts_schedule(0.5, 10, 2, 0.8, 0.01), restarts(0.5, 10, 2, 0.8, 0.01), 150),
     (gk.warm_restarts_schedule(0.5, 1000, 3, 0.9), restarts(0.5, 1000, 3, 0.9), 2**31 - 1),
-    (gk.warm_restarts_schedule(0.5, BIG // 5, 1, 0.99, 0.1), restarts(0.5, BIG // 5, 1, 0.99, 0.1), BIG),
-    (gk.per_epoch(gk.inverse_sqrt_schedule(0.1), 13), lambda step: 0.1 / math.sqrt(step // 13 + 1), 100),
-    (gk.per_epoch(gk.inverse_time_decay(0.2, 1, 0.5), 100, fractional=True), inverse_time(0.2, 100, 0.5), 400),
+    (
+        gk.warm_restarts_schedule(0.5, BIG // 5, 1, 0.99, 0.1),
+        restarts(0.5, BIG // 5, 1, 0.99, 0.1),
+        BIG,
+    ),
+    (
+        gk.per_epoch(gk.inverse_sqrt_schedule(0.1), 13),
+        lambda step: 0.1 / math.sqrt(step // 13 + 1),
+        100,
+    ),
+    (
+        gk.per_epoch(gk.inverse_time_decay(0.2, 1, 0.5), 100, fractional=True),
+        inverse_time(0.2, 100, 0.5),
+        400,
+    ),
     (
         gk.linear_warmup(gk.exponential_decay(0.8, 100, 0.5), 50),
         lambda step: 0.8 * (step + 1) / 50 if step < 50 else exp_decay(0.8, 100, 0.5)(step - 50),
@@ -211,7 +269,9 @@ CASES = [
         80,
     ),
     (
-        gk.join_schedules([gk.linear_schedule(0.0, 1.0, 10), gk.cosine_decay_schedule(1.0, 40), 0.125], [10, 45]),
+        gk.join_schedules(
+            [gk.linear_schedule(0.0, 1.0, 10), gk.cosine_decay_schedule(1.0, 40), 0.125], [10, 45]
+        ),
         joined([line(0.0, 1.0, 10), cos_decay(1.0, 40), lambda step: 0.125], [10, 45]),
         60,
     ),

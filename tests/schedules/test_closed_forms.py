@@ -46,7 +46,9 @@ def test_jitted_with_the_schedule_as_argument_gives_the_same(case):
     want = np.array([oracle(int(step)) for step in steps])
     # Passed as data a decay rate is a float32, so r**t keeps only the digits that r has: a few ulp per unit of the exponent.
     loose = "exponential_decay" in repr(schedule) and "0.999999" in repr(schedule)
-    np.testing.assert_allclose(np.asarray(got, np.float64), want, rtol=2.0 if loose else 1e-5, atol=1e-37)
+    np.testing.assert_allclose(
+        np.asarray(got, np.float64), want, rtol=2.0 if loose else 1e-5, atol=1e-37
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=label)
@@ -69,7 +71,15 @@ def test_a_float_step_gives_what_the_whole_step_gives(case):
 @pytest.mark.parametrize("case", EACH, ids=label)
 def test_shape_and_dtype_follow_the_step(case):
     schedule = case[0]
-    for step in (3, np.int32(3), jnp.int32(3), np.float32(3), np.arange(6).reshape(2, 3), jnp.zeros((0,), jnp.int32), np.ones((1, 2), np.uint8)):
+    for step in (
+        3,
+        np.int32(3),
+        jnp.int32(3),
+        np.float32(3),
+        np.arange(6).reshape(2, 3),
+        jnp.zeros((0,), jnp.int32),
+        np.ones((1, 2), np.uint8),
+    ):
         value = schedule(step)
         assert value.shape == np.shape(step)
         assert value.dtype == jnp.float32

@@ -26,7 +26,11 @@ def test_lecture_decays_per_step(t, beta, rate):
     exponent = beta * t
     if exponent < 80:
         close(gk.natural_exponential_decay(rate, 1, beta)(t), rate * math.exp(-exponent))
-        close(gk.exponential_decay(rate, 1, 1 - beta)(t), rate * math.exp(t * math.log1p(-beta)), rtol=1e-5 if beta < 1e-7 else 2e-6)
+        close(
+            gk.exponential_decay(rate, 1, 1 - beta)(t),
+            rate * math.exp(t * math.log1p(-beta)),
+            rtol=1e-5 if beta < 1e-7 else 2e-6,
+        )
     close(gk.inverse_sqrt_schedule(rate)(t), rate / math.sqrt(t + 1))
 
 
@@ -46,7 +50,9 @@ def test_per_epoch_is_constant_within_an_epoch_and_the_lectures_formula(epoch, n
 @given(t=steps, length=lengths, rate=rates)
 def test_cosine_is_the_lecture_formula_and_ends_at_zero(t, length, rate):
     value = float(gk.cosine_decay_schedule(rate, length)(t))
-    np.testing.assert_allclose(value, 0.5 * rate * (1 + math.cos(math.pi * min(t, length) / length)), atol=1e-6 * rate)
+    np.testing.assert_allclose(
+        value, 0.5 * rate * (1 + math.cos(math.pi * min(t, length) / length)), atol=1e-6 * rate
+    )
     assert (value == 0.0) == (t >= length)
 
 
@@ -56,12 +62,21 @@ def test_triangle_is_the_lecture_formula(t, half, low, high, factor):
     m = 1 + t // (2 * half)
     b = abs(t - (2 * m - 1) * half) / half
     value = gk.triangular_schedule(low, high, half, factor)(t)
-    close(value, max(factor ** (m - 1), 0.0) * (low + (high - low) * (1 - b)), rtol=5e-6, atol=1e-37)
+    close(
+        value, max(factor ** (m - 1), 0.0) * (low + (high - low) * (1 - b)), rtol=5e-6, atol=1e-37
+    )
 
 
 @law
-@given(first=st.integers(1, 10**6), growth=st.integers(1, 4), m=st.integers(0, 8), factor=st.sampled_from([1.0, 0.5]))
-def test_restart_m_comes_after_the_sum_of_the_periods_with_the_shrunk_bound(first, growth, m, factor):
+@given(
+    first=st.integers(1, 10**6),
+    growth=st.integers(1, 4),
+    m=st.integers(0, 8),
+    factor=st.sampled_from([1.0, 0.5]),
+)
+def test_restart_m_comes_after_the_sum_of_the_periods_with_the_shrunk_bound(
+    first, growth, m, factor
+):
     rate = gk.warm_restarts_schedule(1.0, first, growth, factor)
     start, length = first * sum(growth**i for i in range(m)), first * growth**m
     close(rate(start), factor**m, rtol=3e-7)
@@ -108,9 +123,18 @@ def test_warmup_of_optax_s_kinds_is_a_line_and_then_the_decay(t, warmup):
     line = gk.linear_schedule(0.1, 0.8, max(warmup, 1))
     pairs = [
         (gk.warmup_constant_schedule(0.1, 0.8, warmup), gk.constant_schedule(0.8)),
-        (gk.warmup_cosine_decay_schedule(0.1, 0.8, warmup, warmup + 90, 0.2), gk.cosine_decay_schedule(0.8, 90, 0.25)),
-        (gk.warmup_exponential_decay_schedule(0.1, 0.8, warmup, 9, 0.9), gk.exponential_decay(0.8, 9, 0.9)),
-        (gk.warmup_stable_decay_schedule(0.1, 0.8, warmup, 10, 90), gk.linear_schedule(0.8, 0.0, 90, 10)),
+        (
+            gk.warmup_cosine_decay_schedule(0.1, 0.8, warmup, warmup + 90, 0.2),
+            gk.cosine_decay_schedule(0.8, 90, 0.25),
+        ),
+        (
+            gk.warmup_exponential_decay_schedule(0.1, 0.8, warmup, 9, 0.9),
+            gk.exponential_decay(0.8, 9, 0.9),
+        ),
+        (
+            gk.warmup_stable_decay_schedule(0.1, 0.8, warmup, 10, 90),
+            gk.linear_schedule(0.8, 0.0, 90, 10),
+        ),
     ]
     for whole, rest in pairs:
         close(whole(t), line(t) if t < warmup else rest(t - warmup), atol=1e-9)
@@ -118,7 +142,11 @@ def test_warmup_of_optax_s_kinds_is_a_line_and_then_the_decay(t, warmup):
 
 def test_a_first_piece_of_length_zero_is_skipped():
     rate = gk.join_schedules([0.7, gk.linear_schedule(1.0, 0.0, 10), 0.1], [0, 5])
-    assert [float(rate(t)) for t in (0, 4, 5)] == [1.0, float(jnp.float32(0.6)), float(jnp.float32(0.1))]
+    assert [float(rate(t)) for t in (0, 4, 5)] == [
+        1.0,
+        float(jnp.float32(0.6)),
+        float(jnp.float32(0.1)),
+    ]
     assert gk.warmup_cosine_decay_schedule(0.0, 1.0, 0, 10)(0) == 1.0
 
 
@@ -142,7 +170,10 @@ def test_the_linear_scaling_rule_is_linear_and_keeps_schedules():
 @law
 @given(n=st.integers(1, 30), t=st.integers(0, 40))
 def test_wsd_cooldowns_agree_at_both_ends_and_are_ordered(n, t):
-    wsd = [gk.warmup_stable_decay_schedule(0.0, 1.0, 5, 10, n, 0.1, shape) for shape in ("linear", "cosine", "1-sqrt")]
+    wsd = [
+        gk.warmup_stable_decay_schedule(0.0, 1.0, 5, 10, n, 0.1, shape)
+        for shape in ("linear", "cosine", "1-sqrt")
+    ]
     linear, _, root = (float(rate(t)) for rate in wsd)
     assert root <= linear + 1e-7
     assert all(rate(15) == 1.0 for rate in wsd)

@@ -11,35 +11,148 @@ import gradkit as gk
 CASES = [
     ("constant_schedule", {"value": 0.3}, 10),
     ("linear_schedule", {"init_value": 0.0, "end_value": 0.7, "transition_steps": 37}, 37),
-    ("linear_schedule", {"init_value": 1.0, "end_value": 1e-4, "transition_steps": 60, "transition_begin": 9}, 69),
+    (
+        "linear_schedule",
+        {"init_value": 1.0, "end_value": 1e-4, "transition_steps": 60, "transition_begin": 9},
+        69,
+    ),
     ("linear_schedule", {"init_value": -1.0, "end_value": 2.0, "transition_steps": 1}, 5),
-    ("polynomial_schedule", {"init_value": 1.0, "end_value": 0.1, "power": 1, "transition_steps": 41}, 41),
-    ("polynomial_schedule", {"init_value": 0.2, "end_value": 1.1, "power": 2.5, "transition_steps": 41, "transition_begin": 3}, 44),
-    ("polynomial_schedule", {"init_value": 1.0, "end_value": 0.0, "power": 0.5, "transition_steps": 64}, 64),
-    ("polynomial_schedule", {"init_value": 1.0, "end_value": 0.0, "power": 3, "transition_steps": 50}, 50),
+    (
+        "polynomial_schedule",
+        {"init_value": 1.0, "end_value": 0.1, "power": 1, "transition_steps": 41},
+        41,
+    ),
+    (
+        "polynomial_schedule",
+        {
+            "init_value": 0.2,
+            "end_value": 1.1,
+            "power": 2.5,
+            "transition_steps": 41,
+            "transition_begin": 3,
+        },
+        44,
+    ),
+    (
+        "polynomial_schedule",
+        {"init_value": 1.0, "end_value": 0.0, "power": 0.5, "transition_steps": 64},
+        64,
+    ),
+    (
+        "polynomial_schedule",
+        {"init_value": 1.0, "end_value": 0.0, "power": 3, "transition_steps": 50},
+        50,
+    ),
     ("exponential_decay", {"init_value": 0.3, "transition_steps": 10, "decay_rate": 0.96}, 60),
-    ("exponential_decay", {"init_value": 0.3, "transition_steps": 10, "decay_rate": 0.5, "transition_begin": 7, "staircase": True, "end_value": 0.01}, 60),
-    ("exponential_decay", {"init_value": 0.3, "transition_steps": 9, "decay_rate": 1.5, "transition_begin": 3, "end_value": 4.0}, 60),
+    (
+        "exponential_decay",
+        {
+            "init_value": 0.3,
+            "transition_steps": 10,
+            "decay_rate": 0.5,
+            "transition_begin": 7,
+            "staircase": True,
+            "end_value": 0.01,
+        },
+        60,
+    ),
+    (
+        "exponential_decay",
+        {
+            "init_value": 0.3,
+            "transition_steps": 9,
+            "decay_rate": 1.5,
+            "transition_begin": 3,
+            "end_value": 4.0,
+        },
+        60,
+    ),
     ("cosine_decay_schedule", {"init_value": 0.3, "decay_steps": 50}, 50),
-    ("cosine_decay_schedule", {"init_value": 0.3, "decay_steps": 77, "alpha": 0.05, "exponent": 2.0}, 77),
+    (
+        "cosine_decay_schedule",
+        {"init_value": 0.3, "decay_steps": 77, "alpha": 0.05, "exponent": 2.0},
+        77,
+    ),
     ("cosine_decay_schedule", {"init_value": 0.3, "decay_steps": 1, "alpha": 0.5}, 3),
     ("piecewise_constant_schedule", {"init_value": 0.3}, 10),
-    ("piecewise_constant_schedule", {"init_value": 0.3, "boundaries_and_scales": {40: 0.1, 20: 0.5, 60: 3.0, 70: 0.0}}, 80),
+    (
+        "piecewise_constant_schedule",
+        {"init_value": 0.3, "boundaries_and_scales": {40: 0.1, 20: 0.5, 60: 3.0, 70: 0.0}},
+        80,
+    ),
     ("piecewise_interpolate_schedule", {"interpolate_type": "linear", "init_value": 0.3}, 10),
-    ("piecewise_interpolate_schedule", {"interpolate_type": "linear", "init_value": 0.3, "boundaries_and_scales": {40: 0.1, 20: 0.5, 60: 3.0}}, 60),
-    ("piecewise_interpolate_schedule", {"interpolate_type": "cosine", "init_value": 0.3, "boundaries_and_scales": {0: 2.0, 20: 0.5, 33: 3.0}}, 40),
+    (
+        "piecewise_interpolate_schedule",
+        {
+            "interpolate_type": "linear",
+            "init_value": 0.3,
+            "boundaries_and_scales": {40: 0.1, 20: 0.5, 60: 3.0},
+        },
+        60,
+    ),
+    (
+        "piecewise_interpolate_schedule",
+        {
+            "interpolate_type": "cosine",
+            "init_value": 0.3,
+            "boundaries_and_scales": {0: 2.0, 20: 0.5, 33: 3.0},
+        },
+        40,
+    ),
     ("linear_onecycle_schedule", {"transition_steps": 100, "peak_value": 0.3}, 100),
     (
         "linear_onecycle_schedule",
-        {"transition_steps": 83, "peak_value": 0.3, "pct_start": 0.41, "pct_final": 0.6, "div_factor": 10.0, "final_div_factor": 30.0},
+        {
+            "transition_steps": 83,
+            "peak_value": 0.3,
+            "pct_start": 0.41,
+            "pct_final": 0.6,
+            "div_factor": 10.0,
+            "final_div_factor": 30.0,
+        },
         83,
     ),
     ("cosine_onecycle_schedule", {"transition_steps": 100, "peak_value": 0.3}, 100),
-    ("cosine_onecycle_schedule", {"transition_steps": 71, "peak_value": 0.3, "pct_start": 0.5, "div_factor": 7.0, "final_div_factor": 300.0}, 71),
+    (
+        "cosine_onecycle_schedule",
+        {
+            "transition_steps": 71,
+            "peak_value": 0.3,
+            "pct_start": 0.5,
+            "div_factor": 7.0,
+            "final_div_factor": 300.0,
+        },
+        71,
+    ),
     ("warmup_constant_schedule", {"init_value": 0.1, "peak_value": 0.3, "warmup_steps": 20}, 30),
-    ("warmup_cosine_decay_schedule", {"init_value": 0.0, "peak_value": 0.3, "warmup_steps": 20, "decay_steps": 90}, 90),
-    ("warmup_cosine_decay_schedule", {"init_value": 0.1, "peak_value": 0.3, "warmup_steps": 0, "decay_steps": 50, "end_value": 0.02, "exponent": 1.7}, 50),
-    ("warmup_exponential_decay_schedule", {"init_value": 0.0, "peak_value": 0.3, "warmup_steps": 20, "transition_steps": 10, "decay_rate": 0.8}, 90),
+    (
+        "warmup_cosine_decay_schedule",
+        {"init_value": 0.0, "peak_value": 0.3, "warmup_steps": 20, "decay_steps": 90},
+        90,
+    ),
+    (
+        "warmup_cosine_decay_schedule",
+        {
+            "init_value": 0.1,
+            "peak_value": 0.3,
+            "warmup_steps": 0,
+            "decay_steps": 50,
+            "end_value": 0.02,
+            "exponent": 1.7,
+        },
+        50,
+    ),
+    (
+        "warmup_exponential_decay_schedule",
+        {
+            "init_value": 0.0,
+            "peak_value": 0.3,
+            "warmup_steps": 20,
+            "transition_steps": 10,
+            "decay_rate": 0.8,
+        },
+        90,
+    ),
     (
         "warmup_exponential_decay_schedule",
         {
@@ -58,8 +171,20 @@ CASES = [
         "sgdr_schedule",
         {
             "cosine_kwargs": [
-                {"init_value": 0.0, "peak_value": 0.3, "warmup_steps": 5, "decay_steps": 30, "end_value": 0.01},
-                {"init_value": 0.01, "peak_value": 0.2, "warmup_steps": 0, "decay_steps": 40, "exponent": 2.0},
+                {
+                    "init_value": 0.0,
+                    "peak_value": 0.3,
+                    "warmup_steps": 5,
+                    "decay_steps": 30,
+                    "end_value": 0.01,
+                },
+                {
+                    "init_value": 0.01,
+                    "peak_value": 0.2,
+                    "warmup_steps": 0,
+                    "decay_steps": 40,
+                    "exponent": 2.0,
+                },
                 {"init_value": 0.0, "peak_value": 0.1, "warmup_steps": 1, "decay_steps": 20},
             ]
         },
@@ -68,31 +193,56 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "kwargs", "length"), CASES, ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize(
+    ("name", "kwargs", "length"), CASES, ids=lambda x: x if isinstance(x, str) else ""
+)
 def test_agrees_with_optax_at_float64(name, kwargs, length):
     steps = np.arange(2 * length + 1)
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         want = getattr(optax, name)(**kwargs)
-        want = np.broadcast_to(jax.vmap(want, out_axes=None if name == "constant_schedule" else 0)(jnp.asarray(steps)), steps.shape)
+        want = np.broadcast_to(
+            jax.vmap(want, out_axes=None if name == "constant_schedule" else 0)(jnp.asarray(steps)),
+            steps.shape,
+        )
         got = np.asarray(getattr(gk, name)(**kwargs)(steps))
     # Near its end optax's 1 + cos(π t/T) has an absolute error of a rounding of 1, hence the tolerance relative to the largest value.
     np.testing.assert_allclose(got, want, rtol=1e-12, atol=2e-16 * np.abs(want).max())
 
 
 def test_join_agrees_with_optax_and_takes_its_schedules():
-    ours = gk.join_schedules([gk.linear_schedule(0.0, 1.0, 10), optax.cosine_decay_schedule(1.0, 20), gk.constant_schedule(0.2)], [10, 35])
-    theirs = optax.join_schedules([optax.linear_schedule(0.0, 1.0, 10), optax.cosine_decay_schedule(1.0, 20), optax.constant_schedule(0.2)], [10, 35])
+    ours = gk.join_schedules(
+        [
+            gk.linear_schedule(0.0, 1.0, 10),
+            optax.cosine_decay_schedule(1.0, 20),
+            gk.constant_schedule(0.2),
+        ],
+        [10, 35],
+    )
+    theirs = optax.join_schedules(
+        [
+            optax.linear_schedule(0.0, 1.0, 10),
+            optax.cosine_decay_schedule(1.0, 20),
+            optax.constant_schedule(0.2),
+        ],
+        [10, 35],
+    )
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         steps = jnp.arange(50)
-        np.testing.assert_allclose(np.asarray(ours(steps)), np.asarray(theirs(steps)), rtol=1e-12, atol=1e-16)
+        np.testing.assert_allclose(
+            np.asarray(ours(steps)), np.asarray(theirs(steps)), rtol=1e-12, atol=1e-16
+        )
 
 
 def test_names_order_and_defaults_are_optax_s():
     import inspect
 
     for name in sorted({name for name, _, _ in CASES} | {"join_schedules"}):
-        ours, theirs = (inspect.signature(getattr(module, name)).parameters for module in (gk, optax))
-        assert [(p.name, p.default) for p in ours.values()] == [(p.name, p.default) for p in theirs.values()], name
+        ours, theirs = (
+            inspect.signature(getattr(module, name)).parameters for module in (gk, optax)
+        )
+        assert [(p.name, p.default) for p in ours.values()] == [
+            (p.name, p.default) for p in theirs.values()
+        ], name
 
 
 def test_where_optax_keeps_the_start_for_ever_no_warmup_is_no_warmup():
@@ -105,7 +255,9 @@ def test_one_cycle_boundary_is_the_nearest_whole_step_eager_and_jitted():
     assert rate(29) == 1.0
     assert jax.jit(lambda rate: rate(29))(rate) == 1.0
     with jax.numpy_dtype_promotion("standard"):
-        assert float(optax.cosine_onecycle_schedule(100, 1.0, pct_start=0.29)(29)) < 1.0  # int(0.29 * 100) is 28
+        assert (
+            float(optax.cosine_onecycle_schedule(100, 1.0, pct_start=0.29)(29)) < 1.0
+        )  # int(0.29 * 100) is 28
 
 
 def test_one_cycle_of_one_step_keeps_the_scales_that_a_dict_would_lose():

@@ -21,7 +21,11 @@ def _closed():
 def test_lines_carry_the_values_and_the_code_as_label():
     rate = gk.cosine_decay_schedule(0.5, 10)
     ax = gk.plot_schedule([rate, 0.25, lambda step: 1.0 / (step.astype(float) + 1)], 20)
-    assert [line.get_label() for line in ax.lines] == ["cosine_decay_schedule(0.5, 10)", "0.25", "<lambda>"]
+    assert [line.get_label() for line in ax.lines] == [
+        "cosine_decay_schedule(0.5, 10)",
+        "0.25",
+        "<lambda>",
+    ]
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), np.arange(21))
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), rate(np.arange(21)))
     assert set(ax.lines[1].get_ydata()) == {0.25}
@@ -30,7 +34,10 @@ def test_lines_carry_the_values_and_the_code_as_label():
 
 def test_one_schedule_a_dict_labels_and_axes_of_ones_own():
     _, mine = pyplot.subplots()
-    assert gk.plot_schedule(gk.constant_schedule(1.0), 5, ax=mine, labels=["flat"], ylabel="rate") is mine
+    assert (
+        gk.plot_schedule(gk.constant_schedule(1.0), 5, ax=mine, labels=["flat"], ylabel="rate")
+        is mine
+    )
     assert mine.lines[0].get_label() == "flat"
     assert mine.get_ylabel() == "rate"
     assert gk.plot_schedule({"a": 0.1, "b": 0.2}, 5).lines[1].get_label() == "b"
@@ -46,10 +53,14 @@ def test_a_long_run_is_drawn_at_two_thousand_whole_steps():
 
 def test_without_matplotlib_the_package_works_and_plotting_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r"plot_schedule: needs matplotlib; got .*pip install 'gradkit\[plot\]'"):
+    with pytest.raises(
+        ImportError, match=r"plot_schedule: needs matplotlib; got .*pip install 'gradkit\[plot\]'"
+    ):
         gk.plot_schedule(0.1, 5)
 
 
 def test_importing_the_package_does_not_import_matplotlib():
-    code = "import gradkit, sys; assert 'matplotlib' not in sys.modules and 'optax' not in sys.modules"
+    code = (
+        "import gradkit, sys; assert 'matplotlib' not in sys.modules and 'optax' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,7 +8,9 @@ import pytest
 
 import gradkit as gk
 
-VALUES = np.abs(np.random.default_rng(0).normal(size=150)) * 0.3 + np.exp(-np.arange(150) / 20) + 0.1
+VALUES = (
+    np.abs(np.random.default_rng(0).normal(size=150)) * 0.3 + np.exp(-np.arange(150) / 20) + 0.1
+)
 
 
 def oracle(values, factor, patience, rtol=1e-4, atol=0.0, cooldown=0, size=1, least=0.0, sign=1):
@@ -33,13 +35,22 @@ def scales(tx, values, dtype=jnp.float64):
         updates, state = tx.update(jnp.ones((), dtype), state, value=value)
         return state, updates
 
-    return jax.jit(lambda values: jax.lax.scan(step, tx.init(jnp.ones((), dtype)), values))(jnp.asarray(values, dtype))[1]
+    return jax.jit(lambda values: jax.lax.scan(step, tx.init(jnp.ones((), dtype)), values))(
+        jnp.asarray(values, dtype)
+    )[1]
 
 
 CONFIGURATIONS = [
     {"factor": 0.5, "patience": 3},
     {"factor": 0.7, "patience": 1, "rtol": 0.0, "atol": 0.05, "cooldown": 4},
-    {"factor": 0.2, "patience": 2, "rtol": 0.2, "accumulation_size": 5, "min_scale": 0.01, "cooldown": 1},
+    {
+        "factor": 0.2,
+        "patience": 2,
+        "rtol": 0.2,
+        "accumulation_size": 5,
+        "min_scale": 0.01,
+        "cooldown": 1,
+    },
 ]
 
 
@@ -48,7 +59,9 @@ def test_positive_values_agree_with_optax(how):
     with jax.enable_x64(True):
         ours = scales(gk.reduce_on_plateau(**how), VALUES)
         with jax.numpy_dtype_promotion("standard"):
-            np.testing.assert_allclose(ours, scales(optax.contrib.reduce_on_plateau(**how), VALUES), 1e-10)
+            np.testing.assert_allclose(
+                ours, scales(optax.contrib.reduce_on_plateau(**how), VALUES), 1e-10
+            )
         assert len(set(ours.tolist())) > 2
 
 
@@ -60,32 +73,50 @@ def test_values_of_any_sign_follow_the_rule_in_both_modes_optax_1767(how, mode, 
     values = sign * (VALUES + shift)
     names = {"accumulation_size": "size", "min_scale": "least"}
     with jax.enable_x64(True):
-        expected = oracle(values, **{names.get(name, name): value for name, value in how.items()}, sign=sign)
-        np.testing.assert_allclose(scales(gk.reduce_on_plateau(**how, mode=mode), values), expected, 1e-10)
+        expected = oracle(
+            values, **{names.get(name, name): value for name, value in how.items()}, sign=sign
+        )
+        np.testing.assert_allclose(
+            scales(gk.reduce_on_plateau(**how, mode=mode), values), expected, 1e-10
+        )
 
 
 def test_a_flat_negative_loss_is_a_plateau_optax_1767():
     values = np.full(6, -2.0)
-    np.testing.assert_allclose(scales(gk.reduce_on_plateau(0.5, patience=2), values, jnp.float32), [1, 1, 0.5, 0.5, 0.25, 0.25])
+    np.testing.assert_allclose(
+        scales(gk.reduce_on_plateau(0.5, patience=2), values, jnp.float32),
+        [1, 1, 0.5, 0.5, 0.25, 0.25],
+    )
     with jax.numpy_dtype_promotion("standard"):
-        np.testing.assert_allclose(scales(optax.contrib.reduce_on_plateau(0.5, patience=2), values, jnp.float32), np.ones(6))
+        np.testing.assert_allclose(
+            scales(optax.contrib.reduce_on_plateau(0.5, patience=2), values, jnp.float32),
+            np.ones(6),
+        )
 
 
 def test_the_scale_stays_when_values_get_better_again():
     values = [1.0, 1.0, 1.0, 0.5, 0.4, 0.3]
-    np.testing.assert_allclose(scales(gk.reduce_on_plateau(0.5, patience=2), values, jnp.float32), [1, 1, 0.5, 0.5, 0.5, 0.5])
+    np.testing.assert_allclose(
+        scales(gk.reduce_on_plateau(0.5, patience=2), values, jnp.float32),
+        [1, 1, 0.5, 0.5, 0.5, 0.5],
+    )
 
 
 def test_a_nan_value_is_no_progress_and_does_not_stay():
     values = [1.0, np.nan, np.nan, 0.5, 0.25, 0.25, 0.25]
-    np.testing.assert_allclose(scales(gk.reduce_on_plateau(0.5, patience=2), values, jnp.float32), [1, 1, 0.5, 0.5, 0.5, 0.5, 0.25])
+    np.testing.assert_allclose(
+        scales(gk.reduce_on_plateau(0.5, patience=2), values, jnp.float32),
+        [1, 1, 0.5, 0.5, 0.5, 0.5, 0.25],
+    )
 
 
 def test_the_scale_is_wide_for_narrow_parameters():
     tx = gk.reduce_on_plateau()
-    memory = tx.init(jnp.ones(2, jnp.bfloat16)).memory["reduce_on_plateau"]
+    memory = tx.init(jnp.ones(2, jnp.bfloat16)).inner["reduce_on_plateau"]
     assert memory["scale"].dtype == memory["best_value"].dtype == jnp.float32
-    updates, _ = tx.update(jnp.ones(2, jnp.bfloat16), tx.init(jnp.ones(2, jnp.bfloat16)), value=jnp.bfloat16(1.0))
+    updates, _ = tx.update(
+        jnp.ones(2, jnp.bfloat16), tx.init(jnp.ones(2, jnp.bfloat16)), value=jnp.bfloat16(1.0)
+    )
     assert updates.dtype == jnp.bfloat16
 
 
@@ -95,22 +126,54 @@ def test_make_step_passes_the_value():
     state = tx.init(w)
     for _ in range(3):
         w, state, _ = step(w, state)
-    assert state.memory["reduce_on_plateau"]["scale"] == 0.25
+    assert state.inner["reduce_on_plateau"]["scale"] == 0.25
 
 
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
-        (lambda: gk.reduce_on_plateau(factor=1.0), ValueError, r"reduce_on_plateau, factor: needs a number in \(0, 1\); got 1.0"),
-        (lambda: gk.reduce_on_plateau(factor=0.0), ValueError, r"factor: needs a number in \(0, 1\)"),
-        (lambda: gk.reduce_on_plateau(patience=0), ValueError, r"patience: needs a whole number >= 1; got 0"),
-        (lambda: gk.reduce_on_plateau(accumulation_size=0), ValueError, r"accumulation_size: needs a whole number >= 1"),
-        (lambda: gk.reduce_on_plateau(cooldown=-1), ValueError, r"cooldown: needs a whole number >= 0"),
+        (
+            lambda: gk.reduce_on_plateau(factor=1.0),
+            ValueError,
+            r"reduce_on_plateau, factor: needs a number in \(0, 1\); got 1.0",
+        ),
+        (
+            lambda: gk.reduce_on_plateau(factor=0.0),
+            ValueError,
+            r"factor: needs a number in \(0, 1\)",
+        ),
+        (
+            lambda: gk.reduce_on_plateau(patience=0),
+            ValueError,
+            r"patience: needs a whole number >= 1; got 0",
+        ),
+        (
+            lambda: gk.reduce_on_plateau(accumulation_size=0),
+            ValueError,
+            r"accumulation_size: needs a whole number >= 1",
+        ),
+        (
+            lambda: gk.reduce_on_plateau(cooldown=-1),
+            ValueError,
+            r"cooldown: needs a whole number >= 0",
+        ),
         (lambda: gk.reduce_on_plateau(rtol=1.5), ValueError, r"rtol: needs a number in \[0, 1\]"),
         (lambda: gk.reduce_on_plateau(atol=-1.0), ValueError, r"atol: needs a finite number >= 0"),
-        (lambda: gk.reduce_on_plateau(rtol=0.0), ValueError, r"rtol: needs a tolerance > 0; got rtol=0 and atol=0"),
-        (lambda: gk.reduce_on_plateau(min_scale=-0.1), ValueError, r"min_scale: needs a finite number >= 0"),
-        (lambda: gk.reduce_on_plateau(mode="down"), ValueError, r"mode: needs one of 'min', 'max'; got 'down'"),
+        (
+            lambda: gk.reduce_on_plateau(rtol=0.0),
+            ValueError,
+            r"rtol: needs a tolerance > 0; got rtol=0 and atol=0",
+        ),
+        (
+            lambda: gk.reduce_on_plateau(min_scale=-0.1),
+            ValueError,
+            r"min_scale: needs a finite number >= 0",
+        ),
+        (
+            lambda: gk.reduce_on_plateau(mode="down"),
+            ValueError,
+            r"mode: needs one of 'min', 'max'; got 'down'",
+        ),
     ],
 )
 def test_bad_input_is_refused(make, error, words):
@@ -121,7 +184,11 @@ def test_bad_input_is_refused(make, error, words):
 def test_the_value_is_asked_for():
     tx = gk.chain(gk.sgd(0.1), gk.reduce_on_plateau())
     state = tx.init(jnp.ones(1))
-    with pytest.raises(TypeError, match=r"reduce_on_plateau: needs the extra argument 'value'; got none"):
+    with pytest.raises(
+        TypeError, match=r"reduce_on_plateau: needs the extra argument 'value'; got none"
+    ):
         tx.update(jnp.ones(1), state)
-    with pytest.raises(ValueError, match=r"reduce_on_plateau, value: needs one number; got float32\[2\]"):
+    with pytest.raises(
+        ValueError, match=r"reduce_on_plateau, value: needs one number; got float32\[2\]"
+    ):
         tx.update(jnp.ones(1), state, value=jnp.ones(2))

@@ -20,7 +20,9 @@ def test_stochastic_rounding_is_unbiased_between_two_neighbours(kind, value):
     assert len(found) <= 2
     assert found[0] <= float(exact) <= found[-1]
     gap = found[-1] - found[0]
-    assert abs(np.asarray(new, np.float64).mean() - float(exact)) <= 5 * gap / 2 / np.sqrt(n) + 1e-12
+    assert (
+        abs(np.asarray(new, np.float64).mean() - float(exact)) <= 5 * gap / 2 / np.sqrt(n) + 1e-12
+    )
 
 
 def test_what_can_be_held_is_not_rounded():
@@ -34,7 +36,10 @@ def test_what_can_be_held_is_not_rounded():
 
 
 def test_steps_and_leaves_draw_apart_and_a_run_draws_the_same_again():
-    tx, w = gk.stochastic_rounding(jax.random.key(3)), {"a": jnp.ones(64, jnp.bfloat16), "b": jnp.ones(64, jnp.bfloat16)}
+    tx, w = (
+        gk.stochastic_rounding(jax.random.key(3)),
+        {"a": jnp.ones(64, jnp.bfloat16), "b": jnp.ones(64, jnp.bfloat16)},
+    )
     g = jax.tree.map(lambda x: jnp.full(64, 2.0**-9), w)
     first, state = tx.apply(w, tx.init(w), g)
     second, _ = tx.apply(w, state, g)
@@ -57,13 +62,17 @@ def test_small_steps_arrive_on_average():
 
 def test_numbers_at_the_ends_stay_what_they_are():
     x = jnp.array([jnp.inf, -jnp.inf, jnp.nan, 0.0])
-    r = gk.apply_updates(jnp.ones_like(x, jnp.bfloat16), x - 1, rounding="stochastic", key=jax.random.key(0))
+    r = gk.apply_updates(
+        jnp.ones_like(x, jnp.bfloat16), x - 1, rounding="stochastic", key=jax.random.key(0)
+    )
     np.testing.assert_array_equal(np.asarray(r, np.float32), x)
 
 
 @pytest.mark.parametrize("kind", ["bfloat16", "float16"])
 def test_kahan_is_the_float32_sum_rounded_once(kind):
-    steps = np.random.default_rng(0).normal(size=(500, 16)).astype(np.float32) * 1e-4 + np.float32(3e-5)
+    steps = np.random.default_rng(0).normal(size=(500, 16)).astype(np.float32) * 1e-4 + np.float32(
+        3e-5
+    )
     tx = gk.chain(gk.scale(1.0), gk.compensated())
     w = jnp.linspace(0.5, 2.0, 16).astype(kind)
     start = np.asarray(w, np.float64)
@@ -71,14 +80,21 @@ def test_kahan_is_the_float32_sum_rounded_once(kind):
     def step(carry, u):
         return tx.apply(*carry, u), None
 
-    (w, state), _ = jax.jit(lambda w, state, steps: jax.lax.scan(step, (w, state), steps))(w, tx.init(w), jnp.asarray(steps))
-    residue = state.memory["compensated"]["residue"]
+    (w, state), _ = jax.jit(lambda w, state, steps: jax.lax.scan(step, (w, state), steps))(
+        w, tx.init(w), jnp.asarray(steps)
+    )
+    residue = state.inner["compensated"]["residue"]
     assert residue.dtype == w.dtype == kind
     exact = start + steps.astype(np.float64).sum(0)
     held = np.asarray(w, np.float64) + np.asarray(residue, np.float64)
     ulp = float(jnp.finfo(kind).eps)
-    np.testing.assert_allclose(held, exact, atol=500 * 2 * ulp * ulp)  # the residue itself is rounded to its last place
-    np.testing.assert_array_less(np.abs(np.asarray(w, np.float64) - exact), 0.51 * ulp * np.maximum(1, np.abs(exact)) + 1e-3 * ulp)
+    np.testing.assert_allclose(
+        held, exact, atol=500 * 2 * ulp * ulp
+    )  # the residue itself is rounded to its last place
+    np.testing.assert_array_less(
+        np.abs(np.asarray(w, np.float64) - exact),
+        0.51 * ulp * np.maximum(1, np.abs(exact)) + 1e-3 * ulp,
+    )
     assert (np.abs(start - exact) > ulp).any()
 
 
@@ -86,7 +102,7 @@ def test_kahan_of_wide_parameters_is_the_plain_sum():
     tx, w = gk.compensated(), jnp.array([1.0, 2.0])
     new, state = tx.apply(w, tx.init(w), jnp.array([1e-3, 0.5]))
     np.testing.assert_allclose(new, [1.001, 2.5], 1e-6)
-    assert state.memory["compensated"]["residue"].dtype == jnp.float32
+    assert state.inner["compensated"]["residue"].dtype == jnp.float32
 
 
 def test_mixed_trees_keep_their_dtypes():
@@ -112,7 +128,11 @@ def test_apply_updates_rounds_as_it_is_told():
     assert set(new["w"].tolist()) == {1.0, 1.0078125}
     assert abs(float((new["w"] > 1).mean()) - 0.25) < 4 * (0.25 * 0.75 / 20_000) ** 0.5
     assert (new["kept"] == 1).all()
-    with pytest.raises(TypeError, match="apply_updates, key: needs a seed or a random key; got None"):
+    with pytest.raises(
+        TypeError, match="apply_updates, key: needs a seed or a random key; got None"
+    ):
         gk.apply_updates(params, updates, rounding="stochastic")
-    with pytest.raises(ValueError, match="apply_updates, rounding: needs one of 'nearest', 'stochastic'; got 'up'"):
+    with pytest.raises(
+        ValueError, match="apply_updates, rounding: needs one of 'nearest', 'stochastic'; got 'up'"
+    ):
         gk.apply_updates(params, updates, rounding="up")

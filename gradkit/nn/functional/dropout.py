@@ -34,12 +34,24 @@ def _known(rate: Any, value: float) -> bool:
     return isinstance(rate, (int, float)) and rate == value
 
 
-def check_rate(rate: Any, name: str = "rate", within: Callable[..., None] = check.probability) -> None:
+def check_rate(
+    rate: Any, name: str = "rate", within: Callable[..., None] = check.probability
+) -> None:
     """A rate is a number or an array of them, and no schedule: a layer does not know the step."""
     if not numerics.is_number(rate) and not isinstance(rate, bool):
         schedule = callable(rate) or hasattr(rate, "leaves")
-        mend = "Evaluate the schedule at the step and pass rate=schedule(step) in the call" if schedule else ""
-        got = "a schedule" if schedule else "None" if rate is None else f"{type(rate).__name__} {rate!r}"
+        mend = (
+            "Evaluate the schedule at the step and pass rate=schedule(step) in the call"
+            if schedule
+            else ""
+        )
+        got = (
+            "a schedule"
+            if schedule
+            else "None"
+            if rate is None
+            else f"{type(rate).__name__} {rate!r}"
+        )
         check.fail("needs a number or an array of numbers", got, mend, path=name, error=TypeError)
     within(**{name: rate})
 
@@ -48,15 +60,29 @@ def check_flag(deterministic: Any) -> None:
     """A bool that Python can read, or None for none: what else is true would switch the noise off in silence."""
     if isinstance(deterministic, jax.core.Tracer):
         mend = "Make it a static argument, or pass rate=jnp.where(deterministic, 0.0, rate)"
-        check.fail("needs True or False", "a traced value", mend, path="deterministic", error=TypeError)
-    if deterministic is not None and not isinstance(deterministic, bool) and (np.shape(deterministic) or getattr(deterministic, "dtype", None) != np.bool_):
-        check.fail("needs True or False", repr(deterministic), path="deterministic", error=TypeError)
+        check.fail(
+            "needs True or False", "a traced value", mend, path="deterministic", error=TypeError
+        )
+    if (
+        deterministic is not None
+        and not isinstance(deterministic, bool)
+        and (np.shape(deterministic) or getattr(deterministic, "dtype", None) != np.bool_)
+    ):
+        check.fail(
+            "needs True or False", repr(deterministic), path="deterministic", error=TypeError
+        )
 
 
 def check_input(x: Any) -> None:
     """Floating numbers: rescaled integers would be cut off."""
     if not jnp.issubdtype(x.dtype, jnp.inexact):
-        check.fail("needs an input of a floating dtype", check.shape_dtype(x), "Cast it first: x.astype(jnp.float32)", path="x", error=TypeError)
+        check.fail(
+            "needs an input of a floating dtype",
+            check.shape_dtype(x),
+            "Cast it first: x.astype(jnp.float32)",
+            path="x",
+            error=TypeError,
+        )
 
 
 def one_key(key: Any, noise: str = "mask") -> Any:
@@ -66,15 +92,33 @@ def one_key(key: Any, noise: str = "mask") -> Any:
         check.fail(f"needs a key for its {noise}", "key=None", mend, path="key", error=TypeError)
     kind = jax.dtypes.result_type(key) if numerics.is_number(key) else jnp.bool_
     if not (jnp.issubdtype(kind, jnp.integer) or jnp.issubdtype(kind, jax.dtypes.prng_key)):
-        got = check.shape_dtype(key) if isinstance(key, (jax.Array, np.ndarray)) else type(key).__name__
+        got = (
+            check.shape_dtype(key)
+            if isinstance(key, (jax.Array, np.ndarray))
+            else type(key).__name__
+        )
         check.fail(f"needs a key for its {noise}", got, mend, path="key", error=TypeError)
     key = numerics.as_key(key)
     if key.ndim:
-        check.fail(f"needs one key for its {noise}", f"{key.size} keys", "Take one of them, or jax.vmap over all", path="key")
+        check.fail(
+            f"needs one key for its {noise}",
+            f"{key.size} keys",
+            "Take one of them, or jax.vmap over all",
+            path="key",
+        )
     return key
 
 
-def _enter(x: Any, rate: Any, key: Any, deterministic: Any, shared: Any = (), *, name: str = "rate", noise: str = "mask") -> tuple[Any, Any, Any, Any]:
+def _enter(
+    x: Any,
+    rate: Any,
+    key: Any,
+    deterministic: Any,
+    shared: Any = (),
+    *,
+    name: str = "rate",
+    noise: str = "mask",
+) -> tuple[Any, Any, Any, Any]:
     """The input as an array; the rate in float32 or wider with the input's rank (or none); the key; the shape of the mask, one along ``shared``."""
     x = jnp.asarray(x)
     check_rate(rate, name, check.probability if name == "rate" else check.non_negative)
@@ -84,9 +128,20 @@ def _enter(x: Any, rate: Any, key: Any, deterministic: Any, shared: Any = (), *,
     shape = tuple(1 if axis in shared else size for axis, size in enumerate(x.shape))
     if jnp.ndim(rate) not in {0, x.ndim}:
         mend = f"Give it axes of size one, such as {name}[:, None]"
-        check.fail(f"needs a {name} of no axes, or of the {x.ndim} of the input", check.shape_dtype(rate), mend, path=name)
-    if jnp.ndim(rate) and any(size not in {1, full} for size, full in zip(jnp.shape(rate), shape, strict=True)):
-        check.fail(f"needs a {name} that broadcasts to the shape {list(shape)} of the {noise}", check.shape_dtype(rate), path=name)
+        check.fail(
+            f"needs a {name} of no axes, or of the {x.ndim} of the input",
+            check.shape_dtype(rate),
+            mend,
+            path=name,
+        )
+    if jnp.ndim(rate) and any(
+        size not in {1, full} for size, full in zip(jnp.shape(rate), shape, strict=True)
+    ):
+        check.fail(
+            f"needs a {name} that broadcasts to the shape {list(shape)} of the {noise}",
+            check.shape_dtype(rate),
+            path=name,
+        )
     if not deterministic and not _known(rate, 0) and not (_known(rate, 1) and name == "rate"):
         key = one_key(key, noise)
     p = jnp.asarray(rate, numerics.real(numerics.wide(x.dtype)))
@@ -99,7 +154,15 @@ def _sharding(x: Any, shape: tuple[int, ...]) -> Any:
     of = jax.typeof(x).sharding
     if AxisType.Explicit not in of.mesh.axis_types:
         return None
-    return NamedSharding(of.mesh, PartitionSpec(*(axis if size == full else None for axis, size, full in zip(of.spec, shape, x.shape, strict=True))))
+    return NamedSharding(
+        of.mesh,
+        PartitionSpec(
+            *(
+                axis if size == full else None
+                for axis, size, full in zip(of.spec, shape, x.shape, strict=True)
+            )
+        ),
+    )
 
 
 def drawn(draw: Callable[..., Any], x: Any, shape: tuple[int, ...], *args: Any) -> Any:
@@ -107,7 +170,11 @@ def drawn(draw: Callable[..., Any], x: Any, shape: tuple[int, ...], *args: Any) 
     sharding = _sharding(x, shape)
     if sharding is None:
         return draw(*args)
-    explicit = tuple(name for name, kind in zip(sharding.mesh.axis_names, sharding.mesh.axis_types, strict=True) if kind == AxisType.Explicit)
+    explicit = tuple(
+        name
+        for name, kind in zip(sharding.mesh.axis_names, sharding.mesh.axis_types, strict=True)
+        if kind == AxisType.Explicit
+    )
     return jax.sharding.auto_axes(draw, axes=explicit, out_sharding=sharding)(*args)
 
 
@@ -138,7 +205,9 @@ def _apply(x: Any, keep: Any, rate: Any, *, rescale: bool = True) -> Any:
     """X / (1 − p) where kept, 0 elsewhere, in the dtype of ``x``."""
     if rescale:
         share = 1 - rate
-        share = jnp.where(share > 0, share, jnp.ones_like(share))  # at rate 1 nothing is kept: no division by zero, also in derivatives
+        share = jnp.where(
+            share > 0, share, jnp.ones_like(share)
+        )  # at rate 1 nothing is kept: no division by zero, also in derivatives
         wide = x.astype(numerics.wider(x.dtype, share.dtype))
         kept = (wide / share.astype(wide.dtype)).astype(x.dtype)
     else:
@@ -146,7 +215,15 @@ def _apply(x: Any, keep: Any, rate: Any, *, rescale: bool = True) -> Any:
     return jnp.where(keep, kept, jnp.zeros_like(x))
 
 
-def dropout(x: Any, rate: Any, key: Any = None, *, broadcast_dims: Sequence[int] = (), deterministic: bool = False, classic: bool = False) -> Any:
+def dropout(
+    x: Any,
+    rate: Any,
+    key: Any = None,
+    *,
+    broadcast_dims: Sequence[int] = (),
+    deterministic: bool = False,
+    classic: bool = False,
+) -> Any:
     """Set a random share of the input to zero.
 
     **Rule** y = x m / (1 − p), m ~ Bernoulli(1 − p), and x at inference; ``classic``: y = x m, and x (1 − p) at inference. Either way
@@ -182,7 +259,9 @@ def dropout(x: Any, rate: Any, key: Any = None, *, broadcast_dims: Sequence[int]
         return jnp.zeros_like(x)
     if deterministic:
         work = numerics.wider(x.dtype, p.dtype)
-        some = jnp.where(p < 1, x, jnp.zeros_like(x))  # at rate 1 nothing is taken: zero times inf is no zero
+        some = jnp.where(
+            p < 1, x, jnp.zeros_like(x)
+        )  # at rate 1 nothing is taken: zero times inf is no zero
         return (some.astype(work) * (1 - p).astype(work)).astype(x.dtype)
     return _apply(x, _kept(x, key, p, shape), p, rescale=not classic)
 
@@ -209,7 +288,9 @@ def drop_path(x: Any, rate: Any, key: Any = None, *, deterministic: bool = False
     return dropout(x, rate, key, broadcast_dims=range(1, jnp.ndim(x)), deterministic=deterministic)
 
 
-def drop_block(x: Any, rate: Any, key: Any = None, *, block_size: int, deterministic: bool = False) -> Any:
+def drop_block(
+    x: Any, rate: Any, key: Any = None, *, block_size: int, deterministic: bool = False
+) -> Any:
     """Drop blocks of neighbouring positions, in every channel its own.
 
     **Rule** seeds with probability γ at the centres where a block fits; m is zero on the blocks around them; y = x m n / Σ m. γ solves
@@ -237,7 +318,9 @@ def drop_block(x: Any, rate: Any, key: Any = None, *, block_size: int, determini
         x, p, key, _ = _enter(x, rate, key, deterministic)
         check.integer(1, block_size=block_size)
         if x.ndim < 3:
-            check.fail("needs an input [batch, positions..., channels]", check.shape_dtype(x), path="x")
+            check.fail(
+                "needs an input [batch, positions..., channels]", check.shape_dtype(x), path="x"
+            )
         if p.ndim:
             check.fail("needs one rate for all", check.shape_dtype(rate), path="rate")
     if deterministic or _known(rate, 0):
@@ -252,9 +335,13 @@ def drop_block(x: Any, rate: Any, key: Any = None, *, block_size: int, determini
         seeds = ~keep_mask(key, chance, (x.shape[0], *fits, x.shape[-1]))
         # a seed at i drops i … i + b − 1: the maximum over the window that ends at a position
         padding = [(0, 0), *((block - 1, block - 1) for block in blocks), (0, 0)]
-        return ~lax.reduce_window(seeds, False, lax.bitwise_or, (1, *blocks, 1), (1,) * x.ndim, padding)
+        return ~lax.reduce_window(
+            seeds, False, lax.bitwise_or, (1, *blocks, 1), (1,) * x.ndim, padding
+        )
 
-    keep = drawn(draw, x, x.shape, key, _chance(rate if isinstance(rate, (int, float)) else p, fits, blocks))
+    keep = drawn(
+        draw, x, x.shape, key, _chance(rate if isinstance(rate, (int, float)) else p, fits, blocks)
+    )
     kept = jnp.sum(keep, dtype=jnp.float32)
     return _apply(x, keep, 1 - jnp.maximum(kept, 1).astype(p.dtype) / x.size)
 
@@ -270,7 +357,9 @@ def _chance(rate: Any, fits: Sequence[int], blocks: Sequence[int]) -> Any:
     for fit, block in zip(fits, blocks, strict=True):
         reach = np.outer(reach, np.convolve(np.ones(fit), np.ones(block))).ravel()
     seeds, times = np.unique(reach, return_counts=True)
-    xp: Any = np if isinstance(rate, (int, float)) else jnp  # a rate that is a number gives one γ, compiled or not
+    xp: Any = (
+        np if isinstance(rate, (int, float)) else jnp
+    )  # a rate that is a number gives one γ, compiled or not
     dtype = np.float64 if xp is np else rate.dtype
     seeds, share = xp.asarray(seeds, dtype), xp.asarray(times / reach.size, dtype)
     target = xp.log1p(-xp.minimum(rate, 1 - float(jnp.finfo(jnp.float32).eps)))
@@ -281,7 +370,14 @@ def _chance(rate: Any, fits: Sequence[int], blocks: Sequence[int]) -> Any:
     return xp.where(rate < 1, -xp.expm1(log_stay), xp.ones_like(target))
 
 
-def alpha_dropout(x: Any, rate: Any, key: Any = None, *, broadcast_dims: Sequence[int] = (), deterministic: bool = False) -> Any:
+def alpha_dropout(
+    x: Any,
+    rate: Any,
+    key: Any = None,
+    *,
+    broadcast_dims: Sequence[int] = (),
+    deterministic: bool = False,
+) -> Any:
     """Dropout for SELU networks: a dropped unit saturates, and mean 0 and variance 1 stay.
 
     **Rule** y = a (m ? x : α') + b, α' = −λα of SELU, a = ((1 − p)(1 + p α'²))^(−1/2), b = −a p α'. At rate 1: zeros.
@@ -309,7 +405,9 @@ def alpha_dropout(x: Any, rate: Any, key: Any = None, *, broadcast_dims: Sequenc
         return jnp.zeros_like(x)
     work = numerics.wider(x.dtype, p.dtype)
     some = jnp.where(p < 1, p, jnp.zeros_like(p))
-    a = jnp.where(p < 1, lax.rsqrt((1 - some) * (1 + some * _ALPHA**2)), jnp.zeros_like(p)).astype(work)
+    a = jnp.where(p < 1, lax.rsqrt((1 - some) * (1 + some * _ALPHA**2)), jnp.zeros_like(p)).astype(
+        work
+    )
     chosen = jnp.where(_kept(x, key, p, shape), x.astype(work), jnp.full_like(x, _ALPHA, work))
     return (a * (chosen - (p * _ALPHA).astype(work))).astype(x.dtype)
 
@@ -343,7 +441,9 @@ def gaussian_dropout(x: Any, rate: Any, key: Any = None, *, deterministic: bool 
     some = jnp.where(p < 1, p, jnp.zeros_like(p))
     spread = numerics.sqrt(some / (1 - some))
     noise = jnp.where(p < 1, 1 + spread * _normal(x, key, spread.dtype), jnp.zeros_like(p))
-    taken = jnp.where(p < 1, x, jnp.zeros_like(x)).astype(work)  # at rate 1 nothing is taken: zero times inf is no zero
+    taken = jnp.where(p < 1, x, jnp.zeros_like(x)).astype(
+        work
+    )  # at rate 1 nothing is taken: zero times inf is no zero
     return (taken * noise.astype(work)).astype(x.dtype)
 
 

@@ -52,7 +52,11 @@ def axes_of(ndim: int, axes: Any, name: str = "axis") -> tuple[int, ...]:
     axes = tuple(axes) if isinstance(axes, Iterable) else (axes,)
     for axis in axes:
         if not -ndim <= axis < ndim:
-            check.fail(f"needs axes of an input of {ndim} dimensions, from {-ndim} to {ndim - 1}", f"{axis}", path=name)
+            check.fail(
+                f"needs axes of an input of {ndim} dimensions, from {-ndim} to {ndim - 1}",
+                f"{axis}",
+                path=name,
+            )
     return tuple(sorted({axis % ndim for axis in axes}))
 
 
@@ -62,11 +66,20 @@ def as_mask(mask: Any, x: Any) -> Any:
         return None
     mask = jnp.asarray(mask)
     if mask.dtype != jnp.bool_ and not jnp.issubdtype(mask.dtype, jnp.number):
-        check.fail("needs a mask of booleans", check.shape_dtype(mask), path="mask", error=TypeError)
+        check.fail(
+            "needs a mask of booleans", check.shape_dtype(mask), path="mask", error=TypeError
+        )
     aligned = (1,) * (x.ndim - mask.ndim) + mask.shape
-    if len(aligned) != x.ndim or any(size not in {1, full} for size, full in zip(aligned, x.shape, strict=True)):
+    if len(aligned) != x.ndim or any(
+        size not in {1, full} for size, full in zip(aligned, x.shape, strict=True)
+    ):
         mend = "Axes align from the right, as in NumPy: a mask of positions wants a trailing axis, mask[..., None]"
-        check.fail(f"needs a mask that broadcasts to the input's shape {list(x.shape)}", check.shape_dtype(mask), mend, path="mask")
+        check.fail(
+            f"needs a mask that broadcasts to the input's shape {list(x.shape)}",
+            check.shape_dtype(mask),
+            mend,
+            path="mask",
+        )
     return mask.reshape(aligned).astype(jnp.bool_)
 
 
@@ -87,7 +100,9 @@ def total(values: Any, axes: tuple[int, ...], group: int = 1) -> Any:
     if group == 1:
         return sums
     parts = jnp.reshape(sums, (*sums.shape[:-1], sums.shape[-1] // group, group))
-    return jnp.reshape(jnp.broadcast_to(jnp.sum(parts, axis=-1, keepdims=True), parts.shape), sums.shape)
+    return jnp.reshape(
+        jnp.broadcast_to(jnp.sum(parts, axis=-1, keepdims=True), parts.shape), sums.shape
+    )
 
 
 def shown(x: Any, mask: Any) -> Any:
@@ -100,7 +115,9 @@ def numbers(x: Any, mask: Any) -> Any:
     return x if mask is None else jnp.where(mask | jnp.isfinite(x), x, jnp.zeros_like(x))
 
 
-def count_of(mask: Any, shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any, group: int = 1) -> Any:
+def count_of(
+    mask: Any, shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any, group: int = 1
+) -> Any:
     """How many values each mean is of: a number where nothing is masked."""
     if mask is None:
         return float(group * math.prod(shape[axis] for axis in axes))
@@ -111,20 +128,34 @@ def count_of(mask: Any, shape: tuple[int, ...], axes: tuple[int, ...], dtype: An
 
 
 def shifted(
-    x: Any, axes: tuple[int, ...], mask: Any = None, axis_name: Any = None, groups: Any = None, *, dtype: Any, use_mean: bool = True, group: int = 1
+    x: Any,
+    axes: tuple[int, ...],
+    mask: Any = None,
+    axis_name: Any = None,
+    groups: Any = None,
+    *,
+    dtype: Any,
+    use_mean: bool = True,
+    group: int = 1,
 ) -> Shifted:
     """The algorithm at the top of this file, in ``dtype``; without ``use_mean`` the moments about zero."""
     real = numerics.real(dtype)
 
     def about(x: Any, shift: Any) -> tuple[Any, Any]:
         deviation = shown(numerics.cast(shown(x, mask), dtype) - shift, mask)
-        values, squares = summed((total(deviation, axes, group), total(numerics.abs_sq(deviation), axes, group)), axis_name, groups)
+        values, squares = summed(
+            (total(deviation, axes, group), total(numerics.abs_sq(deviation), axes, group)),
+            axis_name,
+            groups,
+        )
         offset = values / at_least_one.astype(dtype)
         return offset, jnp.maximum(squares / at_least_one.astype(real) - numerics.abs_sq(offset), 0)
 
     wide, count = numerics.cast(shown(x, mask), dtype), count_of(mask, x.shape, axes, real, group)
     if not use_mean:
-        count, squares = summed((count, total(numerics.abs_sq(wide), axes, group)), axis_name, groups)
+        count, squares = summed(
+            (count, total(numerics.abs_sq(wide), axes, group)), axis_name, groups
+        )
         nothing = jnp.zeros_like(squares, dtype=dtype)
         return Shifted(count, nothing, nothing, squares / jnp.maximum(count, 1).astype(real))
     count, values = summed((count, total(wide, axes, group)), axis_name, groups)
@@ -132,16 +163,36 @@ def shifted(
     shift = values / at_least_one.astype(dtype)
     if axis_name is not None or x.size < _LARGE or jax.default_backend() != "cpu":
         return Shifted(count, shift, *about(x, shift))
-    plain = total(numerics.abs_sq(wide), axes, group) / at_least_one.astype(real) - numerics.abs_sq(shift)
-    vanishing = 2 * jnp.finfo(real).tiny / jnp.finfo(real).eps  # below it, squares that vanished would show in the last bit
+    plain = total(numerics.abs_sq(wide), axes, group) / at_least_one.astype(real) - numerics.abs_sq(
+        shift
+    )
+    vanishing = (
+        2 * jnp.finfo(real).tiny / jnp.finfo(real).eps
+    )  # below it, squares that vanished would show in the last bit
     close = (4 * plain >= numerics.abs_sq(shift)) & (plain >= vanishing)
-    clear = jnp.all(jnp.isfinite(plain) & (close | (shift == 0)))  # about a shift of zero both roads compute the same
+    clear = jnp.all(
+        jnp.isfinite(plain) & (close | (shift == 0))
+    )  # about a shift of zero both roads compute the same
     if not isinstance(clear, jax.core.Tracer):
-        return Shifted(count, shift, *((jnp.zeros_like(shift), plain) if clear else about(x, shift)))
-    return Shifted(count, shift, *lax.cond(clear, lambda x, shift: (jnp.zeros_like(shift), plain), about, x, shift))
+        return Shifted(
+            count, shift, *((jnp.zeros_like(shift), plain) if clear else about(x, shift))
+        )
+    return Shifted(
+        count,
+        shift,
+        *lax.cond(clear, lambda x, shift: (jnp.zeros_like(shift), plain), about, x, shift),
+    )
 
 
-def moments(x: Any, axes: Any, *, mask: Any = None, axis_name: Any = None, axis_index_groups: Any = None, keepdims: bool = False) -> Moments:
+def moments(
+    x: Any,
+    axes: Any,
+    *,
+    mask: Any = None,
+    axis_name: Any = None,
+    axis_index_groups: Any = None,
+    keepdims: bool = False,
+) -> Moments:
     """Count, mean and variance of ``x`` over ``axes``, float32 or wider, exact under a mask and across devices.
 
     **Rule** at the top of ``gradkit.nn.functional.moments``; the variance is Σ |x − μ|² / n.
@@ -174,7 +225,11 @@ def moments(x: Any, axes: Any, *, mask: Any = None, axis_name: Any = None, axis_
 
 def squeezed(of: Moments, axes: tuple[int, ...]) -> Moments:
     """Without the reduced axes. (A count that is one number for all has none.)"""
-    return Moments(jnp.squeeze(of.count, axes) if jnp.ndim(of.count) else of.count, jnp.squeeze(of.mean, axes), jnp.squeeze(of.var, axes))
+    return Moments(
+        jnp.squeeze(of.count, axes) if jnp.ndim(of.count) else of.count,
+        jnp.squeeze(of.mean, axes),
+        jnp.squeeze(of.var, axes),
+    )
 
 
 def merge(parts: Moments, axis: int = 0) -> Moments:
@@ -199,16 +254,26 @@ def merge(parts: Moments, axis: int = 0) -> Moments:
     counts = jnp.asarray(parts.count, var.dtype)
     if counts.ndim < var.ndim:  # one count for all channels of a part, or for all parts
         counts = counts.reshape([-1 if at == axis % var.ndim else 1 for at in range(var.ndim)])
-        counts = jnp.broadcast_to(counts, [var.shape[axis] if at == axis % var.ndim else 1 for at in range(var.ndim)])
+        counts = jnp.broadcast_to(
+            counts, [var.shape[axis] if at == axis % var.ndim else 1 for at in range(var.ndim)]
+        )
     count = jnp.sum(counts, axis=axis, keepdims=True)
     weight = counts / jnp.maximum(count, 1)
-    shift = jnp.sum(weight.astype(mean.dtype) * mean, axis=axis, keepdims=True)  # what the means have in common does not round
+    shift = jnp.sum(
+        weight.astype(mean.dtype) * mean, axis=axis, keepdims=True
+    )  # what the means have in common does not round
     offset = jnp.sum(weight.astype(mean.dtype) * (mean - shift), axis=axis, keepdims=True)
     spread = jnp.sum(weight * (var + numerics.abs_sq((mean - shift) - offset)), axis=axis)
-    return Moments(jnp.squeeze(count) if count.size == 1 else jnp.squeeze(count, axis), jnp.squeeze(shift + offset, axis), spread)
+    return Moments(
+        jnp.squeeze(count) if count.size == 1 else jnp.squeeze(count, axis),
+        jnp.squeeze(shift + offset, axis),
+        spread,
+    )
 
 
-def running(mean: Any, var: Any, batch: Moments, momentum: Any, *, unbiased: bool = False) -> tuple[Any, Any]:
+def running(
+    mean: Any, var: Any, batch: Moments, momentum: Any, *, unbiased: bool = False
+) -> tuple[Any, Any]:
     """Running statistics after one more batch.
 
     **Rule** R ← m R + (1 − m) B for the mean and the variance. Flax's momentum m is the weight of the past (0.99); torch's is the weight of the
@@ -228,11 +293,17 @@ def running(mean: Any, var: Any, batch: Moments, momentum: Any, *, unbiased: boo
       >>> assert abs(float(mean[0]) - 0.2) < 1e-6 and abs(float(var[0]) - 1.1) < 1e-6
     """
     kept = jnp.asarray(momentum, numerics.real(jax.dtypes.result_type(var)))
-    kept = jnp.where(jnp.asarray(batch.count) > 0, kept, jnp.ones_like(kept))  # what the batch lacks (all masked) leaves the past alone
+    kept = jnp.where(
+        jnp.asarray(batch.count) > 0, kept, jnp.ones_like(kept)
+    )  # what the batch lacks (all masked) leaves the past alone
 
     def step(old: Any, new: Any) -> Any:
-        dtype = numerics.wider(old.dtype, new.dtype) if jnp.iscomplexobj(new) else old.dtype  # the mean of complex values is complex
-        moved = kept.astype(dtype) * old.astype(dtype) + (1 - kept).astype(dtype) * new.astype(dtype)
+        dtype = (
+            numerics.wider(old.dtype, new.dtype) if jnp.iscomplexobj(new) else old.dtype
+        )  # the mean of complex values is complex
+        moved = kept.astype(dtype) * old.astype(dtype) + (1 - kept).astype(dtype) * new.astype(
+            dtype
+        )
         return _placed_as(old, moved)
 
     return step(mean, batch.mean), step(var, batch.unbiased_var if unbiased else batch.var)
@@ -242,4 +313,8 @@ def _placed_as(old: Any, new: Any) -> Any:
     """The past's sharding, where shardings are part of the type (explicit axes of a mesh): statistics keep their type from step to step."""
     sharding = jax.typeof(old).sharding
     explicit = any(kind == jax.sharding.AxisType.Explicit for kind in sharding.mesh.axis_types)
-    return jax.sharding.reshard(new, sharding) if explicit and jax.typeof(new).sharding != sharding else new
+    return (
+        jax.sharding.reshard(new, sharding)
+        if explicit and jax.typeof(new).sharding != sharding
+        else new
+    )

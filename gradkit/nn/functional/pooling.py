@@ -55,25 +55,45 @@ def stochastic_pool(
         strides = (1,) * len(window_shape) if strides is None else tuple(strides)
         if x.ndim < 3 or len(window_shape) != len(sizes) or len(strides) != len(sizes):
             needed = f"needs a window and strides for the {max(x.ndim - 2, 0)} position axes of [batch, positions..., channels]"
-            check.fail(needed, f"window_shape={tuple(window_shape)}, strides={strides} for {check.shape_dtype(x)}", path="window_shape")
+            check.fail(
+                needed,
+                f"window_shape={tuple(window_shape)}, strides={strides} for {check.shape_dtype(x)}",
+                path="window_shape",
+            )
         if not deterministic:
             key = one_key(key, "draws")
         if isinstance(padding, str):
             check.one_of(("VALID", "SAME"), padding=padding)
-    pads = lax.padtype_to_pads(sizes, window_shape, strides, padding) if isinstance(padding, str) else [tuple(pair) for pair in padding]
+    pads = (
+        lax.padtype_to_pads(sizes, window_shape, strides, padding)
+        if isinstance(padding, str)
+        else [tuple(pair) for pair in padding]
+    )
     work = numerics.wide(x.dtype)
     positive = jnp.pad(jnp.maximum(x, jnp.zeros_like(x)).astype(work), [(0, 0), *pads, (0, 0)])
-    counts = [(size - window) // stride + 1 for size, window, stride in zip(positive.shape[1:-1], window_shape, strides, strict=True)]
+    counts = [
+        (size - window) // stride + 1
+        for size, window, stride in zip(positive.shape[1:-1], window_shape, strides, strict=True)
+    ]
 
     def taken(offset: tuple[int, ...]) -> Any:  # of every window, the value at this place
-        stops = [start + (count - 1) * stride + 1 for start, count, stride in zip(offset, counts, strides, strict=True)]
-        return lax.slice(positive, (0, *offset, 0), (x.shape[0], *stops, x.shape[-1]), (1, *strides, 1))
+        stops = [
+            start + (count - 1) * stride + 1
+            for start, count, stride in zip(offset, counts, strides, strict=True)
+        ]
+        return lax.slice(
+            positive, (0, *offset, 0), (x.shape[0], *stops, x.shape[-1]), (1, *strides, 1)
+        )
 
     places = jnp.stack([taken(offset) for offset in product(*map(range, window_shape))])
-    top = lax.stop_gradient(jnp.max(places, axis=0))  # NaN if one is, else inf if one is: then the result
+    top = lax.stop_gradient(
+        jnp.max(places, axis=0)
+    )  # NaN if one is, else inf if one is: then the result
     finite = jnp.isfinite(top)
     # Shares of the largest neither overflow nor vanish; whatever that is, it cancels from the mean, also from its derivatives.
-    unit = jnp.where(finite, jnp.minimum(top, jnp.finfo(work).max / 8), jnp.ones_like(top))  # / 8, for XLA may multiply by 1 / unit
+    unit = jnp.where(
+        finite, jnp.minimum(top, jnp.finfo(work).max / 8), jnp.ones_like(top)
+    )  # / 8, for XLA may multiply by 1 / unit
     shares = numerics.divide(jnp.where(finite[None], places, jnp.zeros_like(places)), unit[None])
     if deterministic:
         mean = unit * numerics.divide(jnp.sum(shares * shares, axis=0), jnp.sum(shares, axis=0))

@@ -17,8 +17,23 @@ from jax import lax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
-from gradkit.nn.functional.moments import Moments, axes_of, compute_dtype, merge, numbers, shown, squeezed
-from gradkit.nn.functional.normalize import _enter, as_epsilon, enough_values, per_feature, result_dtype, standardize
+from gradkit.nn.functional.moments import (
+    Moments,
+    axes_of,
+    compute_dtype,
+    merge,
+    numbers,
+    shown,
+    squeezed,
+)
+from gradkit.nn.functional.normalize import (
+    _enter,
+    as_epsilon,
+    enough_values,
+    per_feature,
+    result_dtype,
+    standardize,
+)
 
 
 def batch_renorm(
@@ -71,7 +86,9 @@ def batch_renorm(
         enough_values(x.shape, axes, collective)
         mean, var = per_feature(mean, x, features, "mean"), per_feature(var, x, features, "var")
         work = compute_dtype(x, scale, bias)
-        x_hat, batch = standardize(x, None, None, axes, epsilon, mask=mask, dtype=work, collective=collective)
+        x_hat, batch = standardize(
+            x, None, None, axes, epsilon, mask=mask, dtype=work, collective=collective
+        )
         epsilon = as_epsilon(epsilon, work)
     real = numerics.real(work)
     inverse = lax.rsqrt(var.astype(real) + epsilon)
@@ -89,11 +106,24 @@ def bounds(r_max: Any, d_max: Any) -> None:
     check.positive(r_max=r_max)
     check.non_negative(d_max=d_max)
     if not isinstance(r_max, jax.core.Tracer) and not np.all(np.asarray(r_max) >= 1):
-        check.fail("needs a number >= 1", repr(r_max), "1, with d_max=0, is batch normalization", path="r_max")
+        check.fail(
+            "needs a number >= 1",
+            repr(r_max),
+            "1, with d_max=0, is batch normalization",
+            path="r_max",
+        )
 
 
 def ghost_batch_norm(
-    x: Any, scale: Any = None, bias: Any = None, *, ghost_batch_size: int, axis: int = -1, epsilon: Any = 1e-5, dtype: Any = None, mask: Any = None
+    x: Any,
+    scale: Any = None,
+    bias: Any = None,
+    *,
+    ghost_batch_size: int,
+    axis: int = -1,
+    epsilon: Any = 1e-5,
+    dtype: Any = None,
+    mask: Any = None,
 ) -> tuple[Any, Moments]:
     """Batch normalization of every sub-batch by its own moments; returns the moments of the whole batch for `running`.
 
@@ -125,16 +155,36 @@ def ghost_batch_norm(
         check.integer(1, ghost_batch_size=ghost_batch_size)
         size = int(ghost_batch_size)
         if 0 in features:
-            check.fail("needs a channel axis other than the first, which is the batch", f"{axis}", "Move the batch to the front", path="axis")
+            check.fail(
+                "needs a channel axis other than the first, which is the batch",
+                f"{axis}",
+                "Move the batch to the front",
+                path="axis",
+            )
         if x.shape[0] % size:
-            check.fail(f"needs a divisor of the batch of {x.shape[0]}", f"{size}", "Pad the batch under a mask, or change the size", path="ghost_batch_size")
+            check.fail(
+                f"needs a divisor of the batch of {x.shape[0]}",
+                f"{size}",
+                "Pad the batch under a mask, or change the size",
+                path="ghost_batch_size",
+            )
 
         def split(a: Any) -> Any:  # [parts, size, ...]
-            return None if a is None else jnp.reshape(a, ((x.shape[0] // size, size) if a.shape[0] == x.shape[0] else (1, 1)) + a.shape[1:])
+            return (
+                None
+                if a is None
+                else jnp.reshape(
+                    a,
+                    ((x.shape[0] // size, size) if a.shape[0] == x.shape[0] else (1, 1))
+                    + a.shape[1:],
+                )
+            )
 
         inner = tuple(a for a in range(1, x.ndim + 1) if a - 1 not in features)
         enough_values((1, size, *x.shape[1:]), inner)
-        y, parts = standardize(split(x), _lead(scale), _lead(bias), inner, epsilon, mask=split(mask), dtype=dtype)
+        y, parts = standardize(
+            split(x), _lead(scale), _lead(bias), inner, epsilon, mask=split(mask), dtype=dtype
+        )
     return jnp.reshape(y, x.shape), merge(squeezed(parts, inner))
 
 
@@ -143,7 +193,15 @@ def _lead(parameter: Any) -> Any:
 
 
 def filter_response_norm(
-    x: Any, scale: Any = None, bias: Any = None, threshold: Any = None, *, axis: int = -1, epsilon: Any = 1e-6, dtype: Any = None, mask: Any = None
+    x: Any,
+    scale: Any = None,
+    bias: Any = None,
+    threshold: Any = None,
+    *,
+    axis: int = -1,
+    epsilon: Any = 1e-6,
+    dtype: Any = None,
+    mask: Any = None,
 ) -> Any:
     """Divide every channel of every example by its root mean square over positions, then cut off below a learned threshold.
 
@@ -175,7 +233,16 @@ def filter_response_norm(
     return y if threshold is None else jnp.maximum(y, threshold.astype(y.dtype))
 
 
-def global_response_norm(x: Any, scale: Any = None, bias: Any = None, *, axis: int = -1, epsilon: Any = 1e-6, dtype: Any = None, mask: Any = None) -> Any:
+def global_response_norm(
+    x: Any,
+    scale: Any = None,
+    bias: Any = None,
+    *,
+    axis: int = -1,
+    epsilon: Any = 1e-6,
+    dtype: Any = None,
+    mask: Any = None,
+) -> Any:
     """Let the channels of every example compete by their norms over positions, and add that to the input.
 
     **Rule** y = x + γ x N + β, N_c = G_c / (mean_c G + ε), G_c = ‖x_c‖₂ over positions.
@@ -204,7 +271,9 @@ def global_response_norm(x: Any, scale: Any = None, bias: Any = None, *, axis: i
         epsilon = as_epsilon(epsilon, work)
     wide = numerics.cast(numbers(x, mask), work)
     norm = numerics.sqrt(jnp.sum(numerics.abs_sq(shown(wide, mask)), axis=axes, keepdims=True))
-    share = numerics.divide(norm, jnp.mean(norm, axis=features, keepdims=True) + epsilon).astype(work)
+    share = numerics.divide(norm, jnp.mean(norm, axis=features, keepdims=True) + epsilon).astype(
+        work
+    )
     y = wide * share if scale is None else wide * (share * scale.astype(work))
     y = wide + y if bias is None else wide + y + bias.astype(work)
     return y.astype(result_dtype(x, scale, bias, dtype=dtype))
@@ -212,5 +281,10 @@ def global_response_norm(x: Any, scale: Any = None, bias: Any = None, *, axis: i
 
 def _positions(x: Any, features: tuple[int, ...], axis: Any) -> tuple[int, ...]:
     if 0 in features:
-        check.fail("needs a channel axis other than the first, which is the batch", f"{axis}", "Move the batch to the front", path="axis")
+        check.fail(
+            "needs a channel axis other than the first, which is the batch",
+            f"{axis}",
+            "Move the batch to the front",
+            path="axis",
+        )
     return axes_of(x.ndim, tuple(a for a in range(1, x.ndim) if a not in features))

@@ -28,7 +28,14 @@ def unit(x: Any, axes: tuple[int, ...], epsilon: Any) -> Any:
     return x * lax.rsqrt(squares + epsilon).astype(x.dtype)
 
 
-def weight_norm(kernel: Any, scale: Any = None, *, feature_axes: Any = -1, epsilon: float = 1e-12, dtype: Any = None) -> Any:
+def weight_norm(
+    kernel: Any,
+    scale: Any = None,
+    *,
+    feature_axes: Any = -1,
+    epsilon: float = 1e-12,
+    dtype: Any = None,
+) -> Any:
     """A weight's direction times a learned length.
 
     **Rule** w = γ v / √(‖v‖² + ε), the norm over all axes but ``feature_axes``.
@@ -50,15 +57,23 @@ def weight_norm(kernel: Any, scale: Any = None, *, feature_axes: Any = -1, epsil
     with check.inside("weight_norm"):
         check.non_negative(epsilon=epsilon)
         kernel = jnp.asarray(kernel)
-        features = () if feature_axes is None else axes_of(kernel.ndim, feature_axes, "feature_axes")
+        features = (
+            () if feature_axes is None else axes_of(kernel.ndim, feature_axes, "feature_axes")
+        )
         scale = per_feature(scale, kernel, features, "scale")
     work = compute_dtype(kernel, scale)
-    w = unit(numerics.cast(kernel, work), tuple(a for a in range(kernel.ndim) if a not in features), epsilon)
+    w = unit(
+        numerics.cast(kernel, work),
+        tuple(a for a in range(kernel.ndim) if a not in features),
+        epsilon,
+    )
     w = w if scale is None else w * scale.astype(work)
     return w.astype(result_dtype(kernel, scale, dtype=dtype))
 
 
-def spectral_norm(kernel: Any, u: Any, *, n_steps: int = 1, epsilon: float = 1e-12, dtype: Any = None) -> tuple[Any, Any, Any]:
+def spectral_norm(
+    kernel: Any, u: Any, *, n_steps: int = 1, epsilon: float = 1e-12, dtype: Any = None
+) -> tuple[Any, Any, Any]:
     """A weight divided by its largest singular value; returns also the next ``u`` and σ.
 
     **Rule** n times v ← u Wᵀ / ‖u Wᵀ‖, u ← v W / ‖v W‖; σ = v W uᵀ; w = W / σ (W itself where σ = 0). u and v are constants to the gradient.
@@ -84,7 +99,11 @@ def spectral_norm(kernel: Any, u: Any, *, n_steps: int = 1, epsilon: float = 1e-
         kernel = jnp.asarray(kernel)
         if kernel.ndim < 2 or jnp.shape(u) != (1, kernel.shape[-1]):
             wanted = f"a kernel of two axes or more and u of shape [1, {kernel.shape[-1] if kernel.ndim else '?'}]"
-            check.fail(f"needs {wanted}", f"{check.shape_dtype(kernel)} and {check.shape_dtype(u)}", path="u")
+            check.fail(
+                f"needs {wanted}",
+                f"{check.shape_dtype(kernel)} and {check.shape_dtype(u)}",
+                path="u",
+            )
     work = compute_dtype(kernel)
     matrix = jnp.reshape(numerics.cast(kernel, work), (-1, kernel.shape[-1]))
     frozen = lax.stop_gradient(matrix)
@@ -99,7 +118,14 @@ def spectral_norm(kernel: Any, u: Any, *, n_steps: int = 1, epsilon: float = 1e-
     return jnp.reshape(w, kernel.shape).astype(result_dtype(kernel, dtype=dtype)), u, sigma
 
 
-def standardize_weight(kernel: Any, scale: Any = None, *, feature_axes: Any = -1, epsilon: float = 1e-10, dtype: Any = None) -> Any:
+def standardize_weight(
+    kernel: Any,
+    scale: Any = None,
+    *,
+    feature_axes: Any = -1,
+    epsilon: float = 1e-10,
+    dtype: Any = None,
+) -> Any:
     """A weight with mean 0 and variance 1 over what enters each output.
 
     **Rule** w = γ (W − μ) / √(σ² + ε), moments over all axes but ``feature_axes``.
@@ -126,7 +152,16 @@ def standardize_weight(kernel: Any, scale: Any = None, *, feature_axes: Any = -1
         return standardize(kernel, scale, None, axes, epsilon, dtype=dtype)[0]
 
 
-def fold_batch_norm(kernel: Any, bias: Any, mean: Any, var: Any, scale: Any = None, shift: Any = None, *, epsilon: float = 1e-5) -> tuple[Any, Any]:
+def fold_batch_norm(
+    kernel: Any,
+    bias: Any,
+    mean: Any,
+    var: Any,
+    scale: Any = None,
+    shift: Any = None,
+    *,
+    epsilon: float = 1e-5,
+) -> tuple[Any, Any]:
     """The kernel and bias of one layer that does what a layer and the inference batch normalization after it do.
 
     **Rule** a = γ / √(σ² + ε); W' = W a, b' = (b − μ) a + β.
@@ -151,13 +186,27 @@ def fold_batch_norm(kernel: Any, bias: Any, mean: Any, var: Any, scale: Any = No
     with check.inside("fold_batch_norm"):
         check.non_negative(epsilon=epsilon)
         kernel = jnp.asarray(kernel)
-        for name, array in {"bias": bias, "mean": mean, "var": var, "scale": scale, "shift": shift}.items():
+        for name, array in {
+            "bias": bias,
+            "mean": mean,
+            "var": var,
+            "scale": scale,
+            "shift": shift,
+        }.items():
             if array is not None and jnp.shape(array) != kernel.shape[-1:]:
-                check.fail(f"needs one value per output of the kernel {list(kernel.shape)}", check.shape_dtype(array), path=name)
+                check.fail(
+                    f"needs one value per output of the kernel {list(kernel.shape)}",
+                    check.shape_dtype(array),
+                    path=name,
+                )
     work = compute_dtype(kernel, bias, mean, var, scale, shift)
-    wide = lambda x, default: jnp.full(kernel.shape[-1:], default, work) if x is None else jnp.asarray(x, work)
+    wide = lambda x, default: (
+        jnp.full(kernel.shape[-1:], default, work) if x is None else jnp.asarray(x, work)
+    )
     factor = wide(scale, 1) * lax.rsqrt(wide(var, 1) + epsilon)
     folded = (wide(bias, 0) - wide(mean, 0)) * factor + wide(shift, 0)
     out = jax.dtypes.result_type(kernel)
     wider = factor.reshape((1,) * (kernel.ndim - 1) + factor.shape)
-    return (numerics.cast(kernel, work) * wider).astype(out), folded.astype(out if bias is None else jax.dtypes.result_type(bias))
+    return (numerics.cast(kernel, work) * wider).astype(out), folded.astype(
+        out if bias is None else jax.dtypes.result_type(bias)
+    )

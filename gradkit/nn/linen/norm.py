@@ -22,21 +22,42 @@ def chosen(layer: Any, name: str, given: Any) -> Any:
     own = getattr(layer, name)
     if (own is None) == (given is None):
         got = "neither" if own is None else "both"
-        check.fail(f"needs {name} from the layer or from the call", got, f"Pass {name}=True or False in one of the two places", path=name)
+        check.fail(
+            f"needs {name} from the layer or from the call",
+            got,
+            f"Pass {name}=True or False in one of the two places",
+            path=name,
+        )
     return own if given is None else given
 
 
 def _affine(layer: Any, x: Any, axes: Any) -> tuple[Any, Any]:
     """γ and β as the fields of the layer ask for them."""
     shape = tuple(x.shape[axis] for axis in axes_of(x.ndim, axes, "feature_axes"))
-    scale = layer.param("scale", layer.scale_init, shape, layer.param_dtype) if layer.use_scale else None
-    bias = layer.param("bias", layer.bias_init, shape, layer.param_dtype) if getattr(layer, "use_bias", False) else None
+    scale = (
+        layer.param("scale", layer.scale_init, shape, layer.param_dtype)
+        if layer.use_scale
+        else None
+    )
+    bias = (
+        layer.param("bias", layer.bias_init, shape, layer.param_dtype)
+        if getattr(layer, "use_bias", False)
+        else None
+    )
     return scale, bias
 
 
 def _options(layer: Any, **more: Any) -> dict[str, Any]:
-    axis_name = None if layer.is_initializing() else layer.axis_name  # init runs outside of the mapped axis
-    return {"epsilon": layer.epsilon, "dtype": layer.dtype, "axis_name": axis_name, "axis_index_groups": layer.axis_index_groups, **more}
+    axis_name = (
+        None if layer.is_initializing() else layer.axis_name
+    )  # init runs outside of the mapped axis
+    return {
+        "epsilon": layer.epsilon,
+        "dtype": layer.dtype,
+        "axis_name": axis_name,
+        "axis_index_groups": layer.axis_index_groups,
+        **more,
+    }
 
 
 class BatchNorm(linen.BatchNorm):
@@ -67,7 +88,9 @@ class BatchNorm(linen.BatchNorm):
 
     unbiased_running_var: bool = False
 
-    def _train(self, x: Any, mean: Any, var: Any, scale: Any, bias: Any, options: Any) -> tuple[Any, F.Moments]:
+    def _train(
+        self, x: Any, mean: Any, var: Any, scale: Any, bias: Any, options: Any
+    ) -> tuple[Any, F.Moments]:
         return F.batch_norm(x, scale, bias, **options)
 
     def _enough(self, shape: tuple[int, ...], channels: int) -> bool:
@@ -87,21 +110,46 @@ class BatchNorm(linen.BatchNorm):
             mean = self.variable("batch_stats", "mean", lambda: jnp.zeros(shape, dtype))
             var = self.variable("batch_stats", "var", lambda: jnp.ones(shape, dtype))
             scale, bias = _affine(self, x, self.axis)
-            if use_running_average or (self.is_initializing() and not self._enough(x.shape, math.prod(shape))):
-                return F.apply_statistics(x, mean.value, var.value, scale, bias, axis=self.axis, epsilon=self.epsilon, dtype=self.dtype)
-            y, batch = self._train(x, mean.value, var.value, scale, bias, _options(self, axis=self.axis, mask=mask))
+            if use_running_average or (
+                self.is_initializing() and not self._enough(x.shape, math.prod(shape))
+            ):
+                return F.apply_statistics(
+                    x,
+                    mean.value,
+                    var.value,
+                    scale,
+                    bias,
+                    axis=self.axis,
+                    epsilon=self.epsilon,
+                    dtype=self.dtype,
+                )
+            y, batch = self._train(
+                x, mean.value, var.value, scale, bias, _options(self, axis=self.axis, mask=mask)
+            )
         if not self.is_initializing():
-            mean.value, var.value = F.running(mean.value, var.value, batch, self.momentum, unbiased=self.unbiased_running_var)
+            mean.value, var.value = F.running(
+                mean.value, var.value, batch, self.momentum, unbiased=self.unbiased_running_var
+            )
         return y
 
 
 def _statistics_there(layer: Any, *, training: bool) -> None:
     if not layer.has_variable("batch_stats", "mean"):
         mend = "Pass the whole of what init returned: apply({'params': ..., 'batch_stats': ...}, x)"
-        check.fail("needs its running statistics", "no batch_stats among the variables", mend, path="batch_stats")
+        check.fail(
+            "needs its running statistics",
+            "no batch_stats among the variables",
+            mend,
+            path="batch_stats",
+        )
     if training and not layer.is_mutable_collection("batch_stats"):
         mend = "Call apply(..., mutable=['batch_stats']) and keep what it returns, or use_running_average=True"
-        check.fail("needs running statistics that it may change", "batch_stats that are not mutable", mend, path="batch_stats")
+        check.fail(
+            "needs running statistics that it may change",
+            "batch_stats that are not mutable",
+            mend,
+            path="batch_stats",
+        )
 
 
 class BatchRenorm(BatchNorm):
@@ -128,8 +176,12 @@ class BatchRenorm(BatchNorm):
     r_max: Any = 3.0
     d_max: Any = 5.0
 
-    def _train(self, x: Any, mean: Any, var: Any, scale: Any, bias: Any, options: Any) -> tuple[Any, F.Moments]:
-        return F.batch_renorm(x, mean, var, scale, bias, r_max=self.r_max, d_max=self.d_max, **options)
+    def _train(
+        self, x: Any, mean: Any, var: Any, scale: Any, bias: Any, options: Any
+    ) -> tuple[Any, F.Moments]:
+        return F.batch_renorm(
+            x, mean, var, scale, bias, r_max=self.r_max, d_max=self.d_max, **options
+        )
 
 
 class GhostBatchNorm(BatchNorm):
@@ -155,11 +207,21 @@ class GhostBatchNorm(BatchNorm):
     ghost_batch_size: int = 32
 
     def _enough(self, shape: tuple[int, ...], channels: int) -> bool:
-        return shape[0] % self.ghost_batch_size == 0 and math.prod(shape) * self.ghost_batch_size > channels * shape[0]
+        return (
+            shape[0] % self.ghost_batch_size == 0
+            and math.prod(shape) * self.ghost_batch_size > channels * shape[0]
+        )
 
-    def _train(self, x: Any, mean: Any, var: Any, scale: Any, bias: Any, options: Any) -> tuple[Any, F.Moments]:
+    def _train(
+        self, x: Any, mean: Any, var: Any, scale: Any, bias: Any, options: Any
+    ) -> tuple[Any, F.Moments]:
         if self.axis_name is not None:
-            check.fail("needs no axis_name, for its batches are meant to be small", repr(self.axis_name), "Use BatchNorm", path="axis_name")
+            check.fail(
+                "needs no axis_name, for its batches are meant to be small",
+                repr(self.axis_name),
+                "Use BatchNorm",
+                path="axis_name",
+            )
         options = {name: value for name, value in options.items() if not name.startswith("axis_")}
         return F.ghost_batch_norm(x, scale, bias, ghost_batch_size=self.ghost_batch_size, **options)
 
@@ -203,7 +265,9 @@ class FrozenBatchNorm(linen.Module):
             mean = self.variable("batch_stats", "mean", lambda: jnp.zeros(shape, jnp.float32))
             var = self.variable("batch_stats", "var", lambda: jnp.ones(shape, jnp.float32))
             constants = jax.lax.stop_gradient((mean.value, var.value, *_affine(self, x, self.axis)))
-            return F.apply_statistics(x, *constants, axis=self.axis, epsilon=self.epsilon, dtype=self.dtype)
+            return F.apply_statistics(
+                x, *constants, axis=self.axis, epsilon=self.epsilon, dtype=self.dtype
+            )
 
 
 class LayerNorm(linen.LayerNorm):
@@ -229,7 +293,9 @@ class LayerNorm(linen.LayerNorm):
         with check.inside(self.name or type(self).__name__):
             x = jnp.asarray(x)
             axes = {"reduction_axes": self.reduction_axes, "feature_axes": self.feature_axes}
-            return F.layer_norm(x, *_affine(self, x, self.feature_axes), **_options(self, mask=mask, **axes))
+            return F.layer_norm(
+                x, *_affine(self, x, self.feature_axes), **_options(self, mask=mask, **axes)
+            )
 
 
 class RMSNorm(linen.RMSNorm):
@@ -255,7 +321,16 @@ class RMSNorm(linen.RMSNorm):
         with check.inside(self.name or type(self).__name__):
             x = jnp.asarray(x)
             scale, _ = _affine(self, x, self.feature_axes)
-            return F.rms_norm(x, scale, **_options(self, mask=mask, reduction_axes=self.reduction_axes, feature_axes=self.feature_axes))
+            return F.rms_norm(
+                x,
+                scale,
+                **_options(
+                    self,
+                    mask=mask,
+                    reduction_axes=self.reduction_axes,
+                    feature_axes=self.feature_axes,
+                ),
+            )
 
 
 class GroupNorm(linen.GroupNorm):
@@ -283,7 +358,11 @@ class GroupNorm(linen.GroupNorm):
     def __call__(self, x: Any, *, mask: Any = None) -> Any:
         with check.inside(self.name or type(self).__name__):
             x = jnp.asarray(x)
-            groups = {"num_groups": self.num_groups, "group_size": self.group_size, "reduction_axes": self.reduction_axes}
+            groups = {
+                "num_groups": self.num_groups,
+                "group_size": self.group_size,
+                "reduction_axes": self.reduction_axes,
+            }
             return F.group_norm(x, *_affine(self, x, -1), **_options(self, mask=mask, **groups))
 
 
@@ -309,7 +388,11 @@ class InstanceNorm(linen.InstanceNorm):
     def __call__(self, x: Any, *, mask: Any = None) -> Any:
         with check.inside(self.name or type(self).__name__):
             x = jnp.asarray(x)
-            return F.instance_norm(x, *_affine(self, x, self.feature_axes), **_options(self, mask=mask, feature_axes=self.feature_axes))
+            return F.instance_norm(
+                x,
+                *_affine(self, x, self.feature_axes),
+                **_options(self, mask=mask, feature_axes=self.feature_axes),
+            )
 
 
 class FilterResponseNorm(linen.Module):
@@ -346,8 +429,21 @@ class FilterResponseNorm(linen.Module):
             x = jnp.asarray(x)
             scale, bias = _affine(self, x, self.axis)
             shape = (x.shape[self.axis],)
-            threshold = self.param("threshold", linen.initializers.zeros, shape, self.param_dtype) if self.use_threshold else None
-            return F.filter_response_norm(x, scale, bias, threshold, axis=self.axis, epsilon=self.epsilon, dtype=self.dtype, mask=mask)
+            threshold = (
+                self.param("threshold", linen.initializers.zeros, shape, self.param_dtype)
+                if self.use_threshold
+                else None
+            )
+            return F.filter_response_norm(
+                x,
+                scale,
+                bias,
+                threshold,
+                axis=self.axis,
+                epsilon=self.epsilon,
+                dtype=self.dtype,
+                mask=mask,
+            )
 
 
 class GlobalResponseNorm(linen.Module):
@@ -381,11 +477,23 @@ class GlobalResponseNorm(linen.Module):
     def __call__(self, x: Any, *, mask: Any = None) -> Any:
         with check.inside(self.name or type(self).__name__):
             x = jnp.asarray(x)
-            return F.global_response_norm(x, *_affine(self, x, self.axis), axis=self.axis, epsilon=self.epsilon, dtype=self.dtype, mask=mask)
+            return F.global_response_norm(
+                x,
+                *_affine(self, x, self.axis),
+                axis=self.axis,
+                epsilon=self.epsilon,
+                dtype=self.dtype,
+                mask=mask,
+            )
 
 
 def fold_batch_norm(
-    layer: Mapping[str, Any], norm: Mapping[str, Any], statistics: Mapping[str, Any], *, epsilon: Any = 1e-5, transpose_kernel: bool = False
+    layer: Mapping[str, Any],
+    norm: Mapping[str, Any],
+    statistics: Mapping[str, Any],
+    *,
+    epsilon: Any = 1e-5,
+    transpose_kernel: bool = False,
 ) -> dict[str, Any]:
     """The params of one layer that does what a layer and the inference batch normalization after it do.
 
@@ -415,17 +523,32 @@ def fold_batch_norm(
         _named("layer", layer, ("kernel",), ("bias",))
         _named("norm", norm, (), ("scale", "bias"))
         _named("statistics", statistics, ("mean", "var"), ())
-    turn = (lambda kernel: jnp.swapaxes(kernel, -1, -2)) if transpose_kernel else (lambda kernel: kernel)
+    turn = (
+        (lambda kernel: jnp.swapaxes(kernel, -1, -2))
+        if transpose_kernel
+        else (lambda kernel: kernel)
+    )
     of_norm = (statistics["mean"], statistics["var"], norm.get("scale"), norm.get("bias"))
-    kernel, bias = F.fold_batch_norm(turn(layer["kernel"]), layer.get("bias"), *of_norm, epsilon=epsilon)
+    kernel, bias = F.fold_batch_norm(
+        turn(layer["kernel"]), layer.get("bias"), *of_norm, epsilon=epsilon
+    )
     return {"kernel": turn(kernel), "bias": bias}
 
 
 def _named(what: str, given: Any, needed: tuple[str, ...], more: tuple[str, ...]) -> None:
     """A collection of one layer has the names that it should, and no others."""
     if not isinstance(given, Mapping):
-        check.fail("needs the variables of one layer, by name", type(given).__name__, path=what, error=TypeError)
+        check.fail(
+            "needs the variables of one layer, by name",
+            type(given).__name__,
+            path=what,
+            error=TypeError,
+        )
     if not set(needed) <= set(given) <= {*needed, *more}:
-        names = ", ".join(part for part in (" and ".join(needed), "at most " + " and ".join(more) if more else "") if part)
+        names = ", ".join(
+            part
+            for part in (" and ".join(needed), "at most " + " and ".join(more) if more else "")
+            if part
+        )
         mend = "Pass params and batch_stats of single layers, in the order layer, norm, statistics"
         check.fail(f"needs {names}", ", ".join(map(str, given)) or "nothing", mend, path=what)

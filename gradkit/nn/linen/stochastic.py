@@ -21,7 +21,9 @@ def key_of(layer: Any, rng: Any, rate: Any) -> Any:
     if not layer.has_rng(layer.rng_collection):
         name = layer.rng_collection
         mend = f"Call apply(..., rngs={{'{name}': jax.random.key(0)}}), or pass deterministic=True"
-        check.fail(f"needs a key of the collection '{name}'", "none", mend, path="rngs", error=TypeError)
+        check.fail(
+            f"needs a key of the collection '{name}'", "none", mend, path="rngs", error=TypeError
+        )
     return layer.make_rng(layer.rng_collection)
 
 
@@ -46,7 +48,9 @@ class _Noise(linen.Module):
         return x
 
     @linen.compact
-    def __call__(self, inputs: Any, deterministic: bool | None = None, rng: Any = None, *, rate: Any = None) -> Any:
+    def __call__(
+        self, inputs: Any, deterministic: bool | None = None, rng: Any = None, *, rate: Any = None
+    ) -> Any:
         with check.inside(self.name or type(self).__name__):
             rate = self.rate if rate is None else rate
             inputs = jnp.asarray(inputs)
@@ -81,12 +85,21 @@ class Dropout(linen.Dropout):
     classic: bool = False
 
     @linen.compact
-    def __call__(self, inputs: Any, deterministic: bool | None = None, rng: Any = None, *, rate: Any = None) -> Any:
+    def __call__(
+        self, inputs: Any, deterministic: bool | None = None, rng: Any = None, *, rate: Any = None
+    ) -> Any:
         with check.inside(self.name or type(self).__name__):
             rate = self.rate if rate is None else rate
             quiet = silent(self, deterministic)
             key = None if quiet else key_of(self, rng, rate)
-            return F.dropout(inputs, rate, key, broadcast_dims=self.broadcast_dims, deterministic=quiet, classic=self.classic)
+            return F.dropout(
+                inputs,
+                rate,
+                key,
+                broadcast_dims=self.broadcast_dims,
+                deterministic=quiet,
+                classic=self.classic,
+            )
 
 
 class DropPath(_Noise):
@@ -245,7 +258,9 @@ class StochasticPool(linen.Module):
         with check.inside(self.name or type(self).__name__):
             quiet = silent(self, deterministic)
             key = None if quiet else key_of(self, rng, None)
-            return F.stochastic_pool(inputs, self.window_shape, self.strides, self.padding, key=key, deterministic=quiet)
+            return F.stochastic_pool(
+                inputs, self.window_shape, self.strides, self.padding, key=key, deterministic=quiet
+            )
 
 
 class DropConnect(linen.Module):
@@ -281,7 +296,14 @@ class DropConnect(linen.Module):
     variable_filter: Any = ("kernel",)
 
     @linen.compact
-    def __call__(self, *args: Any, deterministic: bool | None = None, rng: Any = None, rate: Any = None, **kwargs: Any) -> Any:
+    def __call__(
+        self,
+        *args: Any,
+        deterministic: bool | None = None,
+        rng: Any = None,
+        rate: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         with check.inside(self.name or type(self).__name__):
             rate = self.rate if rate is None else rate
             quiet = silent(self, deterministic)
@@ -291,4 +313,6 @@ class DropConnect(linen.Module):
                     return value
                 return F.dropout(value, rate, key_of(self, rng, rate))
 
-            return with_weights(self.layer_instance, change, *args, init=self.is_initializing(), **kwargs)
+            return with_weights(
+                self.layer_instance, change, *args, init=self.is_initializing(), **kwargs
+            )

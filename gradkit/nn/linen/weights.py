@@ -16,10 +16,14 @@ def spelled(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def with_weights(layer: Any, change: Any, *args: Any, init: bool, mutable: bool = False, **kwargs: Any) -> Any:
+def with_weights(
+    layer: Any, change: Any, *args: Any, init: bool, mutable: bool = False, **kwargs: Any
+) -> Any:
     """Call ``layer`` with ``change(path, value)`` in place of its params."""
     swap = lambda params: jax.tree_util.tree_map_with_path(change, params)
-    return linen.map_variables(lambda inner: inner(*args, **kwargs), trans_in_fn=swap, init=init, mutable=mutable)(layer)
+    return linen.map_variables(
+        lambda inner: inner(*args, **kwargs), trans_in_fn=swap, init=init, mutable=mutable
+    )(layer)
 
 
 class WeightNorm(linen.WeightNorm):
@@ -49,8 +53,15 @@ class WeightNorm(linen.WeightNorm):
         scale = None
         if self.use_scale:
             features = () if self.feature_axes is None else axes_of(vs.ndim, self.feature_axes)
-            scale = self.param(f"{name}/scale", self.scale_init, tuple(vs.shape[axis] for axis in features), self.param_dtype)
-        return F.weight_norm(vs, scale, feature_axes=self.feature_axes, epsilon=self.epsilon, dtype=self.dtype)
+            scale = self.param(
+                f"{name}/scale",
+                self.scale_init,
+                tuple(vs.shape[axis] for axis in features),
+                self.param_dtype,
+            )
+        return F.weight_norm(
+            vs, scale, feature_axes=self.feature_axes, epsilon=self.epsilon, dtype=self.dtype
+        )
 
 
 class SpectralNorm(linen.SpectralNorm):
@@ -73,18 +84,36 @@ class SpectralNorm(linen.SpectralNorm):
     Reference: Miyato et al. 2018, https://arxiv.org/abs/1802.05957.
     """
 
-    def _spectral_normalize(self, path: Any, vs: Any, update_stats: bool) -> Any:  # called by Flax for every variable
+    def _spectral_normalize(
+        self, path: Any, vs: Any, update_stats: bool
+    ) -> Any:  # called by Flax for every variable
         if vs.ndim <= 1 or self.n_steps < 1:
             return vs
         if vs.ndim > 2 and self.error_on_non_matrix:
-            check.fail("needs matrices", check.shape_dtype(vs), "Pass error_on_non_matrix=False to flatten the leading axes", path=spelled(path[1:]))
+            check.fail(
+                "needs matrices",
+                check.shape_dtype(vs),
+                "Pass error_on_non_matrix=False to flatten the leading axes",
+                path=spelled(path[1:]),
+            )
         name = f"{self.layer_instance.name}/{spelled(path[1:])}"
         shape = (1, vs.shape[-1])
-        u = self.variable(self.collection_name, f"{name}/u", lambda: jax.random.normal(self.make_rng("params"), shape, self.param_dtype))
-        sigma = self.variable(self.collection_name, f"{name}/sigma", lambda: jnp.ones((), self.param_dtype))
-        w, new_u, new_sigma = F.spectral_norm(vs, u.value, n_steps=self.n_steps, epsilon=self.epsilon, dtype=self.dtype)
+        u = self.variable(
+            self.collection_name,
+            f"{name}/u",
+            lambda: jax.random.normal(self.make_rng("params"), shape, self.param_dtype),
+        )
+        sigma = self.variable(
+            self.collection_name, f"{name}/sigma", lambda: jnp.ones((), self.param_dtype)
+        )
+        w, new_u, new_sigma = F.spectral_norm(
+            vs, u.value, n_steps=self.n_steps, epsilon=self.epsilon, dtype=self.dtype
+        )
         if update_stats:
-            u.value, sigma.value = new_u.astype(self.param_dtype), new_sigma.astype(self.param_dtype)
+            u.value, sigma.value = (
+                new_u.astype(self.param_dtype),
+                new_sigma.astype(self.param_dtype),
+            )
         return w
 
 
@@ -119,6 +148,10 @@ class WeightStandardization(linen.Module):
         def change(path: Any, value: Any) -> Any:
             if not any(part in spelled(path) for part in self.variable_filter):
                 return value
-            return F.standardize_weight(value, feature_axes=self.feature_axes, epsilon=self.epsilon, dtype=self.dtype)
+            return F.standardize_weight(
+                value, feature_axes=self.feature_axes, epsilon=self.epsilon, dtype=self.dtype
+            )
 
-        return with_weights(self.layer_instance, change, *args, init=self.is_initializing(), **kwargs)
+        return with_weights(
+            self.layer_instance, change, *args, init=self.is_initializing(), **kwargs
+        )

@@ -1,0 +1,66 @@
+"""Hessian."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _tree as tree
+from gradkit._link import Rule
+from gradkit._transform import transform
+
+
+@transform
+def hutchinson_estimator_diag_hessian(random_seed: Any = None) -> Rule:
+    """Replace the updates by Hutchinson's estimate of the Hessian's diagonal.
+
+    **Rule** u = z ∘ (H z), z random signs: E[u] = diag H, exact for a diagonal Hessian.
+
+    **Remembers** ``key``: the data of the next random key. Needs params, and the loss as ``obj_fn`` or ``value_fn``, a function of params alone.
+
+    Args:
+      random_seed: a seed, a random key, or None for the seed 0.
+
+    Raises:
+      TypeError: no loss function; complex updates.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx, w = gk.hutchinson_estimator_diag_hessian(3), jnp.ones(2)
+      >>> loss = lambda w: 2 * w[0] ** 2 + w[1] ** 3
+      >>> assert tx.update(w, tx.init(w), w, obj_fn=loss)[0].tolist() == [4.0, 6.0]
+
+    **Differs** from optax: the loss may come as ``value_fn`` too, as ``make_step`` passes it.
+
+    Reference: Hutchinson 1989; Liu et al. 2023, https://arxiv.org/abs/2305.14342.
+    """
+    first = numerics.as_key(0 if random_seed is None else random_seed)
+
+    def update(
+        updates: Any, state: Any, params: Any, *, obj_fn: Any = None, value_fn: Any = None
+    ) -> Any:
+        check.params(params)
+        check.real_leaves(params)
+        loss = value_fn if obj_fn is None else obj_fn
+        if loss is None:
+            check.fail(
+                "needs the loss as a function of params",
+                "none",
+                "Call update(grads, state, params, obj_fn=loss)",
+                path="obj_fn",
+                error=TypeError,
+            )
+        following, (now,) = numerics.split_key(state["key"], first, 1)
+        treedef: Any = jax.tree.structure(params)
+        keys = treedef.unflatten(
+            list(jax.random.split(now, max(treedef.num_leaves, 1)))[: treedef.num_leaves]
+        )
+        signs = jax.tree.map(
+            lambda p, key: jax.random.rademacher(key, p.shape, p.dtype), params, keys
+        )
+        product = jax.jvp(jax.grad(loss), (params,), (signs,))[1]
+        return tree.map(jnp.multiply, product, signs), {"key": following}
+
+    return Rule(lambda params: {"key": numerics.key_data(first)}, update)

@@ -1,0 +1,182 @@
+"""Weight decay and penalties: links that pull the parameters towards zero.
+
+Each adds the gradient of λ R(θ) to what passes. Before the averages that is the lectures' *coupled* penalty (the optimizer averages and
+scales the pull along with the gradient); after them it is *decoupled* weight decay. For SGD the two agree, for Adam they do not.
+
+| | R(θ) | adds |
+|---|---|---|
+| ``add_decayed_weights(λ)`` | ½‖θ‖² | λ θ |
+| ``add_l2_penalty(λ)`` | ½‖θ‖² | λ θ |
+| ``add_l1_penalty(λ)`` | ‖θ‖₁ | λ sign θ |
+| ``add_elastic_net_penalty(λ₁, λ₂)`` | λ₁‖θ‖₁ + ½ λ₂‖θ‖² | λ₁ sign θ + λ₂ θ |
+| ``add_smoothed_l1_penalty(λ, ε)`` | Σ √(θ² + ε) | λ θ / √(θ² + ε) |
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _tree as tree
+from gradkit import masks
+from gradkit._link import Rule
+from gradkit._schedule import Schedule, as_rate
+from gradkit._transform import Transform, stateless, transform
+
+
+@transform
+def add_decayed_weights(weight_decay: Any = 0.0, mask: Any = None) -> Rule | Transform:
+    """Weight decay.
+
+    **Rule** u ← g + λ θ on the leaves of the mask.
+
+    **Remembers** nothing. Needs params.
+
+    Args:
+      weight_decay: λ ≥ 0, a number, a schedule, or any function of the step.
+      mask: which leaves: a tree of bools, a function of params, a predicate (``by_rank(2)`` spares biases and norms), or None for all.
+
+    Raises:
+      ValueError: λ < 0, no params, a mask that means no leaf.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.add_decayed_weights(0.5, mask=gk.by_rank(1))
+      >>> params = {"w": jnp.full(1, 2.0), "b": jnp.full((), 2.0)}
+      >>> updates, _ = tx.update({"w": jnp.ones(1), "b": jnp.ones(())}, tx.init(params), params)
+      >>> assert updates["w"][0] == 2.0 and updates["b"] == 1.0
+
+    Reference: Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101.
+    """
+    rate = as_rate(weight_decay)
+    if isinstance(rate, Schedule) and not isinstance(weight_decay, Schedule):
+        return add_decayed_weights(rate, mask)
+    check.non_negative(weight_decay=weight_decay)
+    if isinstance(weight_decay, (int, float)) and weight_decay == 0:
+        return stateless(lambda updates, params: updates)
+    return _penalty(mask, lambda p: tree.factor_like(weight_decay, p) * p)
+
+
+@transform
+def add_l2_penalty(penalty: Any, mask: Any = None) -> Transform:
+    """The gradient of an L2 penalty, for a place before the averages.
+
+    **Rule** u ← g + λ θ, the gradient of L + ½ λ‖θ‖².
+
+    **Remembers** nothing. Needs params.
+
+    Args:
+      penalty: λ ≥ 0, a number or a schedule.
+      mask: which leaves, as in ``add_decayed_weights``.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> w = jnp.full(1, 2.0)
+      >>> coupled = gk.chain(gk.add_l2_penalty(0.1), gk.adam(0.01))  # Adam divides the pull away
+      >>> decoupled = gk.adamw(0.01, weight_decay=0.1)
+      >>> a, b = (tx.update(jnp.ones(1), tx.init(w), w)[0][0] for tx in (coupled, decoupled))
+      >>> assert abs(float(a) + 0.01) < 1e-7 and abs(float(b) + 0.012) < 1e-7
+    """
+    check.non_negative(penalty=penalty)
+    return add_decayed_weights(
+        penalty, mask
+    )  # the same pull; the place in the chain makes the difference
+
+
+@transform
+def add_l1_penalty(penalty: Any, mask: Any = None) -> Rule:
+    """The gradient of an L1 penalty.
+
+    **Rule** u ← g + λ sign θ, the (sub)gradient of L + λ‖θ‖₁; sign 0 = 0.
+
+    **Remembers** nothing. Needs params.
+
+    Args:
+      penalty: λ ≥ 0, a number or a schedule.
+      mask: which leaves, as in ``add_decayed_weights``.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.add_l1_penalty(0.5)
+      >>> w = jnp.array([-2.0, 0.0, 3.0])
+      >>> assert tx.update(jnp.zeros(3), tx.init(w), w)[0].tolist() == [-0.5, 0.0, 0.5]
+
+    **Differs** from the lectures' slide, whose penalty ½ λ‖θ‖₁ would have half the gradient it is given there.
+    """
+    check.non_negative(penalty=penalty)
+    return _penalty(mask, lambda p: tree.factor_like(penalty, p) * jnp.sign(p))
+
+
+@transform
+def add_elastic_net_penalty(l1: Any, l2: Any, mask: Any = None) -> Rule:
+    """The gradient of L1 and L2 penalties together.
+
+    **Rule** u ← g + λ₁ sign θ + λ₂ θ.
+
+    **Remembers** nothing. Needs params.
+
+    Args:
+      l1: λ₁ ≥ 0, a number or a schedule.
+      l2: λ₂ ≥ 0, a number or a schedule.
+      mask: which leaves, as in ``add_decayed_weights``.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.add_elastic_net_penalty(0.5, 0.25)
+      >>> w = jnp.array([-2.0, 4.0])
+      >>> assert tx.update(jnp.zeros(2), tx.init(w), w)[0].tolist() == [-1.0, 1.5]
+
+    Reference: Zou and Hastie 2005, https://doi.org/10.1111/j.1467-9868.2005.00503.x.
+    """
+    check.non_negative(l1=l1, l2=l2)
+    return _penalty(
+        mask, lambda p: tree.factor_like(l1, p) * jnp.sign(p) + tree.factor_like(l2, p) * p
+    )
+
+
+@transform
+def add_smoothed_l1_penalty(penalty: Any, eps: Any = 1e-8, mask: Any = None) -> Rule:
+    """The gradient of the smoothed L1 penalty, differentiable also at zero.
+
+    **Rule** u ← g + λ θ / √(|θ|² + ε), the gradient of L + λ Σ √(|θ|² + ε).
+
+    **Remembers** nothing. Needs params.
+
+    Args:
+      penalty: λ ≥ 0, a number or a schedule.
+      eps: ε ≥ 0; √ε is the width of the round bottom.
+      mask: which leaves, as in ``add_decayed_weights``.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.add_smoothed_l1_penalty(1.0, eps=16.0)
+      >>> w = jnp.array([0.0, 3.0])
+      >>> assert jnp.allclose(tx.update(jnp.zeros(2), tx.init(w), w)[0], jnp.array([0.0, 0.6]))
+
+    Reference: Schmidt et al. 2007, https://doi.org/10.1007/978-3-540-74958-5_28.
+    """
+    check.non_negative(penalty=penalty, eps=eps)
+
+    def pull(p: Any) -> Any:
+        return tree.factor_like(penalty, p) * numerics.divide(
+            p, numerics.sqrt(numerics.abs_sq(p) + tree.factor_like(eps, p))
+        )
+
+    return _penalty(mask, pull)
+
+
+def _penalty(mask: Any, pull: Callable[[Any], Any]) -> Rule:
+    """Add ``pull(p)`` to the updates of the masked leaves."""
+
+    def update(updates: Any, params: Any, *, leaves: Any) -> Any:
+        check.params(params)
+        if mask is None:
+            return tree.map(lambda u, p: u + pull(p), updates, params)
+        return jax.tree.map(
+            lambda on, u, p: u + pull(p) if on else u, masks.resolve(mask, leaves), updates, params
+        )
+
+    return stateless(update)

@@ -1,0 +1,33 @@
+"""Transforms with a transform inside: accumulate, guard, partition, average weights."""
+
+from gradkit.wrappers.accumulate import MultiSteps as MultiSteps
+from gradkit.wrappers.accumulate import apply_every as apply_every
+from gradkit.wrappers.accumulate import has_updated as has_updated
+from gradkit.wrappers.accumulate import skip_large_updates as skip_large_updates
+from gradkit.wrappers.accumulate import skip_not_finite as skip_not_finite
+from gradkit.wrappers.cautious import cautious as cautious
+from gradkit.wrappers.complex import split_real_and_imaginary as split_real_and_imaginary
+from gradkit.wrappers.conditional import conditionally_mask as conditionally_mask
+from gradkit.wrappers.conditional import conditionally_transform as conditionally_transform
+from gradkit.wrappers.guard import apply_if_finite as apply_if_finite
+from gradkit.wrappers.guard import guard as guard
+from gradkit.wrappers.lookahead import lookahead as lookahead
+from gradkit.wrappers.mechanize import mechanize as mechanize
+from gradkit.wrappers.partition import freeze as freeze
+from gradkit.wrappers.partition import masked as masked
+from gradkit.wrappers.partition import multi_transform as multi_transform
+from gradkit.wrappers.partition import partition as partition
+from gradkit.wrappers.partition import selective_transform as selective_transform
+from gradkit.wrappers.partition import where as where
+from gradkit.wrappers.sam import sam as sam
+from gradkit.wrappers.schedule_free import schedule_free as schedule_free
+from gradkit.wrappers.schedule_free import schedule_free_adamw as schedule_free_adamw
+from gradkit.wrappers.schedule_free import schedule_free_eval_params as schedule_free_eval_params
+from gradkit.wrappers.schedule_free import schedule_free_sgd as schedule_free_sgd
+from gradkit.wrappers.watch import measure_with_ema as measure_with_ema
+from gradkit.wrappers.watch import monitor as monitor
+from gradkit.wrappers.watch import snapshot as snapshot
+from gradkit.wrappers.watch import watch as watch
+from gradkit.wrappers.weight_averaging import polyak_average as polyak_average
+from gradkit.wrappers.weight_averaging import swa as swa
+from gradkit.wrappers.weight_averaging import weight_ema as weight_ema

@@ -1,0 +1,182 @@
+"""Averages of the weights: the last link of a chain, which remembers where the parameters have been and changes nothing.
+
+| | average of θ_1 … θ_t | weight of θ_s |
+|---|---|---|
+| ``weight_ema(β)`` | A ← A + (1 − β)(θ − A) | (1 − β) β^(t−s), debiased |
+| ``polyak_average(a)`` | the mean from step a on | 1 for s ≥ a |
+| ``swa(a, k)`` | the mean of every k-th from step a on | 1 for s = a, a + k, … |
+
+``eval_params(tx, state, params)`` gives the average, through any nesting. Inside ``MultiSteps`` or a guard the link counts the steps that were taken.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _tree as tree
+from gradkit._link import Rule
+from gradkit._transform import Transform, apply_updates, transform
+from gradkit.stores import as_store, encoded
+
+
+@transform
+def weight_ema(decay: Any, debias: bool = True, store: Any = None) -> Rule:
+    """Remember the moving average of the weights.
+
+    **Rule** u ← g; A ← A + (1 − β_t)(θ' − A) with θ' = θ + g, rounded as the parameters are. Debiased, the average is of θ_1 … θ_t alone, A / (1 − Πβ);
+    otherwise A_0 = θ_0, the weights before the first step.
+
+    **Remembers** ``average`` (float32 or wider, or ``store``; 4 bytes per parameter) and ``log_unseen`` = log Πβ. Needs params. The last
+    link of the chain.
+
+    Args:
+      decay: β in [0, 1), a number or a schedule.
+      debias: leave θ_0 out.
+      store: dtype of the memory, or a `Store`.
+
+    Raises:
+      ValueError: a decay outside [0, 1), no params.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.chain(gk.sgd(1.0), gk.weight_ema(0.5))
+      >>> w, state = jnp.zeros(1), tx.init(jnp.zeros(1))
+      >>> for _ in range(2):
+      ...     w, state = tx.apply(w, state, jnp.full(1, -3.0))
+      >>> assert w[0] == 6.0 and gk.eval_params(tx, state, w)[0] == 5.0  # (0.25 · 3 + 0.5 · 6) / 0.75
+
+    Reference: Polyak and Juditsky 1992; Morales-Brotons et al. 2024, https://arxiv.org/abs/2411.18704.
+    """
+    check.decay(decay=decay)
+    store = as_store(store)
+
+    def init(params: Any) -> Any:
+        return {
+            "average": encoded(store, params),
+            "log_unseen": jnp.zeros((), numerics.scalar_dtype(params)),
+        }
+
+    def update(updates: Any, state: Any, params: Any, *, leaves: Any) -> Any:
+        check.params(params)
+        fresh, first = 1 - decay, state["log_unseen"] == 0
+
+        def leaf(w: Any, before: Any, stored: Any) -> Any:
+            old = store.decode(stored, w)
+            if not debias:
+                old = jnp.where(first, before, old)
+            return store.encode(old + tree.factor_like(fresh, w) * (w - old))
+
+        average = tree.map(leaf, _moved(leaves, updates), params, state["average"])
+        return updates, {
+            "average": average,
+            "log_unseen": state["log_unseen"] + numerics.log(decay),
+        }
+
+    def evaluate(state: Any, params: Any) -> Any:
+        unseen = state["log_unseen"]
+        weight = jnp.where(unseen == 0, 1.0, -jnp.expm1(unseen))
+
+        def leaf(w: Any, stored: Any) -> Any:
+            average = store.decode(stored, w)
+            return jnp.where(
+                unseen == 0, w, average / tree.factor_like(weight, w) if debias else average
+            )
+
+        return tree.map(leaf, tree.widen(params), state["average"])
+
+    return Rule(init, update, evaluate=evaluate)
+
+
+@transform
+def swa(start: int, every: int = 1, store: Any = None) -> Rule:
+    """Remember the mean of some of the weights: of every k-th from a step on.
+
+    **Rule** u ← g; after step t = a, a + k, a + 2k, … (t from 1): n ← n + 1, A ← A + (θ' − A) / n with θ' = θ + g, rounded as the parameters are.
+
+    **Remembers** ``average`` (float32 or wider, or ``store``; 4 bytes per parameter, untouched between snapshots) and ``seen`` = n. Needs params.
+    The last link of the chain. Before the first snapshot ``eval_params`` gives the parameters themselves.
+
+    Args:
+      start: a ≥ 0, in steps.
+      every: k ≥ 1, in steps: an epoch, or the period of a cyclic rate.
+      store: dtype of the memory, or a `Store`.
+
+    Raises:
+      ValueError: ``start`` < 0, ``every`` < 1, no params.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.chain(gk.sgd(1.0), gk.swa(start=2, every=3))
+      >>> w, state = jnp.zeros(1), tx.init(jnp.zeros(1))
+      >>> for _ in range(6):
+      ...     w, state = tx.apply(w, state, jnp.full(1, -1.0))
+      >>> assert w[0] == 6.0 and gk.eval_params(tx, state, w)[0] == 3.5  # the mean of 2 and 5
+
+    Reference: Izmailov et al. 2018, https://arxiv.org/abs/1803.05407, algorithm 1.
+    """
+    check.integer(0, start=start)
+    check.integer(1, every=every)
+    store = as_store(store)
+
+    def init(params: Any) -> Any:
+        return {
+            "average": encoded(store, params),
+            "seen": jnp.zeros((), numerics.scalar_dtype(params)),
+        }
+
+    def update(updates: Any, state: Any, params: Any, *, step: Any, leaves: Any) -> Any:
+        check.params(params)
+        now = step + 1
+        wanted = (now >= start) & ((now - start) % every == 0)
+
+        def snapshot(state: Any, operands: Any) -> Any:
+            seen = state["seen"] + 1
+
+            def leaf(w: Any, stored: Any) -> Any:
+                old = store.decode(stored, w)
+                return store.encode(old + (w - old) / tree.factor_like(seen, w))
+
+            return {"average": tree.map(leaf, _moved(*operands), state["average"]), "seen": seen}
+
+        return updates, numerics.run_if(wanted, snapshot, state, (leaves, updates))
+
+    def evaluate(state: Any, params: Any) -> Any:
+        return tree.map(
+            lambda w, stored: jnp.where(state["seen"] == 0, w, store.decode(stored, w)),
+            tree.widen(params),
+            state["average"],
+        )
+
+    return Rule(init, update, evaluate=evaluate)
+
+
+@transform
+def polyak_average(start: int = 0, store: Any = None) -> Transform:
+    """Remember the mean of the weights from a step on.
+
+    **Rule** ``swa(start, every=1)``: the mean of θ_t for t ≥ a, t from 1.
+
+    **Remembers** as ``swa``.
+
+    Args:
+      start: a ≥ 0, in steps; 0 and 1 average all.
+      store: dtype of the memory, or a `Store`.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.chain(gk.sgd(1.0), gk.polyak_average(start=3))
+      >>> w, state = jnp.zeros(1), tx.init(jnp.zeros(1))
+      >>> for _ in range(5):
+      ...     w, state = tx.apply(w, state, jnp.full(1, -1.0))
+      >>> assert w[0] == 5.0 and gk.eval_params(tx, state, w)[0] == 4.0  # the mean of 3, 4 and 5
+
+    Reference: Polyak and Juditsky 1992, https://doi.org/10.1137/0330046.
+    """
+    return swa(start, 1, store)
+
+
+def _moved(leaves: Any, updates: Any) -> Any:
+    """The parameters after the step, as training will see them, wide."""
+    return tree.widen(apply_updates(leaves, updates))
