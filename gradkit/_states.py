@@ -196,7 +196,8 @@ def map_params(
       >>> shapes = gk.tree.map_params(tx, lambda m, p: m.shape == p.shape, tx.init(params), params)
       >>> assert gk.tree.get(shapes, "mu") == {"w": True, "b": True}
 
-    **Differs from optax**: where a part of a state leaves parameters out (``masked``, ``partition``),
+    **Differs from optax**: where a part of a state leaves parameters out (``masked``,
+    ``partition``),
     so does ``rest``.
     """
     marked = (initable.init if hasattr(initable, "init") else initable)(_Placeholder())
@@ -278,3 +279,6 @@ def _replaced(node: Any, path: tuple[Any, ...], new: dict[tuple[Any, ...], Any])
     if isinstance(node, dict):
         return type(node)(zip(node, children, strict=True))
     return type(node)(*children) if hasattr(node, "_fields") else type(node)(children)
+
+
+tree_map_params = map_params  # by its older name

@@ -28,7 +28,8 @@ def global_norm(updates: Updates) -> jax.Array:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> assert gk.global_norm({"w": jnp.array([3.0]), "b": jnp.array([4.0])}) == 5.0
 
-    **Differs from optax**: half-precision leaves are squared and added in float32; the derivative at
+    **Differs from optax**: half-precision leaves are squared and added in float32; the derivative
+    at
     zero is zero, not NaN.
     """
     return tree.norm(updates)
@@ -49,10 +50,11 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Scal
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> assert gk.incremental_update({"w": jnp.array(3.0)}, {"w": jnp.array(1.0)}, 0.25)["w"] == 1.5
+      >>> assert gk.incremental_update(jnp.array(3.0), jnp.array(1.0), 0.25) == 1.5
 
     **Differs from optax**: computed in float32 or wider; the result keeps the dtype of
-    ``old_tensors``. In half precision a small ``step_size`` is still lost in the final rounding: keep
+    ``old_tensors``. In half precision a small ``step_size`` is still lost in the final rounding:
+    keep
     the target in float32, or use ``weight_ema``.
     """
 

@@ -1,4 +1,4 @@
-"""Hyperparameters in the state: `inject_hyperparams`, for frameworks that hold the transform as structure."""
+"""Hyperparameters in the state, for frameworks that hold the transform as structure."""
 
 import functools
 import inspect
@@ -116,12 +116,14 @@ def inject_hyperparams(
     the same without it; schedules work everywhere without it.
 
     **State** ``InjectHyperparamsState(step, hyperparams, inner_state)``: ``hyperparams`` maps each
-    name to a scalar array. Write to it (``state.hyperparams["learning_rate"] = 1e-4``) or replace it
+    name to a scalar array. Write to it (``state.hyperparams["learning_rate"] = 1e-4``) or replace
+    it
     (``state._replace(hyperparams=...)``). Inside a ``chain`` the same dict is found under
     ``state.inner["inject_hyperparams"]["hyperparams"]``.
 
     Args:
-      inner_factory: a function that returns a transform: a factory (``gk.adam``), one of optax's, or
+      inner_factory: a function that returns a transform: a factory (``gk.adam``), one of optax's,
+        or
         your own.
       static_args: names of arguments to leave as they are.
       hyperparam_dtype: dtype of the values. None is float32, or float64 when the parameters are.
@@ -143,9 +145,11 @@ def inject_hyperparams(
       >>> updates, state = tx.update(jnp.ones(1), state)
       >>> assert updates[0] == -0.25 and state.hyperparams["learning_rate"] == 0.25
 
-    **Differs from optax**: values are float32 also for bfloat16 parameters, where optax's b2 = 0.999
+    **Differs from optax**: values are float32 also for bfloat16 parameters, where optax's b2 =
+    0.999
     becomes 1; integers are data only where the factory's default is a float; a function is a
-    schedule only where a number is expected, so ``mask`` needs no ``static_args``; stateful schedules
+    schedule only where a number is expected, so ``mask`` needs no ``static_args``; stateful
+    schedules
     are refused.
     """
     with check.inside(_NAME):
@@ -192,7 +196,7 @@ def _bound(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict
 
 
 def _as_data(function: Any, arguments: dict[str, Any], static: tuple[str, ...]) -> dict[str, Any]:
-    """The arguments, with numbers as floats and functions of the step as schedules where a number is expected."""
+    """The arguments: where a number is expected, integers as floats and functions as schedules."""
     parameters = inspect.signature(function).parameters
 
     def one(name: str, value: Any) -> Any:
@@ -304,7 +308,8 @@ def _inject_rule(
         for parameter in signature_of(update)
         if parameter.kind is kinds.POSITIONAL_OR_KEYWORD
     ]
-    update.__signature__ = inspect.Signature([*positional, *keywords, *rest])  # type: ignore[attr-defined]
+    shown = inspect.Signature([*positional, *keywords, *rest])
+    update.__signature__ = shown  # type: ignore[attr-defined]
 
     def evaluate(state: Any, params: Any) -> Any:
         return cast(Any, inner(state["hyperparams"]).rule.evaluate)(state["inner"], params)

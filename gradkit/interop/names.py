@@ -1,4 +1,6 @@
-"""What to use in place of the names of optax that gradkit does not have: `explain`, and the package's ``__getattr__``."""
+"""What to use in place of the names of optax that gradkit does not have."""
+
+# ruff: noqa: E501  the tables have one text a line
 
 import difflib
 import importlib
@@ -76,21 +78,26 @@ STATES = {
 STATE = "no class of its own: read `state.inner[{!r}]`, or `tree.get(state, name)`"
 STATELESS = "no state: `state.step` is the only count"
 STATELESS_NAMES = """
-    AdaptiveGradClipState AddDecayedWeightsState ClipByGlobalNormState ClipState NonNegativeParamsState ScaleByScheduleState ScaleByTrustRatioState
+    AdaptiveGradClipState AddDecayedWeightsState ClipByGlobalNormState ClipState
+    NonNegativeParamsState ScaleByScheduleState ScaleByTrustRatioState
     ScaleState
 """
 OTHER_STATE = "no class of its own: `State(step, inner)`, inner a dict by the name of the transform"
 OTHER_STATE_NAMES = """
-    ConditionallyMaskState ConditionallyTransformState DAdaptAdamWState DifferentiallyPrivateAggregateState DoGState DoWGState GaLoreState
-    InjectStatefulHyperparamsState MechanicState MomoAdamState MomoState MuonState NormalizeState ProdigyState ScaleByBacktrackingLinesearchState
+    ConditionallyMaskState ConditionallyTransformState DAdaptAdamWState
+    DifferentiallyPrivateAggregateState DoGState DoWGState GaLoreState
+    InjectStatefulHyperparamsState MechanicState MomoAdamState MomoState MuonState NormalizeState
+    ProdigyState ScaleByBacktrackingLinesearchState
     ScaleByLBFGSState ScaleByZoomLinesearchState
 """
 TYPE = "schedules here have no state: a function of the step is a `Schedule`"
 TYPE_NAMES = "StatefulSchedule WrappedSchedule"
 LOSS = "a loss: use optax's, it works with any optimizer"
 LOSS_NAMES = """
-    convex_kl_divergence cosine_distance cosine_similarity ctc_loss ctc_loss_with_forward_probs generalized_kl_divergence hinge_loss huber_loss
-    kl_divergence l2_loss log_cosh ntxent safe_softmax_cross_entropy sigmoid_binary_cross_entropy sigmoid_focal_loss softmax_cross_entropy
+    convex_kl_divergence cosine_distance cosine_similarity ctc_loss ctc_loss_with_forward_probs
+    generalized_kl_divergence hinge_loss huber_loss
+    kl_divergence l2_loss log_cosh ntxent safe_softmax_cross_entropy sigmoid_binary_cross_entropy
+    sigmoid_focal_loss softmax_cross_entropy
     softmax_cross_entropy_with_integer_labels squared_error
 """
 OUTSIDE = {

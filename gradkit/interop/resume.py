@@ -56,7 +56,8 @@ def from_optax_state(
 
     Covered are chains (nested, too) of: ``scale_by_adam`` and what shares its state (``adamax``,
     ``radam``, ``yogi``, ``nadam``, ``lamb``, ...), ``scale_by_amsgrad``, ``scale_by_belief``,
-    ``scale_by_lion``, ``scale_by_rms``, ``scale_by_rss``, ``scale_by_adadelta``, ``trace``, ``ema``,
+    ``scale_by_lion``, ``scale_by_rms``, ``scale_by_rss``, ``scale_by_adadelta``, ``trace``,
+    ``ema``,
     schedules, everything without a state, and ``masked``, ``partition``, ``inject_hyperparams`` and
     ``MultiSteps`` around them. Everything else is refused by name.
 
@@ -107,12 +108,7 @@ def _flat(state: Any) -> tuple[list[Any], list[Any]]:
     def visit(part: Any) -> None:
         kind = type(part).__name__
         if hasattr(part, "_fields"):
-            if (
-                kind in _CLOCKS
-                or kind in _FIELDS
-                or kind.startswith("InjectHyper")
-                or kind.startswith("InjectStateful")
-            ):
+            if kind in _CLOCKS or kind in _FIELDS or kind.startswith("Inject"):
                 counts.extend([part.count] if "count" in part._fields else [])
             if kind in _CLOCKS or not jax.tree.leaves(part):
                 return
@@ -164,7 +160,7 @@ def _one_count(counts: list[Any], states: list[Any], steps: list[Any]) -> int:
 
 
 def _fill(entries: Any, states: list[Any], steps: list[Any]) -> Any:
-    """The entries of a chain, by name, with the values of states in order; or the one entry of a part alone."""
+    """The entries of a chain, or the entry of a part alone, with the values of states in order."""
     done: dict[str, Any] = {}
     for state in states:
         for name, entry in entries.items() if isinstance(entries, dict) else ():
@@ -296,7 +292,7 @@ def _seen(tx: Transform, template: Any, entries: Any, count: int, params: Any) -
 def _unseen_of(
     tx: Transform, before: Any, entries: Any, count: int, zeros: Any, params: Any = None
 ) -> Any:
-    """Set the logarithm of the weight that an average has not seen, count · log β, as ``count`` updates would have."""
+    """Set the logarithm of the weight that an average has not seen: count · log β."""
     start = before if hasattr(before, "step") else State(jnp.zeros((), jnp.int32), before)
     if not count or not any(
         _is_unseen(path) for path, _ in jax.tree_util.tree_leaves_with_path(_entries(start))
