@@ -16,6 +16,7 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._call import CONVERTERS, Call, factory
+from gradkit._restore import check_state, conform
 from gradkit._rule import (
     Chain,
     Context,
@@ -29,7 +30,6 @@ from gradkit._rule import (
     signature_of,
 )
 from gradkit._schedule import Schedule, function_schedule
-from gradkit._states import check_state, conform
 from gradkit.typing import Key, OptState, Params, Rate, Updates
 
 P = ParamSpec("P")

@@ -8,6 +8,9 @@
 | ``StoreLike`` | how state is kept: a dtype, a ``Store``, or None for the dtype of the leaf, at least float32 |
 | ``Key`` | a seed, a typed random key, or the data of one |
 | ``InitFn``, ``UpdateFn`` | the two functions of a ``Rule`` |
+| ``TransformInitFn``, ``TransformUpdateFn``, ``TransformUpdateExtraArgsFn`` | the two functions of a pair in optax's style |
+| ``ScalarOrSchedule``, ``MaskOrFn`` | ``Rate`` and ``Mask`` by optax's names |
+| ``ShouldSkipUpdateFunction``, ``ConditionFn`` | the functions that ``MultiSteps`` and ``conditionally_transform`` take |
 
 An argument annotated ``Rate`` is converted once, when the factory is called: integers become floats and functions become schedules.
 """
@@ -49,6 +52,12 @@ Mask = TypeAliasType("Mask", "PyTree | Predicate | Callable[[Params], PyTree]")
 StoreLike = TypeAliasType("StoreLike", "DTypeLike | Store | None")
 """How an average keeps its state."""
 
+ScalarOrSchedule = Rate
+"""``Rate`` by optax's name."""
+
+MaskOrFn = Mask
+"""``Mask`` by optax's name."""
+
 Key = TypeAliasType("Key", int | jax.Array | np.ndarray)
 """A seed, a typed random key, or the data of one."""
 
@@ -65,3 +74,39 @@ class UpdateFn(Protocol):
     def __call__(
         self, updates: Updates, state: OptState, params: Params | None, /, **extras: Any
     ) -> tuple[Updates, OptState]: ...
+
+
+class TransformInitFn(Protocol):
+    """The ``init`` of a pair in optax's style: the state before the first step."""
+
+    def __call__(self, params: Params) -> OptState: ...
+
+
+class TransformUpdateFn(Protocol):
+    """The ``update`` of a pair in optax's style: new updates and the next state."""
+
+    def __call__(
+        self, updates: Updates, state: OptState, params: Params | None = None
+    ) -> tuple[Updates, OptState]: ...
+
+
+class TransformUpdateExtraArgsFn(Protocol):
+    """An ``update`` in optax's style that takes extra arguments by keyword."""
+
+    def __call__(
+        self, updates: Updates, state: OptState, params: Params | None = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]: ...
+
+
+class ShouldSkipUpdateFunction(Protocol):
+    """Whether ``MultiSteps`` leaves a micro-batch out, and a tree to keep in its state."""
+
+    def __call__(
+        self, updates: Updates, gradient_step: jax.Array, params: Params | None
+    ) -> tuple[jax.Array, PyTree]: ...
+
+
+class ConditionFn(Protocol):
+    """Whether a conditional transform runs at this step."""
+
+    def __call__(self, step: jax.Array, **extra_args: Any) -> jax.Array: ...

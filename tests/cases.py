@@ -43,9 +43,11 @@ CASES = [
 def factories(kind: type[Call] = Call) -> dict[str, Any]:
     """Every public name that `gradkit._call.factory` made."""
     made = gk.chain.__code__
+    # GradientTransformation is a type, which calls the factory of that name.
+    named = {**vars(gk), "GradientTransformation": gk._transform.GradientTransformation}
     public = {
         name: value
-        for name, value in vars(gk).items()
+        for name, value in named.items()
         if inspect.isfunction(value) and value.__code__ is made
     }
     return {

@@ -19,12 +19,15 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
     ("typing", "_checks", "_numerics", "_tree", "_xla"),
     ("_call", "_schedule", "_link", "_transform"),
+    ("_states",),
+    ("tree",),
     ("masks", "schedules", "stores"),
     ("averages",),
     ("transforms",),
     ("wrappers",),
     ("optimizers",),
     ("_step", "inspect"),
+    ("interop",),
     ("parity",),
 ]
 GROUND = {"jax", "numpy", "typing_extensions"}
@@ -36,7 +39,7 @@ OUTSIDE = {
     "matplotlib": set(),
 }  # who may import it at all at the top of a file
 LAZY = {
-    "optax": {"parity"},
+    "optax": {"parity", "interop"},
     "torch": {"parity"},
     "rich": {"parity"},
     "matplotlib": {"schedules"},

@@ -7,8 +7,8 @@ import jax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._restore import conform
 from gradkit._rule import Context, Part
-from gradkit._states import conform
 from gradkit._transform import Transform
 from gradkit._walk import Node, walk
 from gradkit.typing import OptState, Params

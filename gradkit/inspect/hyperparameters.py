@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._restore import conform
 from gradkit._schedule import Schedule
-from gradkit._states import conform
 from gradkit._transform import Transform
 from gradkit._walk import walk
 from gradkit.typing import OptState
@@ -53,4 +53,6 @@ def hyperparameters(tx: Transform, state: OptState) -> dict[str, Any]:
                 found[path] = value(jnp.maximum(node.step - 1, 0))
             elif numerics.is_number(value) and not numerics.is_key(value):
                 found[path] = value
+        injected = node.state.get("hyperparams", {}) if isinstance(node.state, dict) else {}
+        found |= {f"{node.path}.{k}" if node.path else k: v for k, v in injected.items()}
     return found

@@ -35,6 +35,8 @@ def resolve(mask: Mask, params: Params, whole: PyTree = None) -> PyTree:
       ValueError: a tree that does not fit the params, a ``by_path`` that matches no leaf of
         ``whole``.
     """
+    if not jax.tree.leaves(params):
+        return params  # nothing to select, such as the placeholder of map_params
     if isinstance(mask, Predicate):
         match_patterns("mask", mask, params if whole is None else whole)
         return _by_leaf(mask, params)
@@ -69,6 +71,8 @@ def labels(given: Any, tree: Params, whole: PyTree = None) -> PyTree:
       ValueError: labels that do not fit the tree, a leaf that no predicate of a dict matches, or
         several.
     """
+    if not jax.tree.leaves(tree):
+        return tree
     if isinstance(given, Predicate):
         match_patterns("param_labels", given, tree if whole is None else whole)
         return _by_leaf(given.body, tree)
