@@ -15,14 +15,8 @@ from gradkit.typing import Rate
 
 def _average(**named: Any) -> Rule:
     """The rule of an argument that must be an average."""
-    ((name, part),) = named.items()
-    if not isinstance(part, Transform):
-        check.refuse(
-            f"{name}={part!r} is not an average",
-            expected="a transform such as ema(0.9)",
-            fix=check.uncalled(part),
-            error=TypeError,
-        )
+    (part,) = named.values()
+    check.part(**named)
     return part.rule
 
 

@@ -28,7 +28,7 @@ TRANSFORMS = [
             ),
             (
                 lambda: gk.precondition(gk.latest(), gk.running_sum(), order=3),
-                "order: needs order 1 or 2; got 3",
+                "order=3 is out of range. Expected 1 or 2",
             ),
             (lambda: gk.precondition(0.9, gk.running_sum()), "moment"),
         ),

@@ -35,7 +35,7 @@ SPECIAL = [
     Case(
         "compressed",
         lambda: gk.compressed(gk.ema(0.8), gk.factored(2), 1e-3),
-        bad=((lambda: gk.compressed(gk.latest(), 3), "store: needs a Store; got 3"),),
+        bad=((lambda: gk.compressed(gk.latest(), 3), "store=3 is not a Store"),),
         reads_back=False,
     ),
     Case(
@@ -213,7 +213,7 @@ SPECIAL = [
     Case(
         "differentially_private_aggregate",
         lambda: gk.differentially_private_aggregate(1.0, 0.5, 3),
-        bad=((lambda: gk.differentially_private_aggregate(1.0, 1.0, None), "key: needs a seed"),),
+        bad=((lambda: gk.differentially_private_aggregate(1.0, 1.0, None), "key is None"),),
         stochastic=True,
         fed=two_examples,
     ),
