@@ -40,7 +40,8 @@ def ema(
     per parameter) and, debiased, ``log_unseen`` = log u_t (one scalar).
 
     Args:
-      decay: β in [0, 1), a number or a schedule. 0 is ``latest``, also under ``grad``.
+      decay: β in [0, 1), a number or a schedule. 0 is ``latest`` (but for rounding), also under
+        ``grad``.
       debias: divide by the weight 1 − u_t of the values seen.
       accumulator_dtype: dtype of the state, or a `Store`.
       nesterov: look one step ahead.
@@ -141,7 +142,7 @@ def variance(
     """
     check.decay(decay=decay)
     check.non_negative(initial_value=initial_value)
-    store = as_store(store)
+    store = as_store(store, "store")
 
     def init(params: Any) -> Any:
         state = {
@@ -210,7 +211,7 @@ def ema_from_first(decay: Rate, store: StoreLike = None) -> Rule:
       >>> assert first[0] == 4.0 and tx.update(jnp.zeros(1), state)[0][0] == 3.0
     """
     check.decay(decay=decay)
-    store = as_store(store)
+    store = as_store(store, "store")
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         def leaf(x: Any, stored: Any) -> Any:
@@ -258,7 +259,7 @@ def additive_ema(
     """
     check.decay(decay=decay)
     check.non_negative(initial_value=initial_value)
-    store = as_store(store)
+    store = as_store(store, "store")
 
     def init(params: Any) -> Any:
         average = encoded(store, params, initial_value, real=True)

@@ -102,7 +102,7 @@ def test_blocks_are_axes_counted_from_either_end():
         (
             lambda: gk.averages.running_sum(store=stores.factored),
             TypeError,
-            r"running_sum: store=factored is not a dtype\. Expected .* Call it: factored\(\.\.\.\)\.",
+            r"running_sum: store=factored is not a dtype\. .* Call it: factored\(\.\.\.\)\.",
         ),
         (
             lambda: gk.averages.running_sum(store=jnp.ones(2)),
@@ -112,7 +112,7 @@ def test_blocks_are_axes_counted_from_either_end():
         (
             lambda: stores.store_in(None),
             TypeError,
-            r"dtype=None is not a dtype\. Expected a floating or complex dtype such as 'bfloat16'\.",
+            r"dtype=None is not a dtype\. Expected a floating or complex dtype such as .*",
         ),
         (
             lambda: stores.blockwise_mean("rows"),

@@ -452,10 +452,7 @@ BAD = {
         "adafactor.*min_dim_size_to_factor: needs a whole number",
     ),
     "adafactor eps": (lambda: gk.adafactor(eps=-1.0), f"adafactor.*epsilon: {AT_LEAST_0}"),
-    "through": (
-        lambda: gk.averages.compressed(gk.averages.latest(), 3),
-        "through, store: needs a Store; got 3",
-    ),
+    "through": (lambda: gk.compressed(gk.latest(), 3), "compressed: store=3 is not a Store"),
     "sm3": (
         lambda: gk.scale_by_sm3(b2=1.5),
         r"scale_by_sm3, b2: needs a number in \[0, 1\]; got 1.5",
@@ -506,7 +503,7 @@ BAD = {
     "dpsgd": (lambda: gk.dpsgd(0.1, -1.0, 1.0, 0), f"dpsgd.*l2_norm_clip: {AT_LEAST_0}"),
     "key": (
         lambda: gk.differentially_private_aggregate(1.0, 1.0, None),
-        "differentially_private_aggregate, key: needs a seed or a random key",
+        "differentially_private_aggregate: key is None",
     ),
     "ragged": (
         lambda: gk.per_example_global_norm_clip(

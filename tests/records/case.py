@@ -111,7 +111,7 @@ FRACTION = r"needs a number in \[0, 1\]"
 AT_LEAST_0 = r"needs a finite number >= 0"
 ABOVE_0 = r"needs a number > 0"
 FINITE = r"needs a finite number"
-DTYPE = r"needs a floating dtype"
+DTYPE = r"is not a floating dtype"
 
 
 def named(name: str) -> Callable[..., Any]:

@@ -33,13 +33,8 @@ def two_examples(grads: Any) -> Any:
 SPECIAL = [
     Case(
         "compressed",
-        lambda: gk.averages.compressed(gk.ema(0.8), gk.stores.factored(2), 1e-3),
-        bad=(
-            (
-                lambda: gk.averages.compressed(gk.averages.latest(), 3),
-                "store: needs a Store; got 3",
-            ),
-        ),
+        lambda: gk.compressed(gk.ema(0.8), gk.factored(2), 1e-3),
+        bad=((lambda: gk.compressed(gk.latest(), 3), "store=3 is not a Store"),),
         reads_back=False,
     ),
     Case(
@@ -225,7 +220,7 @@ SPECIAL = [
     Case(
         "differentially_private_aggregate",
         lambda: gk.differentially_private_aggregate(1.0, 0.5, 3),
-        bad=((lambda: gk.differentially_private_aggregate(1.0, 1.0, None), "key: needs a seed"),),
+        bad=((lambda: gk.differentially_private_aggregate(1.0, 1.0, None), "key is None"),),
         stochastic=True,
         fed=two_examples,
     ),

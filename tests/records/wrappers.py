@@ -167,13 +167,13 @@ CLOCKS = [
         "reduce_on_plateau",
         lambda: gk.reduce_on_plateau(0.5, 2, 0.01, 0.001, 1, 1, 0.1),
         bad=(
-            (lambda: gk.reduce_on_plateau(1.0), r"factor: needs a number in \(0, 1\); got 1.0"),
+            (lambda: gk.reduce_on_plateau(1.0), r"factor=1.0 is out of range. Expected 0 < factor < 1"),
             (
                 lambda: gk.reduce_on_plateau(patience=0),
                 "patience: needs a whole number >= 1; got 0",
             ),
             (lambda: gk.reduce_on_plateau(rtol=2.0), f"rtol: {FRACTION}"),
-            (lambda: gk.reduce_on_plateau(rtol=0.0), "rtol: needs a tolerance > 0"),
+            (lambda: gk.reduce_on_plateau(rtol=0.0), "rtol=0 and atol=0 are no tolerance"),
             (
                 lambda: gk.reduce_on_plateau(cooldown=-1),
                 "cooldown: needs a whole number >= 0; got -1",
@@ -274,7 +274,7 @@ HISTORY = [
             (lambda: gk.clip_by_zscore(eps=-1.0), f"eps: {AT_LEAST_0}"),
             (
                 lambda: gk.clip_by_zscore(window=3, patience=4),
-                "patience: needs a patience that the window can hold",
+                "patience=4 is out of range. Expected patience <= window=3",
             ),
         ),
     ),
