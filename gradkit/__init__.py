@@ -4,9 +4,7 @@ from gradkit._link import Rule as Rule
 from gradkit._link import State as State
 from gradkit._schedule import Schedule as Schedule
 from gradkit._schedule import function_schedule as function_schedule
-from gradkit._schedule import product_schedule as product_schedule
 from gradkit._schedule import schedule as schedule
-from gradkit._schedule import sum_schedule as sum_schedule
 from gradkit._step import Step as Step
 from gradkit._step import eval_params as eval_params
 from gradkit._step import hyperparameters as hyperparameters
