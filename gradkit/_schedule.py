@@ -154,17 +154,20 @@ def rate_at(rate: Any, step: Any) -> Any:
 
 def value_at(rate: Any, step: Any) -> jax.Array:
     """Return the value of a rate at ``step``, in the default float dtype and the step's shape."""
+    if not callable(rate) and np.ndim(rate):
+        check.refuse(
+            f"a number of the schedule has the shape {np.shape(rate)}",
+            expected="an array of rank zero",
+            fix="Run a population with jax.vmap(..., in_axes=(schedule.vmap_axes(), None))",
+            error=TypeError,
+        )
     value = rate_at(rate, step)
     try:
         dtype = jax.dtypes.result_type(value)
     except TypeError:
         dtype = None
     shape = np.shape(step)
-    if (
-        dtype is None
-        or not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer))
-        or np.shape(value) not in ((), shape)
-    ):
+    if dtype is None or not _is_real(dtype) or np.shape(value) not in ((), shape):
         shown = repr(value) if dtype is None else check.shape_dtype(value)
         check.refuse(
             f"{_name(rate)} returned {shown} at a step of shape {shape}",
@@ -172,6 +175,10 @@ def value_at(rate: Any, step: Any) -> jax.Array:
             error=TypeError,
         )
     return jnp.broadcast_to(jnp.asarray(value).astype(jnp.result_type(float)), shape)
+
+
+def _is_real(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
 
 
 def as_rate(rate: Any) -> Any:
@@ -202,7 +209,7 @@ def _check_step(step: Any) -> None:
         if not 0 <= step < float("inf"):
             check.refuse(f"step={step!r} is out of range", expected="step >= 0")
         return
-    elif jnp.issubdtype(step.dtype, jnp.integer) or jnp.issubdtype(step.dtype, jnp.floating):
+    elif _is_real(step.dtype):
         return
     else:
         shown = check.shape_dtype(step)
@@ -229,14 +236,10 @@ def _operand(value: Any, symbol: str) -> Any:
         )
     if callable(value):
         return function_schedule(value)
-    if not isinstance(value, (int, float)) and not (
-        np.shape(value) == ()
-        and (jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer))
-    ):
-        shown = repr(value) if isinstance(value, complex) else check.shape_dtype(value)
+    if not _is_real(jax.dtypes.result_type(value)):
         check.refuse(
-            f"{shown} is not an operand of {symbol} for a schedule",
-            expected="a real number of shape ()",
+            f"{value!r} is not an operand of {symbol} for a schedule",
+            expected="a real number",
             error=TypeError,
         )
     value = float(value) if isinstance(value, int) else value

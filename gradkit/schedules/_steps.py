@@ -14,7 +14,7 @@ completed fraction is 0. No function here divides by zero.
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +58,7 @@ def as_step(step: Any) -> Array:
 # ---- counts -------------------------------------------------------------------------------------
 
 
-def is_known(count: Any) -> bool:
+def is_known(count: Any) -> TypeGuard[float]:
     """Return whether a count is a Python number."""
     return isinstance(count, (int, float))
 

@@ -190,7 +190,7 @@ def exponential_decay(
 
     return _decay(
         factor,
-        lambda: decay_rate < 1,
+        lambda: steps.as_float(decay_rate) < 1,
         staircase,
         init_value=init_value,
         transition_steps=transition_steps,
@@ -234,7 +234,7 @@ def natural_exponential_decay(
     check.non_negative(**arguments.number(decay_rate=decay_rate))
 
     def factor(count: Any, length: Any) -> Any:
-        return steps.exponential(-decay_rate, count, length)
+        return steps.exponential(-steps.as_float(decay_rate), count, length)
 
     return _decay(
         factor,

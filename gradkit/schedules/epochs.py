@@ -85,4 +85,4 @@ def linear_scaling_rule(
         rate = as_rate(learning_rate)
         check.non_negative(learning_rate=rate)
         arguments.lengths(1, batch_size=batch_size, base_batch_size=base_batch_size)
-        return rate * (batch_size / base_batch_size)  # type: ignore[no-any-return]
+        return rate * (batch_size / base_batch_size)

@@ -48,7 +48,7 @@ def join_schedules(
     boundaries = list(boundaries)
 
     def value(step: Any) -> Any:
-        result = None
+        result: Any = None
         for i, (piece, start) in enumerate(zip(schedules, [0, *boundaries])):
             if steps.is_unreachable(start, step):
                 break
