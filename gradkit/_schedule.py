@@ -162,13 +162,9 @@ def value_at(rate: Any, step: Any) -> jax.Array:
             error=TypeError,
         )
     value = rate_at(rate, step)
-    try:
-        dtype = jax.dtypes.result_type(value)
-    except TypeError:
-        dtype = None
     shape = np.shape(step)
-    if dtype is None or not _is_real(dtype) or np.shape(value) not in ((), shape):
-        shown = repr(value) if dtype is None else check.shape_dtype(value)
+    if not is_real(value) or np.shape(value) not in ((), shape):
+        shown = check.shape_dtype(value) if numerics.is_number(value) else repr(value)
         check.refuse(
             f"{_name(rate)} returned {shown} at a step of shape {shape}",
             expected="a real number, or an array in the shape of the step",
@@ -177,8 +173,14 @@ def value_at(rate: Any, step: Any) -> jax.Array:
     return jnp.broadcast_to(jnp.asarray(value).astype(jnp.result_type(float)), shape)
 
 
-def _is_real(dtype: Any) -> bool:
-    return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+def is_real(value: Any) -> bool:
+    """Return whether a value is a real number, or an array of them; bools are none."""
+    if not numerics.is_number(value):
+        return False
+    dtype = getattr(value, "dtype", type(value))
+    return dtype in (int, float) or any(
+        jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer)
+    )
 
 
 def as_rate(rate: Any) -> Any:
@@ -209,10 +211,10 @@ def _check_step(step: Any) -> None:
         if not 0 <= step < float("inf"):
             check.refuse(f"step={step!r} is out of range", expected="step >= 0")
         return
-    elif _is_real(step.dtype):
+    elif is_real(step):
         return
     else:
-        shown = check.shape_dtype(step)
+        shown = repr(step)
     check.refuse(
         f"step={shown} is not a step",
         expected="an integer, a number or an array of them",
@@ -236,7 +238,7 @@ def _operand(value: Any, symbol: str) -> Any:
         )
     if callable(value):
         return function_schedule(value)
-    if not _is_real(jax.dtypes.result_type(value)):
+    if not is_real(value):
         check.refuse(
             f"{value!r} is not an operand of {symbol} for a schedule",
             expected="a real number",

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit._schedule import is_real
 from gradkit.schedules import _steps as steps
 
 
@@ -40,10 +40,7 @@ def lengths(minimum: int, /, **values: Any) -> None:
     """
     for name, value in values.items():
         expected = f"{name} > 0" if minimum else f"{name} >= 0"
-        kind = _kind(value)
-        if kind is None or not (
-            jnp.issubdtype(kind, jnp.integer) or jnp.issubdtype(kind, jnp.floating)
-        ):
+        if not is_real(value) and not isinstance(value, jax.ShapeDtypeStruct):
             check.refuse(
                 f"{name}={shown(value)} is not a number of steps",
                 expected=expected,
@@ -114,7 +111,7 @@ def boundaries_and_scales(pairs: Any) -> tuple[list[Any], list[Any]]:
         )
     pairs = pairs or {}
     for boundary, scale in pairs.items():
-        if _kind(boundary) is None or isinstance(boundary, bool):
+        if not is_real(boundary):
             check.refuse(
                 f"boundaries_and_scales has the boundary {boundary!r}, which is not a step",
                 expected="boundaries >= 0",
@@ -152,13 +149,6 @@ def shown(value: Any) -> str:
         return str(value.__name__)
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _kind(value: Any) -> Any:
-    """Return the dtype of a number, or None for what is not a number."""
-    if isinstance(value, jax.ShapeDtypeStruct):
-        return value.dtype
-    return jax.dtypes.result_type(value) if numerics.is_number(value) else None
 
 
 def scale_names(boundaries: list[Any], scales: list[Any]) -> dict[str, Any]:

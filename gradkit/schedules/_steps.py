@@ -158,12 +158,11 @@ def locate(
     if any(map(_is_fractional, (*starts, *segment_lengths))):
         step = step.astype(default_float())
     reached = [i for i, start in enumerate(starts) if not is_unreachable(start, step)]
-    table = jnp.stack([jnp.asarray(_matched(step, starts[i])[1]) for i in reached])
+    table = _stack([_matched(step, starts[i])[1] for i in reached])
     before = jnp.expand_dims(table, tuple(range(step.ndim)))
     index = jnp.sum(step[..., None] >= before, axis=-1, dtype=jnp.int32) - 1
-    whole = jnp.stack([jnp.asarray(_matched(step, segment_lengths[i])[1]) for i in reached])[index]
-    divisors = [jnp.asarray(_positive(segment_lengths[i]), default_float()) for i in reached]
-    divisor = jnp.stack(divisors)[index]
+    whole = _stack([_matched(step, segment_lengths[i])[1] for i in reached])[index]
+    divisor = _float_table([_positive(segment_lengths[i]) for i in reached])[index]
     passed = jnp.minimum(step - table[index], whole)
     remaining, completed = ratio(whole - passed, 1), ratio(passed, 1)
     if is_unreachable(segment_lengths[reached[-1]], step):  # of those reached only the last can be
@@ -210,10 +209,6 @@ def interpolate_through(
     Segment i goes from ``begins[i]`` to ``ends[i]`` in ``lengths[i]`` steps, by a line or by half a
     cosine raised to ``powers[i]``. Beyond the last segment its end value stays.
     """
-
-    def table(values: Sequence[Any]) -> Array:
-        return jnp.stack([jnp.asarray(v).astype(default_float()) for v in values])
-
     starts = itertools.accumulate(lengths[:-1], add, initial=0)
     index, remaining, completed = locate(step, list(starts), lengths)
     if "cosine" in kinds:
@@ -224,8 +219,10 @@ def interpolate_through(
             for weight, fraction in zip(weights, (remaining, completed))
         )
     straight = all(is_known(power) and power == 1 for power in powers)
-    power = 1 if straight else table(powers)[index]
-    return index, interpolate(table(begins)[index], table(ends)[index], remaining, completed, power)
+    power = 1 if straight else _float_table(powers)[index]
+    return index, interpolate(
+        _float_table(begins)[index], _float_table(ends)[index], remaining, completed, power
+    )
 
 
 def exponential(rate: Any, count: Array, length: Any = 1) -> Array:
@@ -280,6 +277,19 @@ def _clamped(x: Array, dtype: Any) -> Array:
     """Return an integer array in another integer dtype, clamped to its range."""
     largest = min(int(jnp.iinfo(dtype).max), int(jnp.iinfo(x.dtype).max))
     return jnp.minimum(x, np.array(largest, x.dtype)).astype(dtype)
+
+
+def _stack(values: Sequence[Any]) -> Array:
+    """Return scalars as an array; where all are known, as one constant."""
+    if all(isinstance(value, np.ndarray) for value in values):
+        return jnp.asarray(np.stack(values))
+    return jnp.stack([jnp.asarray(value) for value in values])
+
+
+def _float_table(values: Sequence[Any]) -> Array:
+    """Return numbers as an array of the default float dtype."""
+    dtype = default_float()
+    return _stack([np.array(v, dtype) if is_known(v) else as_float(v) for v in values])
 
 
 def _matched(step: Array, count: Any) -> tuple[Array, Array]:

@@ -14,6 +14,9 @@ In the first two, both bounds shrink by a factor per period: α^m = α^1 γ^(m�
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
+
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit._schedule import schedule
@@ -130,16 +133,16 @@ def warm_restarts_schedule(
         check.refuse(f"t_mul={t_mul} is out of range", expected="t_mul >= 1")
 
     def value(step: Any) -> Any:
-        if t_mul == 1:
-            period, t = steps.cycle_and_offset(step, decay_steps)
-            weights = steps.cosine_weights(*steps.fractions(t, decay_steps))
-            shape = steps.interpolate(1.0, alpha, *weights)
-        else:
-            lengths = _growing(decay_steps, t_mul)
+        if t_mul > 1 and steps.is_known(decay_steps):
+            lengths = [decay_steps * factor for factor in _factors(t_mul)]
             n = len(lengths)
             period, shape = steps.interpolate_through(
                 step, lengths, [1.0] * n, [alpha] * n, ["cosine"] * n
             )
+        else:
+            period, t, length = _period(step, decay_steps, t_mul)
+            weights = steps.cosine_weights(*steps.fractions(t, length))
+            shape = steps.interpolate(1.0, alpha, *weights)
         return _shrinkage(m_mul, period) * steps.as_float(init_value) * shape
 
     return arguments.of_step(
@@ -147,17 +150,29 @@ def warm_restarts_schedule(
     )
 
 
-def _growing(first: Any, growth: int) -> list[Any]:
-    """Return the lengths of the periods up to the largest step of int64.
+def _factors(growth: int) -> list[int]:
+    """Return the lengths of the periods up to the largest step of int64, in first periods.
 
-    At a growth of 2 these are 63 at most: a table replaces a search.
+    At a growth of 2 these are 63: a table replaces a search.
     """
-    if not steps.is_known(first):
-        first = steps.as_float(first)  # integer arrays would overflow
     factors = [1]
     while factors[-1] * growth < 2**63:
         factors.append(factors[-1] * growth)
-    return [first * (factor if isinstance(first, int) else float(factor)) for factor in factors]
+    return factors
+
+
+def _period(step: Any, first: Any, growth: int) -> tuple[Any, Any, Any]:
+    """Return the index of the period that holds the step, the step within it, and its length."""
+    if growth == 1:
+        return *steps.cycle_and_offset(step, first), first
+    first = steps.as_float(first)  # as an integer, the product with a factor could overflow
+    factors = np.array(_factors(growth), steps.default_float())
+    starts = first * np.array([0, *itertools.accumulate(_factors(growth))][:-1], factors.dtype)
+    step = step.astype(factors.dtype)
+    before = jnp.expand_dims(starts, tuple(range(step.ndim)))
+    index = jnp.maximum(jnp.sum(step[..., None] >= before, axis=-1, dtype=jnp.int32) - 1, 0)
+    length = first * jnp.asarray(factors)[index]
+    return index, jnp.clip(step - starts[index], 0, length), length
 
 
 @schedule

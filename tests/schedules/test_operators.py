@@ -39,7 +39,7 @@ CODES = [
     (LINE ** (-ROOT), f"{A} ** -{B}"),
     (0.5**LINE, f"0.5 ** {A}"),
     (-LINE, f"-{A}"),
-    (-(-LINE), f"--{A}"),
+    (-(-LINE), f"--{A}"),  # noqa: B002
     ((-LINE) ** 2, f"(-{A}) ** 2"),
     (-(LINE**2), f"-{A} ** 2"),
     (-(LINE + ROOT), f"-({A} + {B})"),
