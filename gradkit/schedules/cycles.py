@@ -11,6 +11,7 @@ m = 1, 2, … is the number of the period, t the number of steps since it began.
 In the first two, both bounds shrink by a factor per period: α^m = α^1 γ^(m−1).
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 

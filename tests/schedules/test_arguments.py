@@ -1,4 +1,4 @@
-"""What schedules accept as lengths, and which bad arguments and steps they refuse, with a message."""
+"""What schedules accept as lengths, and which arguments and steps they refuse, in words."""
 
 import itertools
 
@@ -361,7 +361,5 @@ def test_the_scaling_rule_refuses_bad_arguments():
         with pytest.raises((TypeError, ValueError), match=f"^linear_scaling_rule: {name}="):
             gk.linear_scaling_rule(*args)
     for rate in (-0.1, None, "a", gk.linear_schedule):
-        with pytest.raises(
-            (TypeError, ValueError), match="^linear_scaling_rule.*(learning_rate|f)"
-        ):
+        with pytest.raises((TypeError, ValueError), match=r"^linear_scaling_rule, learning_rate"):
             gk.linear_scaling_rule(rate, 32)
