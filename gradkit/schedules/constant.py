@@ -14,7 +14,7 @@ from gradkit.typing import Scalar
 
 
 @schedule
-def constant_schedule(value: int | Scalar) -> Callable[[Any], Any]:
+def constant_schedule(value: Scalar) -> Callable[[Any], Any]:
     """Return the same value at every step.
 
     **Value** α_t = ``value``.
@@ -40,7 +40,7 @@ def constant_schedule(value: int | Scalar) -> Callable[[Any], Any]:
 
 @schedule
 def piecewise_constant_schedule(
-    init_value: int | Scalar, boundaries_and_scales: dict[int, float] | None = None
+    init_value: Scalar, boundaries_and_scales: dict[int, float] | None = None
 ) -> Callable[[Any], Any]:
     """Keep the value constant between boundaries, and scale it at each boundary.
 

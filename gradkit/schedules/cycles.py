@@ -29,10 +29,10 @@ from gradkit.typing import Scalar
 
 @schedule
 def triangular_schedule(
-    init_value: int | Scalar,
-    peak_value: int | Scalar,
-    transition_steps: int | Scalar,
-    decay_rate: int | Scalar = 1.0,
+    init_value: Scalar,
+    peak_value: Scalar,
+    transition_steps: Scalar,
+    decay_rate: Scalar = 1.0,
 ) -> Callable[[Any], Any]:
     """Cyclical learning rate: triangular cycles whose bounds shrink from cycle to cycle.
 
@@ -87,11 +87,11 @@ def _shrinkage(factor: Any, count: Any) -> Any:
 
 @schedule
 def warm_restarts_schedule(
-    init_value: int | Scalar,
-    decay_steps: int | Scalar,
+    init_value: Scalar,
+    decay_steps: Scalar,
     t_mul: int = 2,
-    m_mul: int | Scalar = 1.0,
-    alpha: int | Scalar = 0.0,
+    m_mul: Scalar = 1.0,
+    alpha: Scalar = 0.0,
 ) -> Callable[[Any], Any]:
     """Cosine decay with warm restarts (SGDR), in periods that grow, between bounds that shrink.
 

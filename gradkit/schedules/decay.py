@@ -17,10 +17,10 @@ from gradkit.typing import Rate, Scalar
 
 @schedule
 def linear_schedule(
-    init_value: int | Scalar,
-    end_value: int | Scalar,
-    transition_steps: int | Scalar,
-    transition_begin: int | Scalar = 0,
+    init_value: Scalar,
+    end_value: Scalar,
+    transition_steps: Scalar,
+    transition_begin: Scalar = 0,
 ) -> Callable[[Any], Any]:
     """Interpolate linearly from one value to another.
 
@@ -50,11 +50,11 @@ def linear_schedule(
 
 @schedule
 def polynomial_schedule(
-    init_value: int | Scalar,
-    end_value: int | Scalar,
-    power: int | Scalar,
-    transition_steps: int | Scalar,
-    transition_begin: int | Scalar = 0,
+    init_value: Scalar,
+    end_value: Scalar,
+    power: Scalar,
+    transition_steps: Scalar,
+    transition_begin: Scalar = 0,
 ) -> Callable[[Any], Any]:
     """Interpolate from one value to another by a power of the remaining fraction.
 
@@ -106,10 +106,10 @@ def _polynomial(
 
 @schedule
 def cosine_decay_schedule(
-    init_value: int | Scalar,
-    decay_steps: int | Scalar,
-    alpha: int | Scalar = 0.0,
-    exponent: int | Scalar = 1.0,
+    init_value: Scalar,
+    decay_steps: Scalar,
+    alpha: Scalar = 0.0,
+    exponent: Scalar = 1.0,
 ) -> Callable[[Any], Any]:
     """Decay by half a cosine from a value to a fraction of it.
 
@@ -151,12 +151,12 @@ def cosine_decay_schedule(
 
 @schedule
 def exponential_decay(
-    init_value: int | Scalar,
-    transition_steps: int | Scalar,
-    decay_rate: int | Scalar,
-    transition_begin: int | Scalar = 0,
+    init_value: Scalar,
+    transition_steps: Scalar,
+    decay_rate: Scalar,
+    transition_begin: Scalar = 0,
     staircase: bool = False,
-    end_value: int | Scalar | None = None,
+    end_value: Scalar | None = None,
 ) -> Callable[[Any], Any]:
     """Decay exponentially, by a constant factor per ``transition_steps``.
 
@@ -202,12 +202,12 @@ def exponential_decay(
 
 @schedule
 def natural_exponential_decay(
-    init_value: int | Scalar,
-    transition_steps: int | Scalar,
-    decay_rate: int | Scalar,
-    transition_begin: int | Scalar = 0,
+    init_value: Scalar,
+    transition_steps: Scalar,
+    decay_rate: Scalar,
+    transition_begin: Scalar = 0,
     staircase: bool = False,
-    end_value: int | Scalar | None = None,
+    end_value: Scalar | None = None,
 ) -> Callable[[Any], Any]:
     """Decay exponentially, given the rate instead of the factor.
 
@@ -250,12 +250,12 @@ def natural_exponential_decay(
 
 @schedule
 def inverse_time_decay(
-    init_value: int | Scalar,
-    transition_steps: int | Scalar,
-    decay_rate: int | Scalar,
-    transition_begin: int | Scalar = 0,
+    init_value: Scalar,
+    transition_steps: Scalar,
+    decay_rate: Scalar,
+    transition_begin: Scalar = 0,
     staircase: bool = False,
-    end_value: int | Scalar | None = None,
+    end_value: Scalar | None = None,
 ) -> Callable[[Any], Any]:
     """Inverse-time decay: I / (1 + r t/T).
 
@@ -331,9 +331,7 @@ def _decay(
 
 
 @schedule
-def inverse_sqrt_schedule(
-    peak_value: int | Scalar, warmup_steps: int | Scalar = 0
-) -> Callable[[Any], Any]:
+def inverse_sqrt_schedule(peak_value: Scalar, warmup_steps: Scalar = 0) -> Callable[[Any], Any]:
     """Decay by the inverse square root of the step, after an optional linear warmup.
 
     **Value** α_t = P min(t/W, √(W/t)), where t = step + 1 counts from 1. Without warmup (W = 0 or
@@ -380,7 +378,7 @@ def _decay_rate_pow(i: Any, exponent: Any = 0.8) -> Any:
 @schedule
 def adafactor_decay_schedule(
     decay_rate: Rate = 0.8,
-    step_offset: int | Scalar = 0,
+    step_offset: Scalar = 0,
     decay_rate_fn: Callable[[jax.Array, Any], Any] = _decay_rate_pow,
 ) -> Callable[[Any], Any]:
     """Raise Adafactor's decay β₂ from 0 towards 1 as training goes on.

@@ -18,7 +18,7 @@ from gradkit.typing import Rate, Scalar
 
 @schedule
 def per_epoch(
-    schedule: Rate, steps_per_epoch: int | Scalar, *, fractional: bool = False
+    schedule: Rate, steps_per_epoch: Scalar, *, fractional: bool = False
 ) -> Callable[[Any], Any]:
     """Evaluate a schedule at the epoch instead of the step.
 

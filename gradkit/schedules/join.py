@@ -17,9 +17,7 @@ from gradkit.typing import Rate, Scalar
 
 
 @schedule
-def join_schedules(
-    schedules: Sequence[Rate], boundaries: Sequence[int | Scalar]
-) -> Callable[[Any], Any]:
+def join_schedules(schedules: Sequence[Rate], boundaries: Sequence[Scalar]) -> Callable[[Any], Any]:
     """Run several schedules one after the other.
 
     **Value** α_t = s_i(step − b_i) for b_i ≤ step < b_{i+1}, with b_0 = 0.
@@ -101,7 +99,7 @@ def _check_pieces(schedules: Any, boundaries: Any) -> None:
 @schedule
 def piecewise_interpolate_schedule(
     interpolate_type: str,
-    init_value: int | Scalar,
+    init_value: Scalar,
     boundaries_and_scales: dict[int, float] | None = None,
 ) -> Callable[[Any], Any]:
     """Interpolate by lines or half cosines between values at given boundaries.

@@ -15,12 +15,12 @@ from gradkit.typing import Scalar
 
 @schedule
 def linear_onecycle_schedule(
-    transition_steps: int | Scalar,
-    peak_value: int | Scalar,
-    pct_start: int | Scalar = 0.3,
-    pct_final: int | Scalar = 0.85,
-    div_factor: int | Scalar = 25.0,
-    final_div_factor: int | Scalar = 1e4,
+    transition_steps: Scalar,
+    peak_value: Scalar,
+    pct_start: Scalar = 0.3,
+    pct_final: Scalar = 0.85,
+    div_factor: Scalar = 25.0,
+    final_div_factor: Scalar = 1e4,
 ) -> Callable[[Any], Any]:
     """One cycle in lines: rise to the peak, return to the start, then fall far below it.
 
@@ -71,11 +71,11 @@ def linear_onecycle_schedule(
 
 @schedule
 def cosine_onecycle_schedule(
-    transition_steps: int | Scalar,
-    peak_value: int | Scalar,
-    pct_start: int | Scalar = 0.3,
-    div_factor: int | Scalar = 25.0,
-    final_div_factor: int | Scalar = 1e4,
+    transition_steps: Scalar,
+    peak_value: Scalar,
+    pct_start: Scalar = 0.3,
+    div_factor: Scalar = 25.0,
+    final_div_factor: Scalar = 1e4,
 ) -> Callable[[Any], Any]:
     """One cycle in half cosines: rise to the peak, then fall far below the start.
 

@@ -16,7 +16,7 @@ from gradkit.typing import Rate, Scalar
 
 
 @schedule
-def linear_warmup(schedule: Rate, warmup_steps: int | Scalar) -> Callable[[Any], Any]:
+def linear_warmup(schedule: Rate, warmup_steps: Scalar) -> Callable[[Any], Any]:
     """Put a gradual linear warmup in front of any schedule.
 
     **Value** α_t = (t/W) s(0) for t = 1 … W, where t = step + 1 counts from 1; then s from its own
@@ -60,7 +60,7 @@ def linear_warmup(schedule: Rate, warmup_steps: int | Scalar) -> Callable[[Any],
 
 @schedule
 def warmup_constant_schedule(
-    init_value: int | Scalar, peak_value: int | Scalar, warmup_steps: int | Scalar
+    init_value: Scalar, peak_value: Scalar, warmup_steps: Scalar
 ) -> Callable[[Any], Any]:
     """Linear warmup, then a constant.
 
@@ -87,12 +87,12 @@ def warmup_constant_schedule(
 
 @schedule
 def warmup_cosine_decay_schedule(
-    init_value: int | Scalar,
-    peak_value: int | Scalar,
-    warmup_steps: int | Scalar,
-    decay_steps: int | Scalar,
-    end_value: int | Scalar = 0.0,
-    exponent: int | Scalar = 1.0,
+    init_value: Scalar,
+    peak_value: Scalar,
+    warmup_steps: Scalar,
+    decay_steps: Scalar,
+    end_value: Scalar = 0.0,
+    exponent: Scalar = 1.0,
 ) -> Callable[[Any], Any]:
     """Linear warmup, then cosine decay.
 
@@ -162,14 +162,14 @@ def end_of_cosine(peak_value: Any, end_value: Any) -> Any:
 
 @schedule
 def warmup_exponential_decay_schedule(
-    init_value: int | Scalar,
-    peak_value: int | Scalar,
-    warmup_steps: int | Scalar,
-    transition_steps: int | Scalar,
-    decay_rate: int | Scalar,
-    transition_begin: int | Scalar = 0,
+    init_value: Scalar,
+    peak_value: Scalar,
+    warmup_steps: Scalar,
+    transition_steps: Scalar,
+    decay_rate: Scalar,
+    transition_begin: Scalar = 0,
     staircase: bool = False,
-    end_value: int | Scalar | None = None,
+    end_value: Scalar | None = None,
 ) -> Callable[[Any], Any]:
     """Linear warmup, then exponential decay.
 
@@ -218,12 +218,12 @@ def warmup_exponential_decay_schedule(
 
 @schedule
 def warmup_stable_decay_schedule(
-    init_value: int | Scalar,
-    peak_value: int | Scalar,
-    warmup_steps: int | Scalar,
-    stable_steps: int | Scalar,
-    decay_steps: int | Scalar,
-    end_value: int | Scalar = 0.0,
+    init_value: Scalar,
+    peak_value: Scalar,
+    warmup_steps: Scalar,
+    stable_steps: Scalar,
+    decay_steps: Scalar,
+    end_value: Scalar = 0.0,
     cooldown: str = "linear",
 ) -> Callable[[Any], Any]:
     """Warmup-stable-decay (WSD): linear warmup, a plateau, then a cooldown.
