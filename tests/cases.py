@@ -11,7 +11,6 @@ from typing import Any
 
 import gradkit as gk
 from gradkit._call import Call
-from gradkit._schedule import Schedule
 from gradkit._transform import Transform
 from tests.records.case import SHAPES as SHAPES
 from tests.records.case import Case as Case
@@ -73,5 +72,5 @@ def is_recipe(case: Case) -> bool:
     )
 
 
-TRANSFORM_CASES, SCHEDULE_CASES = cases(Transform), cases(Schedule)
+TRANSFORM_CASES = cases(Transform)
 LINK_CASES = [case for case in TRANSFORM_CASES if not is_recipe(case)]

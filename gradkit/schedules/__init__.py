@@ -1,4 +1,4 @@
-"""Pure functions of the step."""
+"""Schedules: hyperparameters as functions of the step."""
 
 from gradkit.schedules.constant import constant_schedule as constant_schedule
 from gradkit.schedules.constant import piecewise_constant_schedule as piecewise_constant_schedule

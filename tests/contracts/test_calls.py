@@ -95,5 +95,5 @@ def test_a_bad_argument_is_refused_in_words(case, make, words):
         make()
     assert str(error.value).startswith(case.name), "the message names the factory"
     assert re.search(
-        r"; got |got an unexpected keyword| It is |missing a required", str(error.value)
+        r"; got |got an unexpected keyword| It is |missing a required|Expected ", str(error.value)
     ), "and says what came, or what would do"

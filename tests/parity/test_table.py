@@ -27,7 +27,7 @@ ALONE = {
         "no counterpart",
     ),
     **dict.fromkeys(
-        ("GradientTransformation", "function_schedule", "product_schedule", "sum_schedule"),
+        ("GradientTransformation", "function_schedule"),
         "how parts are made and joined, no part",
     ),
     **dict.fromkeys(

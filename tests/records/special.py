@@ -53,7 +53,7 @@ SPECIAL = [
         lambda: gk.adafactor(0.1, 2, momentum=0.8, weight_decay_rate=0.01, eps=1e-6),
         bad=(
             (lambda: gk.adafactor(-0.1), AT_LEAST_0),
-            (lambda: gk.adafactor(decay_offset=-1), "step_offset: needs a whole number >= 0"),
+            (lambda: gk.adafactor(decay_offset=-1), "step_offset=-1 is out of range"),
             (lambda: gk.adafactor(clipping_threshold=0.0), ABOVE_0),
         ),
         needs_params=True,
