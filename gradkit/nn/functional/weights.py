@@ -19,7 +19,7 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit.nn.functional.moments import axes_of, compute_dtype
-from gradkit.nn.functional.normalize import per_feature, result_dtype, standardize
+from gradkit.nn.functional.norm import per_feature, result_dtype, standardize
 
 
 def unit(x: Any, axes: tuple[int, ...], epsilon: Any) -> Any:

@@ -14,8 +14,8 @@ from flax.nnx.nn import dtypes
 
 from gradkit import _checks as check
 from gradkit.nn import functional as F  # noqa: N812
-from gradkit.nn.functional.normalize import groups_of, result_dtype
-from gradkit.nn.functional.variants import bounds
+from gradkit.nn.functional.norm import groups_of, result_dtype
+from gradkit.nn.functional.batch_norm import bounds
 
 
 def show_signature(cls: Any) -> Any:

@@ -14,7 +14,7 @@ from flax import nnx
 from gradkit import _checks as check
 from gradkit.nn import functional as F  # noqa: N812
 from gradkit.nn.functional.dropout import check_flag, check_rate, one_key
-from gradkit.nn.norm import _chosen, show_signature
+from gradkit.nn.nnx.norm import _chosen, show_signature
 
 
 def _stream(rngs: Any, name: str) -> Any:

@@ -18,7 +18,7 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit.nn.functional.moments import Moments, axes_of, compute_dtype, merge, numbers, shown, squeezed
-from gradkit.nn.functional.normalize import _enter, as_epsilon, enough_values, per_feature, result_dtype, standardize
+from gradkit.nn.functional.norm import _enter, as_epsilon, enough_values, per_feature, result_dtype, standardize
 
 
 def batch_renorm(

@@ -13,8 +13,8 @@ from flax.nnx.nn import dtypes, initializers
 from gradkit import _checks as check
 from gradkit.nn import functional as F  # noqa: N812
 from gradkit.nn.functional.moments import axes_of
-from gradkit.nn.norm import FrozenBatchNorm, _chosen, need_rngs, show_signature
-from gradkit.nn.stochastic import Noise
+from gradkit.nn.nnx.norm import FrozenBatchNorm, _chosen, need_rngs, show_signature
+from gradkit.nn.nnx.dropout import Noise
 
 KERNELS = nnx.PathContains("kernel")
 

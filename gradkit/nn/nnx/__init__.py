@@ -1,0 +1,1 @@
+"""Normalization and dropout layers for Flax NNX, re-exported by ``gradkit.nn``."""
