@@ -1,216 +1,376 @@
-"""Normalizations that are batch or RMS normalization with one thing changed.
+"""Batch normalization: by the batch, by running statistics, renormalized, by sub-batches, folded.
 
-| | changed |
+| | moments |
 |---|---|
-| ``batch_renorm`` | x̂ is brought to where the running statistics would put it: x̂ r + d |
-| ``ghost_batch_norm`` | moments of sub-batches |
-| ``filter_response_norm`` | mean square over positions, then max(y, τ) |
-| ``global_response_norm`` | channels compete: x · ‖x_c‖ / mean ‖x_c‖, added to x |
+| ``batch_norm`` | over all axes but the channel's |
+| ``apply_statistics`` | given: batch normalization at inference |
+| ``batch_renorm`` | as ``batch_norm``, then corrected towards the running statistics: x̂ r + d |
+| ``ghost_batch_norm`` | as ``batch_norm``, within each sub-batch |
+| ``fold_batch_norm`` | given, and folded into the kernel and bias of the layer before |
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike, DTypeLike
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
-from gradkit.nn.functional.moments import Moments, axes_of, compute_dtype, merge, numbers, shown, squeezed
-from gradkit.nn.functional.norm import _enter, as_epsilon, enough_values, per_feature, result_dtype, standardize
+from gradkit.nn.functional.arguments import (
+    Axes,
+    as_array,
+    as_epsilon,
+    channel_axes,
+    check_number,
+    compute_dtype,
+    describe,
+    required_parameter,
+    result_dtype,
+)
+from gradkit.nn.functional.moments import Moments, merge, squeeze
+from gradkit.nn.functional.standardize import (
+    Devices,
+    devices_of,
+    prepare,
+    require_values,
+    standardize,
+)
+
+
+def batch_norm(
+    x: jax.Array,
+    scale: jax.Array | None = None,
+    bias: jax.Array | None = None,
+    *,
+    axis: Axes = -1,
+    epsilon: ArrayLike = 1e-5,
+    dtype: DTypeLike | None = None,
+    mask: jax.Array | None = None,
+    axis_name: Any = None,
+    axis_index_groups: Sequence[Sequence[int]] | None = None,
+) -> tuple[jax.Array, Moments]:
+    """Apply batch normalization in training: normalize every channel over the batch.
+
+    **Value** y = γ (x − μ) / √(σ² + ε) + β, μ and σ² over all axes but ``axis``.
+
+    Args:
+      x: the input, of any shape with an axis of channels.
+      scale: γ, of shape [channels], or None (1).
+      bias: β, of shape [channels], or None (0).
+      axis: the axis (or axes) of the channels.
+      epsilon: ε >= 0, added to the variance; may be traced.
+      dtype: floating dtype of the result; by default the promoted dtype of ``x``, ``scale`` and
+        ``bias``. The arithmetic is in float32 or wider.
+      mask: booleans that broadcast to ``x``; a value counts for the moments where it is True. Every
+        position is normalized.
+      axis_name: a mapped axis (shard_map, vmap, pmap) to take the moments over as well.
+      axis_index_groups: groups of devices within that axis; each has its own moments.
+
+    Returns:
+      y, of the shape of ``x``, and the `Moments` of the batch, of shape [channels], for `running`.
+
+    Raises:
+      ValueError: an axis that does not exist or is repeated, shapes that do not match, one value
+        per channel.
+      TypeError: an argument of the wrong kind, such as a mask that is not boolean.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from gradkit.nn import functional as F
+      >>> y, batch = F.batch_norm(jnp.array([[1.0], [3.0]]), epsilon=0.0)
+      >>> assert y.ravel().tolist() == [-1.0, 1.0] and batch.mean.tolist() == [2.0]
+
+    Reference: Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
+    """
+    with check.inside("batch_norm"):
+        x, scale, bias, features, mask = prepare(x, scale, bias, axis, mask, "axis")
+        axes = tuple(a for a in range(x.ndim) if a not in features)
+        devices = devices_of(axis_name, axis_index_groups)
+        require_values(x.shape, axes, devices)
+        y, batch = standardize(
+            x, scale, bias, axes, epsilon, mask=mask, dtype=dtype, devices=devices
+        )
+    return y, squeeze(batch, axes)
+
+
+def apply_statistics(
+    x: jax.Array,
+    mean: jax.Array,
+    var: jax.Array,
+    scale: jax.Array | None = None,
+    bias: jax.Array | None = None,
+    *,
+    axis: Axes = -1,
+    epsilon: ArrayLike = 1e-5,
+    dtype: DTypeLike | None = None,
+) -> jax.Array:
+    """Apply batch normalization at inference: normalize with given statistics.
+
+    **Value** y = (x − μ) · γ / √(σ² + ε) + β.
+
+    Args:
+      x: the input, of any shape with an axis of channels.
+      mean: μ, of shape [channels].
+      var: σ², of shape [channels].
+      scale: γ, of shape [channels], or None (1).
+      bias: β, of shape [channels], or None (0).
+      axis: the axis (or axes) of the channels.
+      epsilon: ε >= 0, added to the variance; may be traced.
+      dtype: floating dtype of the result; by default the promoted dtype of ``x``, ``scale`` and
+        ``bias``.
+
+    Returns:
+      y, of the shape of ``x``.
+
+    Raises:
+      ValueError: an axis that does not exist or is repeated, shapes that do not match.
+      TypeError: an argument of the wrong kind.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from gradkit.nn import functional as F
+      >>> y = F.apply_statistics(jnp.array([[5.0]]), jnp.array([1.0]), jnp.array([4.0]), epsilon=0.0)
+      >>> assert y[0, 0] == 2
+    """
+    with check.inside("apply_statistics"):
+        x, scale, bias, features, _ = prepare(x, scale, bias, axis, None, "axis")
+        mean = required_parameter(mean, x, features, "mean")
+        var = required_parameter(var, x, features, "var")
+        work = compute_dtype(x, scale, bias, mean, var)
+        added = as_epsilon(epsilon, work)
+        result = result_dtype(x, scale, bias, dtype=dtype)
+    factor = lax.rsqrt(numerics.cast(var, numerics.real(work)) + added).astype(work)
+    factor = factor if scale is None else factor * numerics.cast(scale, work)
+    y = (numerics.cast(x, work) - numerics.cast(mean, work)) * factor
+    y = y if bias is None else y + numerics.cast(bias, work)
+    return y.astype(result)
 
 
 def batch_renorm(
-    x: Any,
-    mean: Any,
-    var: Any,
-    scale: Any = None,
-    bias: Any = None,
+    x: jax.Array,
+    mean: jax.Array,
+    var: jax.Array,
+    scale: jax.Array | None = None,
+    bias: jax.Array | None = None,
     *,
-    r_max: Any = 3.0,
-    d_max: Any = 5.0,
-    axis: Any = -1,
-    epsilon: Any = 1e-5,
-    dtype: Any = None,
-    mask: Any = None,
-    **collective: Any,
-) -> tuple[Any, Moments]:
-    """Batch normalization that agrees with its inference, within bounds; returns the batch's moments for `running`.
+    r_max: ArrayLike = 3.0,
+    d_max: ArrayLike = 5.0,
+    axis: Axes = -1,
+    epsilon: ArrayLike = 1e-5,
+    dtype: DTypeLike | None = None,
+    mask: jax.Array | None = None,
+    axis_name: Any = None,
+    axis_index_groups: Sequence[Sequence[int]] | None = None,
+) -> tuple[jax.Array, Moments]:
+    """Apply batch renormalization: batch norm whose training agrees with its inference, within bounds.
 
-    **Rule** y = γ (x̂ r + d) + β, x̂ = (x − μ) / σ, r = clip(σ / σ_R, 1 / r_max, r_max), d = clip((μ − μ_R) / σ_R, −d_max, d_max), with
-    σ = √(variance + ε) and R the running statistics. r and d are constants to the gradient. Within the bounds y = γ (x − μ_R) / σ_R + β.
+    **Value** y = γ (x̂ r + d) + β, x̂ = (x − μ) / σ, r = clip(σ / σ_R, 1 / r_max, r_max),
+    d = clip((μ − μ_R) / σ_R, −d_max, d_max), with σ = √(variance + ε) and running statistics R. r
+    and d are constants to the gradient. Within the bounds y = γ (x − μ_R) / σ_R + β.
 
     Args:
-      x: the input.
-      mean: μ_R, the running mean, one per channel.
-      var: the running variance, one per channel.
-      scale: γ, one per channel, or None.
-      bias: β, one per channel, or None.
-      r_max: bound of r, >= 1; 1 (with d_max 0) is batch normalization. May be traced: the paper raises it during training.
-      d_max: bound of d, >= 0.
-      axis: the channel's axis.
-      epsilon: ε >= 0 under the roots.
-      dtype: dtype of the result; by default what ``x``, ``scale`` and ``bias`` promote to.
-      mask: True where a value counts for the moments; broadcasts to ``x``.
-      **collective: ``axis_name`` and ``axis_index_groups``.
+      x: the input, of any shape with an axis of channels.
+      mean: μ_R, the running mean, of shape [channels].
+      var: the running variance, of shape [channels].
+      scale: γ, of shape [channels], or None (1).
+      bias: β, of shape [channels], or None (0).
+      r_max: bound of r, >= 1; 1 (with d_max=0) is batch normalization. It may be traced: the paper
+        increases it during training.
+      d_max: bound of d, >= 0; may be traced.
+      axis: the axis (or axes) of the channels.
+      epsilon: ε >= 0, added to the variances; may be traced.
+      dtype: floating dtype of the result; by default the promoted dtype of ``x``, ``scale`` and
+        ``bias``.
+      mask: booleans that broadcast to ``x``; a value counts for the moments where it is True.
+      axis_name: a mapped axis (shard_map, vmap, pmap) to take the moments over as well.
+      axis_index_groups: groups of devices within that axis; each has its own moments.
+
+    Returns:
+      y, of the shape of ``x``, and the `Moments` of the batch, of shape [channels], for `running`.
+
+    Raises:
+      ValueError: an axis that does not exist or is repeated, shapes that do not match, one value
+        per channel, a bound out of range.
+      TypeError: an argument of the wrong kind.
 
     Example:
       >>> import jax.numpy as jnp
       >>> from gradkit.nn import functional as F
       >>> x = jnp.array([[1.0], [3.0]])
       >>> y, _ = F.batch_renorm(x, jnp.array([1.0]), jnp.array([4.0]), epsilon=0.0)
-      >>> assert jnp.allclose(y, (x - 1) / 2)  # what inference gives
+      >>> assert jnp.allclose(y, (x - 1) / 2)  # the result of inference
 
     Reference: Ioffe 2017, https://arxiv.org/abs/1702.03275.
     """
     with check.inside("batch_renorm"):
-        bounds(r_max, d_max)
-        x, scale, bias, features, mask = _enter(x, scale, bias, axis, mask, "axis")
+        check_bounds(r_max, d_max)
+        x, scale, bias, features, mask = prepare(x, scale, bias, axis, mask, "axis")
         axes = tuple(a for a in range(x.ndim) if a not in features)
-        enough_values(x.shape, axes, collective)
-        mean, var = per_feature(mean, x, features, "mean"), per_feature(var, x, features, "var")
+        devices = devices_of(axis_name, axis_index_groups)
+        require_values(x.shape, axes, devices)
+        mean = required_parameter(mean, x, features, "mean")
+        var = required_parameter(var, x, features, "var")
         work = compute_dtype(x, scale, bias)
-        x_hat, batch = standardize(x, None, None, axes, epsilon, mask=mask, dtype=work, collective=collective)
-        epsilon = as_epsilon(epsilon, work)
+        result = result_dtype(x, scale, bias, dtype=dtype)
+        x_hat, batch = standardize(
+            x, None, None, axes, epsilon, mask=mask, dtype=work, devices=devices
+        )
+        added = as_epsilon(epsilon, work)
     real = numerics.real(work)
-    inverse = lax.rsqrt(var.astype(real) + epsilon)
-    r_max, d_max = jnp.asarray(r_max, real), jnp.asarray(d_max, real)
-    r = jnp.clip(jnp.sqrt(batch.var.astype(real) + epsilon) * inverse, 1 / r_max, r_max)
-    d = jnp.clip((batch.mean.astype(real) - mean.astype(real)) * inverse, -d_max, d_max)
-    y = x_hat * lax.stop_gradient(r).astype(work) + lax.stop_gradient(d).astype(work)
+    inverse = lax.rsqrt(var.astype(real) + added)
+    largest_r, largest_d = jnp.asarray(r_max, real), jnp.asarray(d_max, real)
+    ratio = jnp.sqrt(batch.var.astype(real) + added) * inverse
+    difference = (batch.mean.astype(real) - mean.astype(real)) * inverse
+    r = lax.stop_gradient(jnp.clip(ratio, 1 / largest_r, largest_r)).astype(work)
+    d = lax.stop_gradient(jnp.clip(difference, -largest_d, largest_d)).astype(work)
+    y = x_hat * r + d
     y = y if scale is None else y * scale.astype(work)
     y = y if bias is None else y + bias.astype(work)
-    return y.astype(result_dtype(x, scale, bias, dtype=dtype)), squeezed(batch, axes)
+    return y.astype(result), squeeze(batch, axes)
 
 
-def bounds(r_max: Any, d_max: Any) -> None:
+def check_bounds(r_max: ArrayLike, d_max: ArrayLike) -> None:
     """The bounds of batch renormalization, where they are known."""
-    check.positive(r_max=r_max)
-    check.non_negative(d_max=d_max)
+    check_number(r_max, "r_max", check.positive)
+    check_number(d_max, "d_max", check.non_negative)
     if not isinstance(r_max, jax.core.Tracer) and not np.all(np.asarray(r_max) >= 1):
-        check.fail("needs a number >= 1", repr(r_max), "1, with d_max=0, is batch normalization", path="r_max")
+        fix = "r_max=1 with d_max=0 is batch normalization"
+        check.refuse(f"r_max={describe(r_max)} is out of range", expected="r_max >= 1", fix=fix)
 
 
 def ghost_batch_norm(
-    x: Any, scale: Any = None, bias: Any = None, *, ghost_batch_size: int, axis: int = -1, epsilon: Any = 1e-5, dtype: Any = None, mask: Any = None
-) -> tuple[Any, Moments]:
-    """Batch normalization of every sub-batch by its own moments; returns the moments of the whole batch for `running`.
+    x: jax.Array,
+    scale: jax.Array | None = None,
+    bias: jax.Array | None = None,
+    *,
+    ghost_batch_size: int,
+    axis: Axes = -1,
+    epsilon: ArrayLike = 1e-5,
+    dtype: DTypeLike | None = None,
+    mask: jax.Array | None = None,
+) -> tuple[jax.Array, Moments]:
+    """Apply ghost batch normalization: normalize every sub-batch by its own moments.
 
-    **Rule** as ``batch_norm`` for each run of ``ghost_batch_size`` examples along the first axis; the moments returned are their Chan merge.
+    **Value** as ``batch_norm`` for each ``ghost_batch_size`` consecutive examples of the first
+    axis.
 
     Args:
-      x: the input, batch first.
-      scale: γ, one per channel, or None.
-      bias: β, one per channel, or None.
-      ghost_batch_size: examples per sub-batch; divides the batch.
-      axis: the channel's axis, not the first.
-      epsilon: ε >= 0 under the root.
-      dtype: dtype of the result; by default what ``x``, ``scale`` and ``bias`` promote to.
-      mask: True where a value counts for the moments; broadcasts to ``x``.
+      x: the input, of shape [batch, ..., channels] or with the channels on another axis but the
+        first.
+      scale: γ, of shape [channels], or None (1).
+      bias: β, of shape [channels], or None (0).
+      ghost_batch_size: examples per sub-batch, >= 1; divides the batch.
+      axis: the axis (or axes) of the channels, not the first.
+      epsilon: ε >= 0, added to the variance; may be traced.
+      dtype: floating dtype of the result; by default the promoted dtype of ``x``, ``scale`` and
+        ``bias``.
+      mask: booleans that broadcast to ``x``; a value counts for the moments where it is True.
+
+    Returns:
+      y, of the shape of ``x``, and the `Moments` of the whole batch (the merged ones of the
+      sub-batches), of shape [channels], for `running`.
 
     Raises:
-      ValueError: a size that does not divide the batch.
+      ValueError: a size that does not divide the batch, one value per channel, shapes that do not
+        match.
+      TypeError: an argument of the wrong kind.
 
     Example:
       >>> import jax.numpy as jnp
       >>> from gradkit.nn import functional as F
-      >>> y, whole = F.ghost_batch_norm(jnp.array([[1.0], [3.0], [10.0], [30.0]]), ghost_batch_size=2, epsilon=0.0)
+      >>> x = jnp.array([[1.0], [3.0], [10.0], [30.0]])
+      >>> y, whole = F.ghost_batch_norm(x, ghost_batch_size=2, epsilon=0.0)
       >>> assert y.ravel().tolist() == [-1.0, 1.0, -1.0, 1.0] and whole.mean.tolist() == [11.0]
 
     Reference: Hoffer, Hubara and Soudry 2017, https://arxiv.org/abs/1705.08741.
     """
     with check.inside("ghost_batch_norm"):
-        x, scale, bias, features, mask = _enter(x, scale, bias, axis, mask, "axis")
+        x, scale, bias, features, mask = prepare(x, scale, bias, axis, mask, "axis")
+        channel_axes(x.ndim, axis)
         check.integer(1, ghost_batch_size=ghost_batch_size)
         size = int(ghost_batch_size)
-        if 0 in features:
-            check.fail("needs a channel axis other than the first, which is the batch", f"{axis}", "Move the batch to the front", path="axis")
         if x.shape[0] % size:
-            check.fail(f"needs a divisor of the batch of {x.shape[0]}", f"{size}", "Pad the batch under a mask, or change the size", path="ghost_batch_size")
+            problem = f"ghost_batch_size={size} does not divide the batch of {x.shape[0]}"
+            fix = "Pad the batch under a mask, or change the size"
+            check.refuse(problem, expected=f"a divisor of {x.shape[0]}", fix=fix)
 
-        def split(a: Any) -> Any:  # [parts, size, ...]
-            return None if a is None else jnp.reshape(a, ((x.shape[0] // size, size) if a.shape[0] == x.shape[0] else (1, 1)) + a.shape[1:])
+        def split(a: jax.Array | None) -> Any:  # [sub-batches, size, ...]
+            if a is None:
+                return None
+            sizes = (x.shape[0] // size, size) if a.shape[0] == x.shape[0] else (1, 1)
+            return jnp.reshape(a, sizes + a.shape[1:])
 
+        lead = lambda parameter: None if parameter is None else parameter[None]
         inner = tuple(a for a in range(1, x.ndim + 1) if a - 1 not in features)
-        enough_values((1, size, *x.shape[1:]), inner)
-        y, parts = standardize(split(x), _lead(scale), _lead(bias), inner, epsilon, mask=split(mask), dtype=dtype)
-    return jnp.reshape(y, x.shape), merge(squeezed(parts, inner))
+        require_values((1, size, *x.shape[1:]), inner, Devices())
+        y, parts = standardize(
+            split(x), lead(scale), lead(bias), inner, epsilon, mask=split(mask), dtype=dtype
+        )
+    return jnp.reshape(y, x.shape), merge(squeeze(parts, inner))
 
 
-def _lead(parameter: Any) -> Any:
-    return None if parameter is None else parameter[None]
+def fold_batch_norm(
+    kernel: jax.Array,
+    bias: jax.Array | None,
+    mean: jax.Array,
+    var: jax.Array,
+    scale: jax.Array | None = None,
+    shift: jax.Array | None = None,
+    *,
+    epsilon: ArrayLike = 1e-5,
+) -> tuple[jax.Array, jax.Array]:
+    """Fold an inference batch normalization into the kernel and bias of the layer before it.
 
-
-def filter_response_norm(
-    x: Any, scale: Any = None, bias: Any = None, threshold: Any = None, *, axis: int = -1, epsilon: Any = 1e-6, dtype: Any = None, mask: Any = None
-) -> Any:
-    """Divide every channel of every example by its root mean square over positions, then cut off below a learned threshold.
-
-    **Rule** y = γ x / √(mean x² + ε) + β, then max(y, τ).
+    **Value** a = γ / √(σ² + ε); W' = W a, b' = (b − μ) a + β.
 
     Args:
-      x: the input, batch first.
-      scale: γ, one per channel, or None.
-      bias: β, one per channel, or None.
-      threshold: τ, one per channel, or None for none.
-      axis: the channel's axis, not the first.
-      epsilon: ε >= 0 under the root.
-      dtype: dtype of the result; by default what ``x``, ``scale`` and ``bias`` promote to.
-      mask: True where a value counts for the mean square; broadcasts to ``x``.
+      kernel: W of a dense or convolution layer, of shape [..., outputs].
+      bias: b, of shape [outputs], or None (0).
+      mean: the running mean μ, of shape [outputs].
+      var: the running variance σ², of shape [outputs].
+      scale: γ, of shape [outputs], or None (1).
+      shift: β, the bias of the normalization, of shape [outputs], or None (0).
+      epsilon: ε >= 0 of the normalization.
+
+    Returns:
+      W' in the dtype of ``kernel``, and b' in the dtype of ``bias`` (of ``kernel`` without one).
+
+    Raises:
+      ValueError: shapes that do not match the outputs of the kernel.
+      TypeError: an argument that is not an array.
 
     Example:
       >>> import jax.numpy as jnp
       >>> from gradkit.nn import functional as F
-      >>> y = F.filter_response_norm(jnp.array([[[1.0], [-7.0]]]), threshold=jnp.zeros(1), epsilon=0.0)
-      >>> assert jnp.allclose(y.ravel(), jnp.array([0.2, 0.0]))
+      >>> statistics = jnp.array([1.0]), jnp.array([4.0])
+      >>> kernel, bias = F.fold_batch_norm(jnp.eye(1), None, *statistics, epsilon=0.0)
+      >>> assert 5 * kernel[0, 0] + bias[0] == 2  # (5 − 1) / 2
 
-    Reference: Singh and Krishnan 2019, https://arxiv.org/abs/1911.09737.
+    Reference: Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section 3.2.
     """
-    with check.inside("filter_response_norm"):
-        x, scale, bias, features, mask = _enter(x, scale, bias, axis, mask, "axis")
-        axes = _positions(x, features, axis)
-        threshold = per_feature(threshold, x, features, "threshold")
-        y, _ = standardize(x, scale, bias, axes, epsilon, mask=mask, dtype=dtype, use_mean=False)
-    return y if threshold is None else jnp.maximum(y, threshold.astype(y.dtype))
+    with check.inside("fold_batch_norm"):
+        kernel = as_array(kernel, "kernel")
+        mean, var = as_array(mean, "mean"), as_array(var, "var")
+        arrays = {"bias": bias, "mean": mean, "var": var, "scale": scale, "shift": shift}
+        for name, array in arrays.items():
+            if array is None:
+                continue
+            shape = as_array(array, name).shape
+            if not kernel.ndim or shape != kernel.shape[-1:]:
+                expected = f"one value per output of the kernel {list(kernel.shape)}"
+                check.refuse(f"{name} has the shape {list(shape)}", expected=expected)
+        work = compute_dtype(kernel, bias, mean, var, scale, shift)
+        added = as_epsilon(epsilon, work)
 
+    def wide(x: jax.Array | None, default: int) -> jax.Array:
+        return jnp.full(kernel.shape[-1:], default, work) if x is None else jnp.asarray(x, work)
 
-def global_response_norm(x: Any, scale: Any = None, bias: Any = None, *, axis: int = -1, epsilon: Any = 1e-6, dtype: Any = None, mask: Any = None) -> Any:
-    """Let the channels of every example compete by their norms over positions, and add that to the input.
-
-    **Rule** y = x + γ x N + β, N_c = G_c / (mean_c G + ε), G_c = ‖x_c‖₂ over positions.
-
-    Args:
-      x: the input, batch first.
-      scale: γ, one per channel, or None (1). ConvNeXt V2 starts it at 0.
-      bias: β, one per channel, or None.
-      axis: the channel's axis, not the first.
-      epsilon: ε >= 0 beside the mean norm.
-      dtype: dtype of the result; by default what ``x``, ``scale`` and ``bias`` promote to.
-      mask: True where a value counts for the norm; broadcasts to ``x``.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from gradkit.nn import functional as F
-      >>> y = F.global_response_norm(jnp.array([[[1.0, 3.0]]]), epsilon=0.0)
-      >>> assert jnp.allclose(y, jnp.array([[[1.5, 7.5]]]))  # norms 1 and 3, mean 2
-
-    Reference: Woo et al. 2023, https://arxiv.org/abs/2301.00808.
-    """
-    with check.inside("global_response_norm"):
-        x, scale, bias, features, mask = _enter(x, scale, bias, axis, mask, "axis")
-        axes = _positions(x, features, axis)
-        work = compute_dtype(x, scale, bias)
-        epsilon = as_epsilon(epsilon, work)
-    wide = numerics.cast(numbers(x, mask), work)
-    norm = numerics.sqrt(jnp.sum(numerics.abs_sq(shown(wide, mask)), axis=axes, keepdims=True))
-    share = numerics.divide(norm, jnp.mean(norm, axis=features, keepdims=True) + epsilon).astype(work)
-    y = wide * share if scale is None else wide * (share * scale.astype(work))
-    y = wide + y if bias is None else wide + y + bias.astype(work)
-    return y.astype(result_dtype(x, scale, bias, dtype=dtype))
-
-
-def _positions(x: Any, features: tuple[int, ...], axis: Any) -> tuple[int, ...]:
-    if 0 in features:
-        check.fail("needs a channel axis other than the first, which is the batch", f"{axis}", "Move the batch to the front", path="axis")
-    return axes_of(x.ndim, tuple(a for a in range(1, x.ndim) if a not in features))
+    factor = wide(scale, 1) * lax.rsqrt(wide(var, 1) + added)
+    folded = (wide(bias, 0) - wide(mean, 0)) * factor + wide(shift, 0)
+    aligned = factor.reshape((1,) * (kernel.ndim - 1) + factor.shape)
+    bias_dtype = kernel.dtype if bias is None else jax.dtypes.result_type(bias)
+    return (numerics.cast(kernel, work) * aligned).astype(kernel.dtype), folded.astype(bias_dtype)
