@@ -16,7 +16,6 @@ from gradkit.nn.nnx import DropConnect as DropConnect
 from gradkit.nn.nnx import Dropout as Dropout
 from gradkit.nn.nnx import DropPath as DropPath
 from gradkit.nn.nnx import FilterResponseNorm as FilterResponseNorm
-from gradkit.nn.nnx import fold_batch_norm as fold_batch_norm
 from gradkit.nn.nnx import FrozenBatchNorm as FrozenBatchNorm
 from gradkit.nn.nnx import GaussianDropout as GaussianDropout
 from gradkit.nn.nnx import GaussianNoise as GaussianNoise
@@ -25,13 +24,14 @@ from gradkit.nn.nnx import GlobalResponseNorm as GlobalResponseNorm
 from gradkit.nn.nnx import GroupNorm as GroupNorm
 from gradkit.nn.nnx import InstanceNorm as InstanceNorm
 from gradkit.nn.nnx import LayerNorm as LayerNorm
-from gradkit.nn.nnx import mc_predict as mc_predict
 from gradkit.nn.nnx import Prediction as Prediction
 from gradkit.nn.nnx import RMSNorm as RMSNorm
 from gradkit.nn.nnx import SpectralNorm as SpectralNorm
 from gradkit.nn.nnx import StochasticPool as StochasticPool
 from gradkit.nn.nnx import WeightNorm as WeightNorm
 from gradkit.nn.nnx import WeightStandardization as WeightStandardization
+from gradkit.nn.nnx import fold_batch_norm as fold_batch_norm
+from gradkit.nn.nnx import mc_predict as mc_predict
 
 if TYPE_CHECKING:
     from gradkit.nn import linen as linen

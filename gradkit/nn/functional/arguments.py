@@ -22,7 +22,7 @@ Axes = int | Sequence[int]
 
 def describe(value: Any) -> str:
     """``float32[2, 3]`` for an array, else the first 60 characters of ``repr``."""
-    if isinstance(value, (jax.Array, np.ndarray, jax.ShapeDtypeStruct)) and np.ndim(value):
+    if isinstance(value, (jax.Array, np.ndarray)) and value.ndim:
         return check.shape_dtype(value)
     words = " ".join(repr(value).split())
     return words if len(words) <= 60 else f"{words[:57]}..."
@@ -48,14 +48,16 @@ def as_array(x: Any, name: str = "x", *, floating: bool = False) -> jax.Array:
 def axis_integers(axes: Any, name: str = "axis") -> list[int]:
     """The axes as integers, in the order given."""
     several = isinstance(axes, Iterable) and not isinstance(axes, (str, bytes, dict))
+    given: list[Any] = list(axes) if several else [axes]  # type: ignore[arg-type]
     try:
-        given = list(axes) if several else [axes]
-        if not any(isinstance(axis, (bool, np.bool_)) for axis in given):
-            return [operator.index(axis) for axis in given]
+        integers = [None if isinstance(axis, bool) else operator.index(axis) for axis in given]
     except TypeError:
-        pass
-    expected = "an integer, or a sequence of integers"
-    check.refuse(f"{name}={describe(axes)} is not an axis", expected=expected, error=TypeError)
+        integers = [None]
+    if None in integers:
+        problem = f"{name}={describe(axes)} is not an axis"
+        expected = "an integer, or a sequence of integers"
+        check.refuse(problem, expected=expected, error=TypeError)
+    return [axis for axis in integers if axis is not None]
 
 
 def as_axes(ndim: int, axes: Any, name: str = "axis") -> tuple[int, ...]:

@@ -133,7 +133,8 @@ def apply_statistics(
     Example:
       >>> import jax.numpy as jnp
       >>> from gradkit.nn import functional as F
-      >>> y = F.apply_statistics(jnp.array([[5.0]]), jnp.array([1.0]), jnp.array([4.0]), epsilon=0.0)
+      >>> mean, var = jnp.array([1.0]), jnp.array([4.0])
+      >>> y = F.apply_statistics(jnp.array([[5.0]]), mean, var, epsilon=0.0)
       >>> assert y[0, 0] == 2
     """
     with check.inside("apply_statistics"):
@@ -166,7 +167,7 @@ def batch_renorm(
     axis_name: Any = None,
     axis_index_groups: Sequence[Sequence[int]] | None = None,
 ) -> tuple[jax.Array, Moments]:
-    """Apply batch renormalization: batch norm whose training agrees with its inference, within bounds.
+    """Apply batch renormalization: batch norm whose training agrees with its inference.
 
     **Value** y = γ (x̂ r + d) + β, x̂ = (x − μ) / σ, r = clip(σ / σ_R, 1 / r_max, r_max),
     d = clip((μ − μ_R) / σ_R, −d_max, d_max), with σ = √(variance + ε) and running statistics R. r

@@ -143,7 +143,7 @@ def dropout(
     Reference: Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html.
     """
     with check.inside("dropout"):
-        x, p, key, shape = _prepare(x, rate, key, deterministic, broadcast_dims)
+        x, p, used, shape = _prepare(x, rate, key, deterministic, broadcast_dims)
         check_flag(classic, "classic")
     if is_static(rate, 0) or (deterministic and not classic):
         return x
@@ -152,7 +152,7 @@ def dropout(
     if deterministic:
         work = numerics.wider(x.dtype, p.dtype)
         return (_zero_at_rate_one(x, p).astype(work) * (1 - p).astype(work)).astype(x.dtype)
-    return _drop(x, _draw_mask(x, key, p, shape), p, rescale=not classic)
+    return _drop(x, _draw_mask(x, used, p, shape), p, rescale=not classic)
 
 
 def drop_path(
@@ -187,12 +187,12 @@ def drop_path(
     with check.inside("drop_path"):
         array = as_array(x, floating=True)
         shared = range(1, array.ndim)
-        x, p, key, shape = _prepare(array, rate, key, deterministic, shared)
+        x, p, used, shape = _prepare(array, rate, key, deterministic, shared)
     if deterministic or is_static(rate, 0):
         return x
     if is_static(rate, 1):
         return jnp.zeros_like(x)
-    return _drop(x, _draw_mask(x, key, p, shape), p)
+    return _drop(x, _draw_mask(x, used, p, shape), p)
 
 
 def drop_block(
@@ -239,7 +239,7 @@ def drop_block(
     Reference: Ghiasi, Lin and Le 2018, https://arxiv.org/abs/1810.12890.
     """
     with check.inside("drop_block"):
-        x, p, key, _ = _prepare(x, rate, key, deterministic)
+        x, p, used, _ = _prepare(x, rate, key, deterministic)
         check.integer(1, block_size=block_size)
         if x.ndim < 3:
             problem = f"x has the shape {list(x.shape)}"
@@ -262,7 +262,7 @@ def drop_block(
         return ~lax.reduce_window(seeds, False, lax.bitwise_or, window, (1,) * x.ndim, padding)
 
     chance = _seed_probability(rate if isinstance(rate, (int, float)) else p, fits, blocks)
-    mask = draw_like(x, x.shape, draw, key, chance)
+    mask = draw_like(x, x.shape, draw, used, chance)
     count = jnp.maximum(jnp.sum(mask, dtype=jnp.float32), 1)
     return _drop(x, mask, 1 - count.astype(p.dtype) / x.size)
 
@@ -330,7 +330,7 @@ def alpha_dropout(
     Reference: Klambauer et al. 2017, https://arxiv.org/abs/1706.02515, section 3.
     """
     with check.inside("alpha_dropout"):
-        x, p, key, shape = _prepare(x, rate, key, deterministic, broadcast_dims)
+        x, p, used, shape = _prepare(x, rate, key, deterministic, broadcast_dims)
     if deterministic or is_static(rate, 0):
         return x
     if is_static(rate, 1):
@@ -339,7 +339,7 @@ def alpha_dropout(
     rest = _zero_at_rate_one(p, p)
     a = lax.rsqrt((1 - rest) * (1 + rest * _ALPHA**2))
     a = _zero_at_rate_one(a, p).astype(work)
-    mask = _draw_mask(x, key, p, shape)
+    mask = _draw_mask(x, used, p, shape)
     mixed = jnp.where(mask, x.astype(work), jnp.full_like(x, _ALPHA, work))
     return (a * (mixed - (p * _ALPHA).astype(work))).astype(x.dtype)
 
@@ -375,7 +375,7 @@ def gaussian_dropout(
     Reference: Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html, section 10.
     """
     with check.inside("gaussian_dropout"):
-        x, p, key, _ = _prepare(x, rate, key, deterministic, use="the noise")
+        x, p, used, _ = _prepare(x, rate, key, deterministic, use="the noise")
     if deterministic or is_static(rate, 0):
         return x
     if is_static(rate, 1):
@@ -383,7 +383,7 @@ def gaussian_dropout(
     work = numerics.wider(x.dtype, p.dtype)
     rest = _zero_at_rate_one(p, p)
     spread = numerics.sqrt(rest / (1 - rest))
-    noise = 1 + spread * _draw_normal(x, key, spread.dtype)
+    noise = 1 + spread * _draw_normal(x, used, spread.dtype)
     noise = jnp.where(p < 1, noise, jnp.zeros_like(p))
     return (_zero_at_rate_one(x, p).astype(work) * noise.astype(work)).astype(x.dtype)
 
@@ -418,8 +418,8 @@ def gaussian_noise(
     Reference: Bishop 1995, Training with noise is equivalent to Tikhonov regularization.
     """
     with check.inside("gaussian_noise"):
-        x, sigma, key, _ = _prepare(x, stddev, key, deterministic, name="stddev", use="the noise")
+        x, sigma, used, _ = _prepare(x, stddev, key, deterministic, name="stddev", use="the noise")
     if deterministic or is_static(stddev, 0):
         return x
     work = numerics.wide(x.dtype)
-    return (x.astype(work) + sigma.astype(work) * _draw_normal(x, key, work)).astype(x.dtype)
+    return (x.astype(work) + sigma.astype(work) * _draw_normal(x, used, work)).astype(x.dtype)

@@ -1,7 +1,7 @@
 """Mean and variance: the algorithm under every normalization.
 
-    n = Σ m      s = Σ m x / n      d = x − s      o = Σ m d / n      σ² = Σ m |d|² / n − |o|²     
-    μ = s + o
+    n = Σ m        s = Σ m x / n        d = x − s
+    o = Σ m d / n        σ² = Σ m |d|² / n − |o|²        μ = s + o
 
 The shift s is the mean, rounded to the dtype; the offset o is the rounding error of s. Because |o|
 is at most one rounding of s, the subtraction in σ² cancels nothing, and d − o is the deviation from
@@ -59,7 +59,7 @@ def one_pass_pays(x: jax.Array, axis_name: Any) -> bool:
 class Moments(NamedTuple):
     """The count of values, their mean, and their variance (divided by the count, not count − 1)."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]  # hides tuple.count
     mean: jax.Array
     var: jax.Array
 

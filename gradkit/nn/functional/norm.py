@@ -215,8 +215,8 @@ def group_norm(
         if x.ndim - 1 not in axes:
             problem = f"reduction_axes={describe(reduction_axes)} lacks the last axis, the channels"
             check.refuse(problem, expected="-1 among them", fix="Add -1")
-        # Sums of single channels first, then of groups: the input is never reshaped into groups, which
-        # would split the memory it is read from.
+        # Sums of single channels first, then of groups: the input is never reshaped into groups,
+        # which would split the memory it is read from.
         devices = devices_of(axis_name, axis_index_groups)
         options: dict[str, Any] = {"mask": mask, "dtype": dtype, "group": group, "devices": devices}
         return standardize(x, scale, bias, axes[:-1], epsilon, **options)[0]
@@ -270,7 +270,7 @@ def instance_norm(
     Reference: Ulyanov, Vedaldi and Lempitsky 2016, https://arxiv.org/abs/1607.08022.
     """
     with check.inside("instance_norm"):
-        x, scale, bias, features, mask = prepare(x, scale, bias, feature_axes, mask)
+        x, scale, bias, _, mask = prepare(x, scale, bias, feature_axes, mask)
         axes = _positions(x, feature_axes, "feature_axes")
         devices = devices_of(axis_name, axis_index_groups)
         return standardize(x, scale, bias, axes, epsilon, mask=mask, dtype=dtype, devices=devices)[

@@ -137,8 +137,8 @@ def _pool(
     places = jnp.stack([at_offset(offset) for offset in product(*map(range, window))])
     largest = lax.stop_gradient(jnp.max(places, axis=0))  # NaN before inf before finite
     finite = jnp.isfinite(largest)
-    # Shares of the largest value neither overflow nor underflow. The unit cancels from the mean and from its
-    # derivatives. It is at most max / 8, because XLA may multiply by 1 / unit.
+    # Shares of the largest value neither overflow nor underflow. The unit cancels from the mean and
+    # from its derivatives. It is at most max / 8, because XLA may multiply by 1 / unit.
     top = jnp.finfo(work).max / 8
     unit = jnp.where(finite, jnp.minimum(largest, top), jnp.ones_like(largest))
     places = jnp.where(finite[None], places, jnp.zeros_like(places))

@@ -1,4 +1,4 @@
-"""Normalization and dropout layers for Flax Linen, with the arithmetic of `gradkit.nn.functional`."""
+"""Normalization and dropout layers for Flax Linen, by the functions of `gradkit.nn.functional`."""
 
 from gradkit.nn.linen.batch_norm import (
     BatchNorm,

@@ -143,12 +143,12 @@ class BatchRenorm(BatchNorm):
     def _train(
         self, x: jax.Array, mean: Any, var: Any, scale: Any, bias: Any, options: dict[str, Any]
     ) -> tuple[jax.Array, F.Moments]:
-        bounds = {"r_max": self.r_max, "d_max": self.d_max}
+        bounds: dict[str, Any] = {"r_max": self.r_max, "d_max": self.d_max}
         return F.batch_renorm(x, mean, var, scale, bias, **bounds, **options)
 
 
 class GhostBatchNorm(BatchNorm):
-    """Ghost batch normalization layer: the statistics of sub-batches, for the noise of small batches.
+    """Ghost batch normalization layer: normalize sub-batches by their own statistics.
 
     **Value** as `BatchNorm` for each ``ghost_batch_size`` consecutive examples; the running
     statistics are updated with the moments of the whole batch.

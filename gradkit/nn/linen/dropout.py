@@ -1,4 +1,4 @@
-"""Dropout layers for Flax Linen: keys from the ``dropout`` collection, noise from `gradkit.nn.functional`.
+"""Dropout layers for Flax Linen: keys from the ``dropout`` collection, noise by `functional`.
 
 Every layer takes ``deterministic`` as a field or in its call, and ``rate`` in its call too, where
 it may be traced: a schedule of rates compiles once.
@@ -61,7 +61,10 @@ class Dropout(linen.Dropout):
             x = as_array(inputs)
             silent = resolve_flag(self, "deterministic", deterministic)
             key = None if silent else key_of(self, rng, needed=needs_key(chosen))
-            options = {"broadcast_dims": self.broadcast_dims, "classic": self.classic}
+            options: dict[str, Any] = {
+                "broadcast_dims": self.broadcast_dims,
+                "classic": self.classic,
+            }
             return F.dropout(x, chosen, key, deterministic=silent, **options)
 
 
@@ -172,8 +175,8 @@ class GaussianDropout(NoiseLayer):
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from gradkit.nn import linen as gnn
-      >>> layer, rngs = gnn.GaussianDropout(0.2, deterministic=False), {"dropout": jax.random.key(0)}
-      >>> y = layer.apply({}, jnp.ones(20000), rngs=rngs)
+      >>> layer = gnn.GaussianDropout(0.2, deterministic=False)
+      >>> y = layer.apply({}, jnp.ones(20000), rngs={"dropout": jax.random.key(0)})
       >>> assert abs(float(y.mean()) - 1) < 0.02 and abs(float(y.std()) - 0.5) < 0.02
 
     Reference: Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html, section 10.

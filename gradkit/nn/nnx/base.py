@@ -1,7 +1,7 @@
 """What the NNX layers share: argument checks, inputs, modes, and the keys of noise layers."""
 
 import inspect
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 from flax import nnx
@@ -13,7 +13,7 @@ from gradkit.nn.functional.arguments import as_array, check_flag, check_number, 
 from gradkit.nn.functional.options import check_options
 
 Layer = TypeVar("Layer", bound=type)
-Rngs = nnx.Rngs | nnx.RngStream
+Rngs: TypeAlias = nnx.Rngs | nnx.RngStream
 
 
 def show_signature(cls: Layer) -> Layer:

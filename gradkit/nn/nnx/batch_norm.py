@@ -90,7 +90,11 @@ class BatchNorm(NormLayer, nnx.BatchNorm):
             x, mean, var, scale, bias = arrays
             dtype = result_dtype(*arrays, dtype=self.dtype)
             if inference:
-                options = {"axis": self.axis, "epsilon": self.epsilon, "dtype": dtype}
+                options: dict[str, Any] = {
+                    "axis": self.axis,
+                    "epsilon": self.epsilon,
+                    "dtype": dtype,
+                }
                 return F.apply_statistics(x, mean, var, scale, bias, **options)
             options = options_of(self, dtype=dtype, mask=mask, axis=self.axis)
             y, batch = self._train(x, scale, bias, **options)
@@ -157,7 +161,7 @@ class BatchRenorm(BatchNorm):
 
 
 class GhostBatchNorm(BatchNorm):
-    """Ghost batch normalization layer: the statistics of sub-batches, for the noise of small batches.
+    """Ghost batch normalization layer: normalize sub-batches by their own statistics.
 
     **Value** as `BatchNorm` for each ``ghost_batch_size`` consecutive examples; the running
     statistics are updated with the moments of the whole batch.
@@ -272,7 +276,11 @@ class FrozenBatchNorm(nnx.Module):
         variables = (self.mean, self.var, self.scale, self.bias)
         with check.inside("FrozenBatchNorm"):
             constants = jax.lax.stop_gradient([value_of(variable) for variable in variables])
-            options = {"axis": self.axis, "epsilon": self.epsilon, "dtype": self.dtype}
+            options: dict[str, Any] = {
+                "axis": self.axis,
+                "epsilon": self.epsilon,
+                "dtype": self.dtype,
+            }
             return F.apply_statistics(x, *constants, **options)
 
 

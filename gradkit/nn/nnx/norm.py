@@ -108,7 +108,7 @@ class GroupNorm(NormLayer, nnx.GroupNorm):
     Reference: Wu and He 2018, https://arxiv.org/abs/1803.08494.
     """
 
-    def _check(  # type: ignore[override]
+    def _check(
         self,
         num_features: Any = None,
         num_groups: int | None = 32,
@@ -215,7 +215,11 @@ class FilterResponseNorm(nnx.Module):
     def __call__(self, x: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
         with check.inside("FilterResponseNorm"):
             parameters = map(value_of, (self.scale, self.bias, self.threshold))
-            options = {"axis": self.axis, "epsilon": self.epsilon, "dtype": self.dtype}
+            options: dict[str, Any] = {
+                "axis": self.axis,
+                "epsilon": self.epsilon,
+                "dtype": self.dtype,
+            }
             return F.filter_response_norm(x, *parameters, mask=mask, **options)
 
 
@@ -269,6 +273,10 @@ class GlobalResponseNorm(nnx.Module):
 
     def __call__(self, x: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
         with check.inside("GlobalResponseNorm"):
-            options = {"axis": self.axis, "epsilon": self.epsilon, "dtype": self.dtype}
+            options: dict[str, Any] = {
+                "axis": self.axis,
+                "epsilon": self.epsilon,
+                "dtype": self.dtype,
+            }
             parameters = self.scale[...], self.bias[...]
             return F.global_response_norm(x, *parameters, mask=mask, **options)

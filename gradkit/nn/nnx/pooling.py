@@ -35,7 +35,8 @@ class StochasticPool(NoiseLayer):
       >>> import jax.numpy as jnp
       >>> from flax import nnx
       >>> import gradkit.nn as gnn
-      >>> layer, x = gnn.StochasticPool((2,), rngs=nnx.Rngs(0)), jnp.array([1.0, 3.0]).reshape(1, 2, 1)
+      >>> layer = gnn.StochasticPool((2,), rngs=nnx.Rngs(0))
+      >>> x = jnp.array([1.0, 3.0]).reshape(1, 2, 1)
       >>> assert layer(x).item() in (1.0, 3.0)
       >>> assert layer(x, deterministic=True).item() == 2.5
 

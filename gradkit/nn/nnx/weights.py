@@ -128,7 +128,11 @@ class WeightNorm(nnx.Module):
 
     def _weight(self, path: Any, v: jax.Array) -> jax.Array:
         scale = self.scales[path][...] if self.use_scale else None
-        options = {"feature_axes": self.feature_axes, "epsilon": self.epsilon, "dtype": self.dtype}
+        options: dict[str, Any] = {
+            "feature_axes": self.feature_axes,
+            "epsilon": self.epsilon,
+            "dtype": self.dtype,
+        }
         return F.weight_norm(v, scale, **options)
 
     def __call__(self, x: jax.Array, *args: Any, **kwargs: Any) -> Any:
@@ -181,7 +185,11 @@ class SpectralNorm(nnx.SpectralNorm):
     def __call__(self, x: jax.Array, update_stats: bool | None = None) -> Any:
         def weight(path: Any, kernel: jax.Array) -> jax.Array:
             u, sigma = self.batch_stats[(*path, "u")], self.batch_stats[(*path, "sigma")]
-            options = {"n_steps": self.n_steps, "epsilon": self.epsilon, "dtype": self.dtype}
+            options: dict[str, Any] = {
+                "n_steps": self.n_steps,
+                "epsilon": self.epsilon,
+                "dtype": self.dtype,
+            }
             w, new_u, new_sigma = F.spectral_norm(kernel, u[...], **options)
             if update:
                 u[...], sigma[...] = new_u.astype(u.dtype), new_sigma.astype(sigma.dtype)
@@ -245,7 +253,11 @@ class WeightStandardization(nnx.Module):
         self.epsilon, self.dtype, self.variable_filter = epsilon, dtype, variable_filter
 
     def _weight(self, path: Any, kernel: jax.Array) -> jax.Array:
-        options = {"feature_axes": self.feature_axes, "epsilon": self.epsilon, "dtype": self.dtype}
+        options: dict[str, Any] = {
+            "feature_axes": self.feature_axes,
+            "epsilon": self.epsilon,
+            "dtype": self.dtype,
+        }
         return F.standardize_weight(kernel, **options)
 
     def __call__(self, x: jax.Array, *args: Any, **kwargs: Any) -> Any:
