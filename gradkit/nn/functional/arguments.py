@@ -48,7 +48,7 @@ def as_array(x: Any, name: str = "x", *, floating: bool = False) -> jax.Array:
 def axis_integers(axes: Any, name: str = "axis") -> list[int]:
     """The axes as integers, in the order given."""
     several = isinstance(axes, Iterable) and not isinstance(axes, (str, bytes, dict))
-    given: list[Any] = list(axes) if several else [axes]  # type: ignore[arg-type]
+    given: list[Any] = list(axes) if several else [axes]
     try:
         integers = [None if isinstance(axis, bool) else operator.index(axis) for axis in given]
     except TypeError:

@@ -108,7 +108,7 @@ def _require_statistics(layer: Any, *, training: bool) -> None:
         problem = "batch_stats are missing from the variables"
         check.refuse(problem, expected="the running statistics", fix=fix)
     if training and not layer.is_mutable_collection("batch_stats"):
-        fix = "Call apply(..., mutable=['batch_stats']) and keep the result, or use_running_average=True"
+        fix = "Call apply(..., mutable=['batch_stats']), or pass use_running_average=True"
         check.refuse("batch_stats are not mutable", expected="mutable ones in training", fix=fix)
 
 

@@ -86,8 +86,9 @@ def resolve_flag(layer: Any, name: str, given: Any) -> bool:
     """The flag of the call, or that of the layer."""
     flag = getattr(layer, name) if given is None else given
     if flag is None:
-        fix = f"Pass {name}=True or False to the layer or to the call, or call model.train() or .eval()"
-        check.refuse(f"{name}=None in the layer and in the call", expected="True or False", fix=fix)
+        problem = f"{name}=None in the layer and in the call"
+        fix = "Pass it to the layer or to the call, or call model.train() or model.eval()"
+        check.refuse(problem, expected="True or False", fix=fix)
     check_flag(flag, name)
     return bool(flag)
 

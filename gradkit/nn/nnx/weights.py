@@ -37,8 +37,9 @@ def parameters_of(layer: Any, variable_filter: Any) -> dict[tuple[Any, ...], Any
     selected = {path: variable for path, variable in flat if selects(path, variable)}
     if not selected:
         paths = ", ".join(".".join(map(str, path)) for path, _ in flat) or "none"
-        problem = f"variable_filter={describe(variable_filter)} selects no parameter of {type(layer).__name__}"
-        check.refuse(problem, expected=f"a filter of its parameters: {paths}")
+        problem = f"variable_filter={describe(variable_filter)} selects no parameter"
+        expected = f"a filter of those of {type(layer).__name__}: {paths}"
+        check.refuse(problem, expected=expected)
     return selected
 
 
