@@ -22,7 +22,9 @@ rng = np.random.default_rng(0)
 X = jnp.asarray(rng.normal(100, 1, (32, 6)), jnp.float32)
 WEIGHT = jnp.asarray(rng.normal(size=(32, 6)), jnp.float32)
 SCALE = jnp.asarray(rng.uniform(0.5, 1.5, 6), jnp.float32)
-MASK = rng.random((32, 1)) < np.repeat(np.linspace(0, 1, 8), 4)[:, None]  # the first device has nothing, the last all
+MASK = (
+    rng.random((32, 1)) < np.repeat(np.linspace(0, 1, 8), 4)[:, None]
+)  # the first device has nothing, the last all
 MASK = jnp.asarray(MASK)
 
 
@@ -31,7 +33,10 @@ def say(name, **facts):
 
 
 def distance(a, b):
-    return max(float(jnp.max(jnp.abs(jax.device_get(p) - jax.device_get(q)))) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    return max(
+        float(jnp.max(jnp.abs(jax.device_get(p) - jax.device_get(q))))
+        for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
 
 
 def step(x, scale, mask, weight, **collective):
@@ -47,18 +52,25 @@ def step(x, scale, mask, weight, **collective):
 
 def explicit():
     """Layers where shardings are part of the types: output, moments or running statistics, and gradient, of examples and channels over devices."""
-    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Explicit,) * 2)
+    mesh = jax.make_mesh(
+        (4, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Explicit,) * 2
+    )
     ones, mask = jnp.ones((4, 1), bool), MASK[:, None]
     layers = {
         "ghost": lambda x: F.ghost_batch_norm(x, ghost_batch_size=4)[:2],
-        "ghost masked": lambda x: F.ghost_batch_norm(x, ghost_batch_size=4, mask=jnp.tile(ones, (8, 1)))[:2],
+        "ghost masked": lambda x: F.ghost_batch_norm(
+            x, ghost_batch_size=4, mask=jnp.tile(ones, (8, 1))
+        )[:2],
         "group": lambda x: F.group_norm(x, num_groups=2),
         "running": lambda x: F.running(jnp.zeros(6), jnp.ones(6), F.moments(x, 0), 0.9),
         "nnx": trained,
         "layer masked": lambda x: F.layer_norm(x[:, None], mask=mask),
     }
     for name, layer in layers.items():
-        both = lambda x, layer=layer: (layer(x), jax.grad(lambda x: sum(jnp.sum(jnp.sin(y)) for y in jax.tree.leaves(layer(x))[:1]))(x))
+        both = lambda x, layer=layer: (
+            layer(x),
+            jax.grad(lambda x: sum(jnp.sum(jnp.sin(y)) for y in jax.tree.leaves(layer(x))[:1]))(x),
+        )
         alone, apart, typed = both(X), 0.0, True
         with jax.set_mesh(mesh):
             for spec in (P("data", None), P(None, "model"), P("data", "model")):
@@ -66,7 +78,10 @@ def explicit():
                 for how in (lambda f: f, jax.jit):
                     got = how(both)(x)
                     apart = max(apart, distance(alone, got))
-                    typed = typed and (name not in {"nnx", "running"} or all(jax.typeof(of).sharding.spec == P(None) for of in got[0][-2:]))
+                    typed = typed and (
+                        name not in {"nnx", "running"}
+                        or all(jax.typeof(of).sharding.spec == P(None) for of in got[0][-2:])
+                    )
         say(f"explicit {name}", distance=apart, typed=typed)
 
 
@@ -90,12 +105,25 @@ def main():
     say("devices", count=len(jax.devices()))
     mapped = functools.partial(step, axis_name="batch")
     split, out = P("batch"), ((P("batch"), P(), P()), (P("batch"), P()))
-    for name, mask in {"masked": MASK, "whole": jnp.ones((32, 1), bool), "nothing": jnp.zeros((32, 1), bool)}.items():
+    for name, mask in {
+        "masked": MASK,
+        "whole": jnp.ones((32, 1), bool),
+        "nothing": jnp.zeros((32, 1), bool),
+    }.items():
         alone = jax.jit(step)(X, SCALE, mask, WEIGHT)
-        args = [jax.device_put(a, SPLIT if a.shape[0] == 32 else WHOLE) for a in (X, SCALE, mask, WEIGHT)]
+        args = [
+            jax.device_put(a, SPLIT if a.shape[0] == 32 else WHOLE)
+            for a in (X, SCALE, mask, WEIGHT)
+        ]
         say(f"jit {name}", distance=distance(alone, jax.jit(step)(*args)))
-        sharded = jax.shard_map(mapped, mesh=MESH, in_specs=(split, P(), split, split), out_specs=out)
-        say(f"shard_map {name}", distance=distance(alone, jax.jit(sharded)(*args)), finite=all(np.isfinite(a).all() for a in jax.tree.leaves(alone)))
+        sharded = jax.shard_map(
+            mapped, mesh=MESH, in_specs=(split, P(), split, split), out_specs=out
+        )
+        say(
+            f"shard_map {name}",
+            distance=distance(alone, jax.jit(sharded)(*args)),
+            finite=all(np.isfinite(a).all() for a in jax.tree.leaves(alone)),
+        )
     seen = np.asarray(X, np.float64)[np.asarray(MASK)[:, 0]]
     of = jax.jit(step)(X, SCALE, MASK, WEIGHT)[0]
     say("oracle", mean=np.abs(of[1] - seen.mean(0)).max(), var=np.abs(of[2] - seen.var(0)).max())
@@ -111,12 +139,21 @@ def main():
         lambda x: F.layer_norm(x, axis_name="batch"), mesh=MESH, in_specs=P(None, "batch"), out_specs=P(None, "batch")
     )  # fmt: skip
     say("layer norm over devices", distance=distance(features(X.T), F.layer_norm(X.T)))
-    one = jax.shard_map(lambda x: F.batch_norm(x, axis_name="batch")[0], mesh=MESH, in_specs=split, out_specs=split)
-    say("one value per device is enough together", distance=distance(one(X[:8]), F.batch_norm(X[:8])[0]))
+    one = jax.shard_map(
+        lambda x: F.batch_norm(x, axis_name="batch")[0], mesh=MESH, in_specs=split, out_specs=split
+    )
+    say(
+        "one value per device is enough together",
+        distance=distance(one(X[:8]), F.batch_norm(X[:8])[0]),
+    )
 
     alone = [[device] for device in range(8)]
     lonely = jax.shard_map(
-        lambda x: F.batch_norm(x, axis_name="batch", axis_index_groups=alone)[0], mesh=MESH, in_specs=split, out_specs=split, check_vma=False
+        lambda x: F.batch_norm(x, axis_name="batch", axis_index_groups=alone)[0],
+        mesh=MESH,
+        in_specs=split,
+        out_specs=split,
+        check_vma=False,
     )
     say("groups of one device", one=refused(lonely, X[:8]), two=refused(lonely, X[:16]))
     explicit()
@@ -131,8 +168,15 @@ def main():
     square = jnp.ones((16, 16))
     for name, drop in drops.items():
         alone = jax.jit(drop)(square)
-        on = [jax.jit(drop)(jax.device_put(square, sharding)) for sharding in (NamedSharding(MESH, P("batch")), columns)]
-        say(f"mask {name}", distance=max(distance(alone, y) for y in on), eager=distance(alone, drop(square)))
+        on = [
+            jax.jit(drop)(jax.device_put(square, sharding))
+            for sharding in (NamedSharding(MESH, P("batch")), columns)
+        ]
+        say(
+            f"mask {name}",
+            distance=max(distance(alone, y) for y in on),
+            eager=distance(alone, drop(square)),
+        )
 
 
 if __name__ == "__main__":

@@ -20,11 +20,17 @@ every = pytest.mark.parametrize("case", CASES, ids=repr)
 def run_linen(case, layer, x, key=0):
     rngs = {"params": jax.random.key(1), "dropout": jax.random.key(2)}
     variables = layer.init(rngs, x, **case.call)
-    return layer.apply(variables, x, **case.call, mutable=["batch_stats"], rngs={"dropout": jax.random.key(key)})[0], variables
+    return layer.apply(
+        variables, x, **case.call, mutable=["batch_stats"], rngs={"dropout": jax.random.key(key)}
+    )[0], variables
 
 
 def test_every_layer_has_a_case():
-    layers = {name for name, value in vars(gnn).items() if inspect.isclass(value) and issubclass(value, nnx.Module)}
+    layers = {
+        name
+        for name, value in vars(gnn).items()
+        if inspect.isclass(value) and issubclass(value, nnx.Module)
+    }
     assert layers == {case.name for case in CASES}
     assert layers == {name for name, value in vars(gln).items() if inspect.isclass(value)}
 
@@ -32,7 +38,11 @@ def test_every_layer_has_a_case():
 @pytest.mark.parametrize("place", [gnn, gln, functional], ids=["nnx", "linen", "functional"])
 def test_every_public_name_is_documented_with_a_rule_and_an_example(place):
     for name, value in vars(place).items():
-        if name[0] == "_" or inspect.ismodule(value) or name in {"Moments", "Prediction", "keep_mask"}:
+        if (
+            name[0] == "_"
+            or inspect.ismodule(value)
+            or name in {"Moments", "Prediction", "keep_mask"}
+        ):
             continue
         assert "**Rule**" in value.__doc__ or name == "moments", name
         assert "Example:" in value.__doc__, name
@@ -68,9 +78,13 @@ def test_compiled_is_eager_and_traced_once(case):
     for _ in range(2):
         np.testing.assert_allclose(call(layer, x), twin(x), rtol=2e-5, atol=2e-5)
     assert len(traces) == 1
-    for (path, ours), (_, theirs) in zip(nnx.to_flat_state(nnx.state(layer)), nnx.to_flat_state(nnx.state(twin)), strict=True):
+    for (path, ours), (_, theirs) in zip(
+        nnx.to_flat_state(nnx.state(layer)), nnx.to_flat_state(nnx.state(twin)), strict=True
+    ):
         if not isinstance(ours, nnx.RngKey):
-            np.testing.assert_allclose(ours[...], theirs[...], rtol=1e-4, atol=1e-5, err_msg=str(path))
+            np.testing.assert_allclose(
+                ours[...], theirs[...], rtol=1e-4, atol=1e-5, err_msg=str(path)
+            )
 
 
 @every
@@ -92,11 +106,16 @@ def test_parameters_and_input_have_finite_gradients(case):
         return jnp.sum(nnx.merge(graph, params, rest, copy=True)(x) ** 2)
 
     gradients = jax.jit(jax.grad(loss, argnums=(0, 1)))
-    for leaf in jax.tree.leaves([gradients(params, x), gradients(params, jnp.zeros_like(x))]):  # with zeros, nothing to divide by
+    for leaf in jax.tree.leaves(
+        [gradients(params, x), gradients(params, jnp.zeros_like(x))]
+    ):  # with zeros, nothing to divide by
         assert np.isfinite(leaf).all()
 
 
-@pytest.mark.parametrize(("case", "arguments", "message"), [pytest.param(c, a, m, id=f"{c}-{a}"[:40]) for c in CASES for a, m in c.bad])
+@pytest.mark.parametrize(
+    ("case", "arguments", "message"),
+    [pytest.param(c, a, m, id=f"{c}-{a}"[:40]) for c in CASES for a, m in c.bad],
+)
 def test_bad_arguments_are_refused_in_words(case, arguments, message):
     with pytest.raises((ValueError, TypeError)) as error:
         case.nnx(**arguments)
@@ -113,8 +132,12 @@ def test_noise_is_silent_at_inference_and_wants_a_key_in_training(case):
     layer.train()
     first, second = layer(x), layer(x)
     assert not bool(jnp.all(first == second))
-    assert bool(jnp.all(case.nnx()(x, rngs=jax.random.key(7)) == case.nnx()(x, rngs=jax.random.key(7))))
-    with pytest.raises(TypeError, match=r"needs rngs for its dropout key; got rngs=None. Pass rngs=nnx.Rngs\(0\)"):
+    assert bool(
+        jnp.all(case.nnx()(x, rngs=jax.random.key(7)) == case.nnx()(x, rngs=jax.random.key(7)))
+    )
+    with pytest.raises(
+        TypeError, match=r"needs rngs for its dropout key; got rngs=None. Pass rngs=nnx.Rngs\(0\)"
+    ):
         case.nnx(rngs=None)(x)
     with pytest.raises(TypeError, match="needs rngs of type"):
         case.nnx()(x, rngs="dropout")
@@ -124,7 +147,9 @@ def test_noise_is_silent_at_inference_and_wants_a_key_in_training(case):
     variables = quiet.init(jax.random.key(0), x, deterministic=True)
     with pytest.raises(TypeError, match="needs a key of the collection 'dropout'; got none"):
         quiet.apply(variables, x, deterministic=False)
-    with pytest.raises(ValueError, match="needs deterministic from the layer or from the call; got neither"):
+    with pytest.raises(
+        ValueError, match="needs deterministic from the layer or from the call; got neither"
+    ):
         case.linen(deterministic=None).init(jax.random.key(0), x)
 
 
@@ -148,7 +173,11 @@ def test_a_layer_without_its_width_says_so(name):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"), [({"r_max": 0.5}, "r_max: needs a number >= 1; got 0.5."), ({"d_max": -1}, "d_max: needs a finite number >= 0")]
+    ("arguments", "message"),
+    [
+        ({"r_max": 0.5}, "r_max: needs a number >= 1; got 0.5."),
+        ({"d_max": -1}, "d_max: needs a finite number >= 0"),
+    ],
 )
 def test_batch_renorm_checks_its_bounds_when_it_is_made(arguments, message):
     with pytest.raises(ValueError, match=f"^BatchRenorm, {message}"):

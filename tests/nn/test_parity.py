@@ -22,12 +22,20 @@ def loose():
 SHAPE = (4, 3, 5, 6)
 SHARED = {
     "BatchNorm": [{}, {"axis": 1, "use_bias": False}, {"momentum": 0.7, "epsilon": 1e-3}],
-    "LayerNorm": [{}, {"reduction_axes": (1, 2, 3), "use_scale": False}, {"feature_axes": 1, "reduction_axes": (1, 2)}],
+    "LayerNorm": [
+        {},
+        {"reduction_axes": (1, 2, 3), "use_scale": False},
+        {"feature_axes": 1, "reduction_axes": (1, 2)},
+    ],
     "RMSNorm": [{}, {"reduction_axes": (-1, -2), "epsilon": 1e-3}],
     "GroupNorm": [{"num_groups": 3}, {"num_groups": None, "group_size": 3, "use_bias": False}],
     "InstanceNorm": [{}, {"feature_axes": 1}],
 }
-CASES = [pytest.param(name, arguments, id=f"{name}-{n}") for name, several in SHARED.items() for n, arguments in enumerate(several)]
+CASES = [
+    pytest.param(name, arguments, id=f"{name}-{n}")
+    for name, several in SHARED.items()
+    for n, arguments in enumerate(several)
+]
 
 
 def features(arguments):
@@ -38,7 +46,9 @@ def inputs(dtype, seed=0):
     rng = np.random.default_rng(seed)
     mask = rng.random((*SHAPE[:-1], 1)) < 0.7
     mask[:, 0, 0] = True
-    return jnp.asarray(rng.normal(0.3, 1.5, SHAPE), dtype), jnp.asarray(np.broadcast_to(mask, SHAPE))
+    return jnp.asarray(rng.normal(0.3, 1.5, SHAPE), dtype), jnp.asarray(
+        np.broadcast_to(mask, SHAPE)
+    )
 
 
 def randomized(layer, dtype):
@@ -48,7 +58,9 @@ def randomized(layer, dtype):
     return layer
 
 
-@pytest.mark.filterwarnings("ignore:scatter inputs have incompatible types")  # Flax's BatchNorm, of its float32 statistics
+@pytest.mark.filterwarnings(
+    "ignore:scatter inputs have incompatible types"
+)  # Flax's BatchNorm, of its float32 statistics
 @pytest.mark.parametrize("wide", [False, True], ids=["float32", "float64"])
 @pytest.mark.parametrize(("name", "arguments"), CASES)
 def test_nnx_layers_agree_with_flax_in_output_gradient_and_state(name, arguments, wide):
@@ -57,7 +69,9 @@ def test_nnx_layers_agree_with_flax_in_output_gradient_and_state(name, arguments
         x, mask = inputs(dtype)
         weight = inputs(dtype, 1)[0]
         common = {"num_features": features(arguments), "param_dtype": dtype, **arguments}
-        theirs = randomized(getattr(nnx, name)(**common, use_fast_variance=False, rngs=nnx.Rngs(0)), dtype)
+        theirs = randomized(
+            getattr(nnx, name)(**common, use_fast_variance=False, rngs=nnx.Rngs(0)), dtype
+        )
         ours = getattr(gnn, name)(**common, rngs=nnx.Rngs(0))
         nnx.update(ours, nnx.state(theirs))  # a checkpoint loads
 
@@ -78,11 +92,18 @@ def test_nnx_layers_agree_with_flax_in_output_gradient_and_state(name, arguments
 
         for got, wanted in zip(*map(jax.tree.leaves, (run(ours), run(theirs))), strict=True):
             assert got.dtype == wanted.dtype
-            limit = 1e-12 if wide and name != "BatchNorm" else 1e-6  # Flax keeps running statistics in float32
+            limit = (
+                1e-12 if wide and name != "BatchNorm" else 1e-6
+            )  # Flax keeps running statistics in float32
             scale = float(jnp.max(jnp.abs(wanted)))
             np.testing.assert_allclose(got / scale, wanted / scale, rtol=limit, atol=limit)
         if name == "BatchNorm":
-            np.testing.assert_allclose(ours(x, use_running_average=True), theirs(x, use_running_average=True), rtol=1e-6, atol=1e-6)
+            np.testing.assert_allclose(
+                ours(x, use_running_average=True),
+                theirs(x, use_running_average=True),
+                rtol=1e-6,
+                atol=1e-6,
+            )
 
 
 @pytest.mark.parametrize(("name", "arguments"), CASES)
@@ -91,12 +112,16 @@ def test_linen_layers_agree_with_flax_and_take_its_variables(name, arguments):
         x, _ = inputs(jnp.float64)
         mode = {"use_running_average": False} if name == "BatchNorm" else {}
         more = {"force_float32_reductions": False} if name == "BatchNorm" else {}
-        theirs = getattr(linen, name)(**arguments, **mode, **more, param_dtype=jnp.float64, use_fast_variance=False)
+        theirs = getattr(linen, name)(
+            **arguments, **mode, **more, param_dtype=jnp.float64, use_fast_variance=False
+        )
         ours = getattr(gln, name)(**arguments, **mode, **more, param_dtype=jnp.float64)
         variables = theirs.init(jax.random.key(0), x)
         assert jax.tree.structure(variables) == jax.tree.structure(ours.init(jax.random.key(0), x))
         variables = jax.tree.map(lambda leaf: leaf + 0.25, variables)
-        run = lambda layer: jax.jit(lambda v, x: layer.apply(v, x, mutable=["batch_stats"]))(variables, x)
+        run = lambda layer: jax.jit(lambda v, x: layer.apply(v, x, mutable=["batch_stats"]))(
+            variables, x
+        )
         for got, wanted in zip(*map(jax.tree.leaves, (run(ours), run(theirs))), strict=True):
             assert got.dtype == wanted.dtype
             np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-12)
@@ -107,11 +132,17 @@ def test_linen_weight_wrappers_agree_with_flax(name):
     with jax.enable_x64(True), loose():
         x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 6)))
         mode = {"update_stats": True} if name == "SpectralNorm" else {}
-        make = lambda where: getattr(where, name)(linen.Dense(4, param_dtype=jnp.float64), param_dtype=jnp.float64)
+        make = lambda where: getattr(where, name)(
+            linen.Dense(4, param_dtype=jnp.float64), param_dtype=jnp.float64
+        )
         variables = make(linen).init(jax.random.key(0), x, **mode)
-        assert jax.tree.structure(variables) == jax.tree.structure(make(gln).init(jax.random.key(0), x, **mode))
+        assert jax.tree.structure(variables) == jax.tree.structure(
+            make(gln).init(jax.random.key(0), x, **mode)
+        )
         run = lambda layer: layer.apply(variables, x, **mode, mutable=["batch_stats"])
-        for got, wanted in zip(*map(jax.tree.leaves, (run(make(gln)), run(make(linen)))), strict=True):
+        for got, wanted in zip(
+            *map(jax.tree.leaves, (run(make(gln)), run(make(linen)))), strict=True
+        ):
             np.testing.assert_allclose(got, wanted, rtol=1e-10)
 
 
@@ -129,11 +160,15 @@ def test_nnx_weight_wrappers_agree_with_flax_and_hold_the_same_state(name):
 def test_dropout_takes_flax_s_calls():
     x = jnp.ones((4, 8))
     for where in (nnx, gnn):
-        layer = where.Dropout(0.5, broadcast_dims=(0,), rng_collection="noise", rngs=nnx.Rngs(noise=1))
+        layer = where.Dropout(
+            0.5, broadcast_dims=(0,), rng_collection="noise", rngs=nnx.Rngs(noise=1)
+        )
         y = layer(x)
         np.testing.assert_array_equal(y, jnp.broadcast_to(y[:1], y.shape))
         np.testing.assert_array_equal(layer(x, deterministic=True), x)
-        np.testing.assert_array_equal(layer(x, rngs=jax.random.key(2)), layer(x, rngs=jax.random.key(2)))
+        np.testing.assert_array_equal(
+            layer(x, rngs=jax.random.key(2)), layer(x, rngs=jax.random.key(2))
+        )
         view = nnx.view(layer, deterministic=True)
         np.testing.assert_array_equal(view(x), x)
     for where in (linen, gln):
@@ -144,7 +179,11 @@ def test_dropout_takes_flax_s_calls():
 
 
 def test_model_mode_switches_reach_every_layer():
-    model = nnx.Sequential(gnn.Dropout(0.5, rngs=nnx.Rngs(0)), gnn.BatchNorm(8, rngs=nnx.Rngs(0)), gnn.DropPath(0.5, rngs=nnx.Rngs(0)))
+    model = nnx.Sequential(
+        gnn.Dropout(0.5, rngs=nnx.Rngs(0)),
+        gnn.BatchNorm(8, rngs=nnx.Rngs(0)),
+        gnn.DropPath(0.5, rngs=nnx.Rngs(0)),
+    )
     model.eval()
     x = jnp.ones((4, 8))
     np.testing.assert_allclose(model(x), x, rtol=1e-4)
@@ -166,11 +205,31 @@ def test_a_promote_dtype_of_the_user_s_own_is_used():
 def torch_case(torch, name):
     first = lambda y: np.moveaxis(y, 1, -1)
     return {
-        "BatchNorm": (torch.nn.BatchNorm2d(6, dtype=torch.float64), gnn.BatchNorm(6, momentum=0.9, unbiased_running_var=True, rngs=nnx.Rngs(0)), first),
-        "LayerNorm": (torch.nn.LayerNorm(6, eps=1e-5, dtype=torch.float64), gnn.LayerNorm(6, epsilon=1e-5, rngs=nnx.Rngs(0)), None),
-        "RMSNorm": (torch.nn.RMSNorm(6, eps=1e-5, dtype=torch.float64), gnn.RMSNorm(6, epsilon=1e-5, rngs=nnx.Rngs(0)), None),
-        "GroupNorm": (torch.nn.GroupNorm(3, 6, dtype=torch.float64), gnn.GroupNorm(6, 3, epsilon=1e-5, rngs=nnx.Rngs(0)), first),
-        "InstanceNorm": (torch.nn.InstanceNorm2d(6, affine=True, dtype=torch.float64), gnn.InstanceNorm(6, epsilon=1e-5, rngs=nnx.Rngs(0)), first),
+        "BatchNorm": (
+            torch.nn.BatchNorm2d(6, dtype=torch.float64),
+            gnn.BatchNorm(6, momentum=0.9, unbiased_running_var=True, rngs=nnx.Rngs(0)),
+            first,
+        ),
+        "LayerNorm": (
+            torch.nn.LayerNorm(6, eps=1e-5, dtype=torch.float64),
+            gnn.LayerNorm(6, epsilon=1e-5, rngs=nnx.Rngs(0)),
+            None,
+        ),
+        "RMSNorm": (
+            torch.nn.RMSNorm(6, eps=1e-5, dtype=torch.float64),
+            gnn.RMSNorm(6, epsilon=1e-5, rngs=nnx.Rngs(0)),
+            None,
+        ),
+        "GroupNorm": (
+            torch.nn.GroupNorm(3, 6, dtype=torch.float64),
+            gnn.GroupNorm(6, 3, epsilon=1e-5, rngs=nnx.Rngs(0)),
+            first,
+        ),
+        "InstanceNorm": (
+            torch.nn.InstanceNorm2d(6, affine=True, dtype=torch.float64),
+            gnn.InstanceNorm(6, epsilon=1e-5, rngs=nnx.Rngs(0)),
+            first,
+        ),
     }[name]
 
 
@@ -193,9 +252,15 @@ def test_layers_agree_with_torch(name):
 def test_spectral_norm_agrees_with_torch_once_both_have_converged():
     torch = pytest.importorskip("torch")
     with jax.enable_x64(True), loose():
-        theirs = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(6, 4, bias=False, dtype=torch.float64), n_power_iterations=60)
+        theirs = torch.nn.utils.parametrizations.spectral_norm(
+            torch.nn.Linear(6, 4, bias=False, dtype=torch.float64), n_power_iterations=60
+        )
         kernel = theirs.parametrizations.weight.original.detach().numpy().T
-        layer = gnn.SpectralNorm(nnx.Linear(6, 4, use_bias=False, param_dtype=jnp.float64, rngs=nnx.Rngs(0)), n_steps=200, rngs=nnx.Rngs(1))
+        layer = gnn.SpectralNorm(
+            nnx.Linear(6, 4, use_bias=False, param_dtype=jnp.float64, rngs=nnx.Rngs(0)),
+            n_steps=200,
+            rngs=nnx.Rngs(1),
+        )
         layer.layer_instance.kernel[...] = jnp.asarray(kernel)
         for _ in range(5):
             wanted = theirs(torch.eye(6, dtype=torch.float64)).detach().numpy()

@@ -13,8 +13,18 @@ SCRIPT = pathlib.Path(__file__).with_name("on_eight_devices.py")
 
 @pytest.fixture(scope="module")
 def facts():
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, str(SCRIPT)], env=environment, capture_output=True, text=True, check=False, timeout=300)
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_PLATFORMS": "cpu",
+    }
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return {line.pop("name"): line for line in lines}
@@ -39,7 +49,9 @@ def test_unequal_masked_counts_weigh_as_they_should(facts):
     assert facts["oracle"]["var"] < 1e-5
 
 
-@pytest.mark.parametrize("name", ["groups", "layer norm over devices", "one value per device is enough together"])
+@pytest.mark.parametrize(
+    "name", ["groups", "layer norm over devices", "one value per device is enough together"]
+)
 def test_named_axes_reduce_over_the_devices_named(facts, name):
     assert facts[name]["distance"] < 1e-5
 
@@ -50,7 +62,9 @@ def test_the_mask_is_the_same_whatever_the_sharding(facts, name):
     assert facts[f"mask {name}"]["eager"] < 1e-6
 
 
-@pytest.mark.parametrize("name", ["ghost", "ghost masked", "group", "running", "nnx", "layer masked"])
+@pytest.mark.parametrize(
+    "name", ["ghost", "ghost masked", "group", "running", "nnx", "layer masked"]
+)
 def test_shardings_that_are_part_of_the_types_change_nothing(facts, name):
     assert facts[f"explicit {name}"]["distance"] < 2e-4
     assert facts[f"explicit {name}"]["typed"] == 1
