@@ -1,6 +1,6 @@
 """Wrappers for Flax Linen that normalize the weights of a layer at each call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
@@ -21,11 +21,12 @@ def name_of(path: Any) -> str:
 
 def selects(variable_filter: Any, path: Any) -> bool:
     """Whether a part of the filter is in the name of the variable."""
-    if isinstance(variable_filter, str) or not all(isinstance(p, str) for p in variable_filter):
+    parts = variable_filter if isinstance(variable_filter, Collection) else [None]
+    if isinstance(parts, str) or not all(isinstance(part, str) for part in parts):
         problem = f"variable_filter={describe(variable_filter)} is not a filter"
         expected = "a sequence of parts of names, such as ('kernel',)"
         check.refuse(problem, expected=expected, error=TypeError)
-    return any(part in name_of(path) for part in variable_filter)
+    return any(part in name_of(path) for part in parts)
 
 
 def call_with_weights(

@@ -29,7 +29,7 @@ def parameters_of(layer: Any, variable_filter: Any) -> dict[tuple[Any, ...], Any
         check.refuse(problem, expected="an nnx.Module", error=TypeError)
     try:
         selects = nnx.filterlib.to_predicate(variable_filter)
-    except TypeError:
+    except (TypeError, ValueError):
         problem = f"variable_filter={describe(variable_filter)} is not a filter"
         expected = "an nnx filter, such as nnx.PathContains('kernel')"
         check.refuse(problem, expected=expected, error=TypeError)
