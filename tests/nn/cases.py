@@ -18,7 +18,7 @@ from gradkit.nn import linen as gln
 IMAGE, ROWS = (4, 4, 4, 8), (4, 8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     name: str
     nnx: Callable[..., Any]  # (**more) -> module
@@ -101,7 +101,9 @@ CASES = (
     _norm("InstanceNorm", NO_RNGS, EPSILON, complex=True),
     _norm("FilterResponseNorm", EPSILON),
     _norm("GlobalResponseNorm", EPSILON),
-    _wrapped("WeightNorm", NO_RNGS, (NO_KERNEL, "selects no parameter. Expected a filter of those")),
+    _wrapped(
+        "WeightNorm", NO_RNGS, (NO_KERNEL, "selects no parameter. Expected a filter of those")
+    ),
     _wrapped("SpectralNorm", NO_RNGS, ({"n_steps": 0}, "n_steps"), call={"update_stats": True}),
     _wrapped("WeightStandardization", EPSILON, args={}),
     _noise("Dropout", RATE, KEYS, args=HALF),

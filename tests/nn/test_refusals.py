@@ -38,7 +38,11 @@ ARRAYS = [
 MASKS = [
     ({"mask": jnp.ones((4, 5, 1))}, "mask has the dtype float32. Expected booleans", "mask > 0"),
     ({"mask": jnp.ones((4, 5, 1), int)}, "mask has the dtype int32"),
-    ({"mask": jnp.ones((4, 5), bool)}, "mask of shape [4, 5] does not broadcast", "mask[..., None]"),
+    (
+        {"mask": jnp.ones((4, 5), bool)},
+        "mask of shape [4, 5] does not broadcast",
+        "mask[..., None]",
+    ),
     ({"mask": "all"}, "mask='all' is not an array"),
 ]
 AXES = [
@@ -105,11 +109,16 @@ def test_what_all_normalizations_refuse(place):
         rows += MASKS
     calls = [(place, lambda a=arguments: norm(**a), words) for arguments, *words in rows]
     if axis:
-        several = [row for row in AXES if row[0] is not None or place not in ("group_norm", "weight_norm")]
-        calls += [(place, lambda a=bad: norm(**{axis: a}), [f"{axis}{words}"]) for bad, words in several]
+        several = [
+            row for row in AXES if row[0] is not None or place not in ("group_norm", "weight_norm")
+        ]
+        calls += [
+            (place, lambda a=bad: norm(**{axis: a}), [f"{axis}{words}"]) for bad, words in several
+        ]
     name = "kernel" if weight else "x"
     calls += [
-        (place, lambda a=bad: norm(a), [words.replace("x=", f"{name}=", 1)]) for bad, words in INPUTS
+        (place, lambda a=bad: norm(a), [words.replace("x=", f"{name}=", 1)])
+        for bad, words in INPUTS
     ]
     check_refused(calls)
 
@@ -118,9 +127,21 @@ FUNCTIONS = [
     # ---- normalizations
     ("layer_norm", lambda: F.layer_norm(X, reduction_axes=()), ["reduction_axes=() is empty"]),
     ("rms_norm", lambda: F.rms_norm(X, reduction_axes=[]), ["reduction_axes=() is empty"]),
-    ("layer_norm", lambda: F.layer_norm(jnp.float32(1.0)), ["axis", "out of range", "0 dimensions"]),
-    ("layer_norm", lambda: F.layer_norm(X, axis_name="batch"), ["axis_name='batch' is not a mapped"]),
-    ("batch_norm", lambda: F.batch_norm(X, axis_name="batch"), ["axis_name='batch' is not a mapped"]),
+    (
+        "layer_norm",
+        lambda: F.layer_norm(jnp.float32(1.0)),
+        ["axis", "out of range", "0 dimensions"],
+    ),
+    (
+        "layer_norm",
+        lambda: F.layer_norm(X, axis_name="batch"),
+        ["axis_name='batch' is not a mapped"],
+    ),
+    (
+        "batch_norm",
+        lambda: F.batch_norm(X, axis_name="batch"),
+        ["axis_name='batch' is not a mapped"],
+    ),
     (
         "batch_norm",
         lambda: F.batch_norm(X, axis_index_groups=[[0, 1]]),
@@ -134,8 +155,16 @@ FUNCTIONS = [
         ["axis_index_groups=2 is not a list of groups"],
     ),
     ("batch_norm", lambda: F.batch_norm(X[:1, :1]), ["[1, 1, 6] has one value per channel"]),
-    ("instance_norm", lambda: F.instance_norm(X, feature_axes=0), ["feature_axes=0 is the first axis"]),
-    ("global_response_norm", lambda: F.global_response_norm(X, axis=0), ["axis=0 is the first axis"]),
+    (
+        "instance_norm",
+        lambda: F.instance_norm(X, feature_axes=0),
+        ["feature_axes=0 is the first axis"],
+    ),
+    (
+        "global_response_norm",
+        lambda: F.global_response_norm(X, axis=0),
+        ["axis=0 is the first axis"],
+    ),
     ("filter_response_norm", lambda: F.filter_response_norm(X, axis=-3), ["axis=-3 is the first"]),
     (
         "filter_response_norm",
@@ -148,7 +177,11 @@ FUNCTIONS = [
         lambda: F.ghost_batch_norm(X, ghost_batch_size=3),
         ["ghost_batch_size=3 does not divide the batch of 4"],
     ),
-    ("ghost_batch_norm", lambda: F.ghost_batch_norm(X, ghost_batch_size=0), ["ghost_batch_size", "0"]),
+    (
+        "ghost_batch_norm",
+        lambda: F.ghost_batch_norm(X, ghost_batch_size=0),
+        ["ghost_batch_size", "0"],
+    ),
     ("ghost_batch_norm", lambda: F.ghost_batch_norm(X, ghost_batch_size="2"), ["ghost_batch_size"]),
     (
         "group_norm",
@@ -182,7 +215,11 @@ FUNCTIONS = [
         ["r_max=0.5 is out of range. Expected r_max >= 1", "batch normalization"],
     ),
     ("batch_renorm", lambda: F.batch_renorm(X, MEAN, VAR, d_max=-1), ["d_max", "-1"]),
-    ("batch_renorm", lambda: F.batch_renorm(X, MEAN, VAR, r_max="big"), ["r_max='big' is not a number"]),
+    (
+        "batch_renorm",
+        lambda: F.batch_renorm(X, MEAN, VAR, r_max="big"),
+        ["r_max='big' is not a number"],
+    ),
     # ---- moments
     ("moments", lambda: F.moments(None, 0), ["x=None is not an array"]),
     ("moments", lambda: F.moments(X, (0, 0)), ["axes=(0, 0) names an axis twice"]),
@@ -208,26 +245,50 @@ FUNCTIONS = [
     ("spectral_norm", lambda: F.spectral_norm(X[0, 0], MEAN), ["kernel has the shape [6]"]),
     ("spectral_norm", lambda: F.spectral_norm(X, None), ["u=None is not an array"]),
     ("spectral_norm", lambda: F.spectral_norm(X, jnp.ones((1, 6)), n_steps=-1), ["n_steps", "-1"]),
-    ("spectral_norm", lambda: F.spectral_norm(X, jnp.ones((1, 6)), n_steps="1"), ["n_steps", "'1'"]),
+    (
+        "spectral_norm",
+        lambda: F.spectral_norm(X, jnp.ones((1, 6)), n_steps="1"),
+        ["n_steps", "'1'"],
+    ),
     (
         "fold_batch_norm",
         lambda: F.fold_batch_norm(X, None, jnp.ones(5), VAR),
         ["mean has the shape [5]. Expected one value per output of the kernel [4, 5, 6]"],
     ),
     ("fold_batch_norm", lambda: F.fold_batch_norm(None, None, MEAN, VAR), ["kernel=None is not"]),
-    ("fold_batch_norm", lambda: F.fold_batch_norm(X, None, None, VAR), ["mean=None is not an array"]),
+    (
+        "fold_batch_norm",
+        lambda: F.fold_batch_norm(X, None, None, VAR),
+        ["mean=None is not an array"],
+    ),
     ("fold_batch_norm", lambda: F.fold_batch_norm(X, "b", MEAN, VAR), ["bias='b' is not an array"]),
-    ("fold_batch_norm", lambda: F.fold_batch_norm(X, None, MEAN, VAR, epsilon=-1), ["epsilon", "-1"]),
+    (
+        "fold_batch_norm",
+        lambda: F.fold_batch_norm(X, None, MEAN, VAR, epsilon=-1),
+        ["epsilon", "-1"],
+    ),
     # ---- dropout
     ("keep_mask", lambda: F.keep_mask(KEY, 1.5, (2,)), ["rate", "1.5"]),
     ("keep_mask", lambda: F.keep_mask(None, 0.5, (2,)), ["key=None"]),
     ("keep_mask", lambda: F.keep_mask(KEY, 0.5, 2), ["shape=2 is not a shape"]),
-    ("dropout", lambda: F.dropout(IMAGE, 0.5, KEY, broadcast_dims=(4,)), ["broadcast_dims=4 is out of"]),
+    (
+        "dropout",
+        lambda: F.dropout(IMAGE, 0.5, KEY, broadcast_dims=(4,)),
+        ["broadcast_dims=4 is out of"],
+    ),
     ("dropout", lambda: F.dropout(IMAGE, 0.5, KEY, broadcast_dims=(1, 1)), ["names an axis twice"]),
     ("dropout", lambda: F.dropout(IMAGE, 0.5, KEY, broadcast_dims=None), ["broadcast_dims=None"]),
     ("dropout", lambda: F.dropout(IMAGE, 0.5, KEY, classic="yes"), ["classic='yes' is not a bool"]),
-    ("dropout", lambda: F.dropout(IMAGE, jnp.ones(4) / 2, KEY), ["rate has 1 axes", "the 4 of the input"]),
-    ("drop_block", lambda: F.drop_block(IMAGE[0, 0], 0.5, KEY, block_size=2), ["x has the shape [6, 2]"]),
+    (
+        "dropout",
+        lambda: F.dropout(IMAGE, jnp.ones(4) / 2, KEY),
+        ["rate has 1 axes", "the 4 of the input"],
+    ),
+    (
+        "drop_block",
+        lambda: F.drop_block(IMAGE[0, 0], 0.5, KEY, block_size=2),
+        ["x has the shape [6, 2]"],
+    ),
     ("drop_block", lambda: F.drop_block(IMAGE, 0.5, KEY, block_size=0), ["block_size", "0"]),
     ("drop_block", lambda: F.drop_block(IMAGE, 0.5, KEY, block_size=2.5), ["block_size", "2.5"]),
     (
@@ -236,13 +297,33 @@ FUNCTIONS = [
         ["rate has the shape [4, 1, 1, 1]. Expected one number"],
     ),
     # ---- pooling
-    ("stochastic_pool", lambda: F.stochastic_pool(IMAGE, (2,), key=KEY), ["window_shape=(2,) and strides"]),
-    ("stochastic_pool", lambda: F.stochastic_pool(IMAGE, 2, key=KEY), ["window_shape=2 is not a sequence"]),
+    (
+        "stochastic_pool",
+        lambda: F.stochastic_pool(IMAGE, (2,), key=KEY),
+        ["window_shape=(2,) and strides"],
+    ),
+    (
+        "stochastic_pool",
+        lambda: F.stochastic_pool(IMAGE, 2, key=KEY),
+        ["window_shape=2 is not a sequence"],
+    ),
     ("stochastic_pool", lambda: F.stochastic_pool(IMAGE, (0, 2), key=KEY), ["window_shape", "0"]),
     ("stochastic_pool", lambda: F.stochastic_pool(IMAGE, (2, 2), (1,), key=KEY), ["strides=(1,)"]),
-    ("stochastic_pool", lambda: F.stochastic_pool(IMAGE, (2, 2), (-1, 1), key=KEY), ["strides", "-1"]),
-    ("stochastic_pool", lambda: F.stochastic_pool(IMAGE, (9, 2), key=KEY), ["is larger than the padded"]),
-    ("stochastic_pool", lambda: F.stochastic_pool(IMAGE, (2, 2), padding="FULL", key=KEY), ["'FULL'"]),
+    (
+        "stochastic_pool",
+        lambda: F.stochastic_pool(IMAGE, (2, 2), (-1, 1), key=KEY),
+        ["strides", "-1"],
+    ),
+    (
+        "stochastic_pool",
+        lambda: F.stochastic_pool(IMAGE, (9, 2), key=KEY),
+        ["is larger than the padded"],
+    ),
+    (
+        "stochastic_pool",
+        lambda: F.stochastic_pool(IMAGE, (2, 2), padding="FULL", key=KEY),
+        ["'FULL'"],
+    ),
     (
         "stochastic_pool",
         lambda: F.stochastic_pool(IMAGE, (2, 2), padding=1, key=KEY),
@@ -256,7 +337,11 @@ FUNCTIONS = [
     # ---- Monte Carlo dropout
     ("mc_predict", lambda: gnn.mc_predict(lambda x, key: x, X, 0, KEY), ["samples", "0"]),
     ("mc_predict", lambda: gnn.mc_predict(lambda x, key: x, X, "3", KEY), ["samples", "'3'"]),
-    ("mc_predict", lambda: gnn.mc_predict(lambda x, key: x, X, 3, None), ["key=None: the samples need"]),
+    (
+        "mc_predict",
+        lambda: gnn.mc_predict(lambda x, key: x, X, 3, None),
+        ["key=None: the samples need"],
+    ),
     ("mc_predict", lambda: gnn.mc_predict("model", X, 3, KEY), ["model='model' is not a model"]),
     (
         "mc_predict",
@@ -290,7 +375,9 @@ def test_what_all_noise_refuses(place):
         (lambda: drop("x", 0.5, KEY), ["x='x' is not an array"]),
         (
             lambda: drop(IMAGE.astype(int), 0.5, KEY),
-            ["x has the dtype int32. Expected a floating dtype. Cast it first: x.astype(jnp.float32)"],
+            [
+                "x has the dtype int32. Expected a floating dtype. Cast it first: x.astype(jnp.float32)"
+            ],
         ),
         (lambda: drop(IMAGE > 0, 0.5, KEY), ["x has the dtype bool"]),
         (lambda: drop(IMAGE, 0.5), ["key=None", "needs a random key", "key=jax.random.key(seed)"]),
@@ -299,7 +386,10 @@ def test_what_all_noise_refuses(place):
         (lambda: drop(IMAGE, 0.5, True), ["key=True is not a random key"]),
         (lambda: drop(IMAGE, 0.5, jnp.ones(2)), ["key=float32[2] is not a random key"]),
         (lambda: drop(IMAGE, 0.5, jnp.ones(3, jnp.uint32)), ["is not the data of a random key"]),
-        (lambda: drop(IMAGE, 0.5, jax.random.split(KEY, 3)), ["key holds 3 keys. Expected one key"]),
+        (
+            lambda: drop(IMAGE, 0.5, jax.random.split(KEY, 3)),
+            ["key holds 3 keys. Expected one key"],
+        ),
         (lambda: drop(IMAGE, 0.5, KEY, deterministic=1), ["deterministic=1 is not a bool"]),
         (lambda: drop(IMAGE, 0.5, KEY, deterministic="no"), ["deterministic='no' is not a bool"]),
         (lambda: drop(IMAGE, 0.5, KEY, deterministic=None), ["deterministic=None is not a bool"]),
@@ -316,8 +406,14 @@ def test_what_all_noise_refuses(place):
             (lambda: drop(IMAGE, "half", KEY), [f"{name}='half' is not a number"]),
             (lambda: drop(IMAGE, True, KEY), [f"{name}=True is not a number"]),
             (lambda: drop(IMAGE, SCHEDULE, KEY), [f"{name}=", "is a schedule"]),
-            (lambda: drop(IMAGE, lambda step: 0.1, KEY), ["is a schedule", f"{name}=schedule(step)"]),
-            (lambda: drop(IMAGE, jnp.full((3, 1, 1, 1), 0.5), KEY), [f"{name} of shape [3, 1, 1, 1]"]),
+            (
+                lambda: drop(IMAGE, lambda step: 0.1, KEY),
+                ["is a schedule", f"{name}=schedule(step)"],
+            ),
+            (
+                lambda: drop(IMAGE, jnp.full((3, 1, 1, 1), 0.5), KEY),
+                [f"{name} of shape [3, 1, 1, 1]"],
+            ),
         ]
     if place not in ("stochastic_pool", "gaussian_noise"):
         calls += [(lambda: drop(IMAGE, 1.5, KEY), ["rate", "1.5"])]
@@ -344,27 +440,95 @@ LAYERS = [
     ("BatchNorm", lambda: gnn.BatchNorm(6, dtype="float33", rngs=rngs()), ["dtype='float33'"]),
     ("BatchNorm", lambda: gnn.BatchNorm(6, param_dtype=int, rngs=rngs()), ["param_dtype="]),
     ("BatchNorm", lambda: gnn.BatchNorm(6, axis="c", rngs=rngs()), ["axis='c' is not an axis"]),
-    ("BatchNorm", lambda: gnn.BatchNorm(6, use_bias="no", rngs=rngs()), ["use_bias='no' is not a bool"]),
-    ("BatchNorm", lambda: gnn.BatchNorm(6, scale_init=1.0, rngs=rngs()), ["scale_init=1.0 is not an"]),
-    ("BatchNorm", lambda: gnn.BatchNorm(6, momentum="m", rngs=rngs()), ["momentum='m' is not a number"]),
-    ("BatchNorm", lambda: gnn.BatchNorm(6, use_running_average=2, rngs=rngs()), ["use_running_average=2"]),
-    ("BatchNorm", lambda: gnn.BatchNorm(6, unbiased_running_var=1, rngs=rngs()), ["unbiased_running_var=1"]),
-    ("BatchRenorm", lambda: gnn.BatchRenorm(4, r_max=0.5, rngs=rngs()), ["r_max=0.5 is out of range"]),
+    (
+        "BatchNorm",
+        lambda: gnn.BatchNorm(6, use_bias="no", rngs=rngs()),
+        ["use_bias='no' is not a bool"],
+    ),
+    (
+        "BatchNorm",
+        lambda: gnn.BatchNorm(6, scale_init=1.0, rngs=rngs()),
+        ["scale_init=1.0 is not an"],
+    ),
+    (
+        "BatchNorm",
+        lambda: gnn.BatchNorm(6, momentum="m", rngs=rngs()),
+        ["momentum='m' is not a number"],
+    ),
+    (
+        "BatchNorm",
+        lambda: gnn.BatchNorm(6, use_running_average=2, rngs=rngs()),
+        ["use_running_average=2"],
+    ),
+    (
+        "BatchNorm",
+        lambda: gnn.BatchNorm(6, unbiased_running_var=1, rngs=rngs()),
+        ["unbiased_running_var=1"],
+    ),
+    (
+        "BatchRenorm",
+        lambda: gnn.BatchRenorm(4, r_max=0.5, rngs=rngs()),
+        ["r_max=0.5 is out of range"],
+    ),
     ("BatchRenorm", lambda: gnn.BatchRenorm(4, d_max=-1, rngs=rngs()), ["d_max", "-1"]),
-    ("GhostBatchNorm", lambda: gnn.GhostBatchNorm(4, ghost_batch_size=0, rngs=rngs()), ["ghost_batch_size"]),
-    ("LayerNorm", lambda: gnn.LayerNorm(6, reduction_axes="last", rngs=rngs()), ["reduction_axes='last'"]),
+    (
+        "GhostBatchNorm",
+        lambda: gnn.GhostBatchNorm(4, ghost_batch_size=0, rngs=rngs()),
+        ["ghost_batch_size"],
+    ),
+    (
+        "LayerNorm",
+        lambda: gnn.LayerNorm(6, reduction_axes="last", rngs=rngs()),
+        ["reduction_axes='last'"],
+    ),
     ("GroupNorm", lambda: gnn.GroupNorm(6, num_groups=None, rngs=rngs()), ["num_groups=None"]),
-    ("FrozenBatchNorm", lambda: gnn.FrozenBatchNorm(6, use_scale=None), ["use_scale=None is not a bool"]),
+    (
+        "FrozenBatchNorm",
+        lambda: gnn.FrozenBatchNorm(6, use_scale=None),
+        ["use_scale=None is not a bool"],
+    ),
     ("FilterResponseNorm", lambda: gnn.FilterResponseNorm(6, use_threshold=1), ["use_threshold=1"]),
     ("FilterResponseNorm", lambda: gnn.FilterResponseNorm(1.5), ["num_features", "1.5"]),
-    ("GlobalResponseNorm", lambda: gnn.GlobalResponseNorm(6, param_dtype="g3"), ["param_dtype='g3'"]),
-    ("WeightNorm", lambda: gnn.WeightNorm("layer", rngs=rngs()), ["layer_instance='layer' is not a layer"]),
-    ("WeightNorm", lambda: gnn.WeightNorm(dense(), variable_filter=3, rngs=rngs()), ["variable_filter=3"]),
-    ("WeightNorm", lambda: gnn.WeightNorm(dense(), feature_axes=2, rngs=rngs()), ["feature_axes=2 is out"]),
-    ("WeightNorm", lambda: gnn.WeightNorm(dense(), feature_axes=(1, 1), rngs=rngs()), ["axis twice"]),
-    ("SpectralNorm", lambda: gnn.SpectralNorm(dense(), n_steps="3", rngs=rngs()), ["n_steps", "'3'"]),
-    ("SpectralNorm", lambda: gnn.SpectralNorm(None, rngs=rngs()), ["layer_instance=None is not a layer"]),
-    ("WeightStandardization", lambda: gnn.WeightStandardization(3), ["layer_instance=3 is not a layer"]),
+    (
+        "GlobalResponseNorm",
+        lambda: gnn.GlobalResponseNorm(6, param_dtype="g3"),
+        ["param_dtype='g3'"],
+    ),
+    (
+        "WeightNorm",
+        lambda: gnn.WeightNorm("layer", rngs=rngs()),
+        ["layer_instance='layer' is not a layer"],
+    ),
+    (
+        "WeightNorm",
+        lambda: gnn.WeightNorm(dense(), variable_filter=3, rngs=rngs()),
+        ["variable_filter=3"],
+    ),
+    (
+        "WeightNorm",
+        lambda: gnn.WeightNorm(dense(), feature_axes=2, rngs=rngs()),
+        ["feature_axes=2 is out"],
+    ),
+    (
+        "WeightNorm",
+        lambda: gnn.WeightNorm(dense(), feature_axes=(1, 1), rngs=rngs()),
+        ["axis twice"],
+    ),
+    (
+        "SpectralNorm",
+        lambda: gnn.SpectralNorm(dense(), n_steps="3", rngs=rngs()),
+        ["n_steps", "'3'"],
+    ),
+    (
+        "SpectralNorm",
+        lambda: gnn.SpectralNorm(None, rngs=rngs()),
+        ["layer_instance=None is not a layer"],
+    ),
+    (
+        "WeightStandardization",
+        lambda: gnn.WeightStandardization(3),
+        ["layer_instance=3 is not a layer"],
+    ),
     (
         "WeightStandardization",
         lambda: gnn.WeightStandardization(dense(), feature_axes=None),
@@ -373,7 +537,11 @@ LAYERS = [
     ("Dropout", lambda: gnn.Dropout(SCHEDULE), ["is a schedule", "rate=schedule(step)"]),
     ("Dropout", lambda: gnn.Dropout("half"), ["rate='half' is not a number"]),
     ("Dropout", lambda: gnn.Dropout(0.3, deterministic="no"), ["deterministic='no' is not a bool"]),
-    ("Dropout", lambda: gnn.Dropout(0.3, broadcast_dims="hw"), ["broadcast_dims='hw' is not an axis"]),
+    (
+        "Dropout",
+        lambda: gnn.Dropout(0.3, broadcast_dims="hw"),
+        ["broadcast_dims='hw' is not an axis"],
+    ),
     ("Dropout", lambda: gnn.Dropout(0.3, classic=1), ["classic=1 is not a bool"]),
     ("Dropout", lambda: gnn.Dropout(0.3, rng_collection=3), ["rng_collection=3 is not a name"]),
     (
@@ -386,7 +554,11 @@ LAYERS = [
     ("AlphaDropout", lambda: gnn.AlphaDropout(0.3, broadcast_dims=1.5), ["broadcast_dims=1.5"]),
     ("DropConnect", lambda: gnn.DropConnect(dense, 0.3), ["layer_instance=", "is not a layer"]),
     ("StochasticPool", lambda: gnn.StochasticPool(2), ["window_shape=2 is not a sequence"]),
-    ("StochasticPool", lambda: gnn.StochasticPool((2, 2), padding=1), ["padding=1 is not a padding"]),
+    (
+        "StochasticPool",
+        lambda: gnn.StochasticPool((2, 2), padding=1),
+        ["padding=1 is not a padding"],
+    ),
     ("StochasticPool", lambda: gnn.StochasticPool((2, 2), padding="FULL"), ["padding", "'FULL'"]),
     # ---- NNX: calls
     (
@@ -397,7 +569,11 @@ LAYERS = [
     ("BatchNorm", lambda: gnn.BatchNorm(6, rngs=rngs())(X, "yes"), ["use_running_average='yes'"]),
     ("BatchNorm", lambda: gnn.BatchNorm(6, rngs=rngs())(None), ["x=None is not an array"]),
     ("BatchNorm", lambda: gnn.BatchNorm(6, rngs=rngs())(X, mask=X), ["mask has the dtype float32"]),
-    ("BatchNorm", lambda: gnn.BatchNorm(6, rngs=rngs())(jnp.ones((1, 6))), ["one value per channel"]),
+    (
+        "BatchNorm",
+        lambda: gnn.BatchNorm(6, rngs=rngs())(jnp.ones((1, 6))),
+        ["one value per channel"],
+    ),
     ("BatchNorm.batch_norm", lambda: gnn.BatchNorm(5, rngs=rngs())(X), ["scale has the shape [5]"]),
     ("FrozenBatchNorm", lambda: gnn.FrozenBatchNorm(6)("x"), ["x='x' is not an array"]),
     ("LayerNorm", lambda: gnn.LayerNorm(6, rngs=rngs())(X, mask=[1.0] * 6), ["mask has the dtype"]),
@@ -405,7 +581,11 @@ LAYERS = [
     ("Dropout", lambda: gnn.Dropout(0.5, rngs=rngs())(X, rate="x"), ["rate='x' is not a number"]),
     ("Dropout", lambda: gnn.Dropout(0.5, rngs=rngs())(None), ["x", "None"]),
     ("DropPath", lambda: gnn.DropPath(0.3)(X, rngs=nnx.Rngs()), ["rngs has no stream. Expected"]),
-    ("SpectralNorm", lambda: gnn.SpectralNorm(dense(), rngs=rngs())(X, "no"), ["update_stats='no'"]),
+    (
+        "SpectralNorm",
+        lambda: gnn.SpectralNorm(dense(), rngs=rngs())(X, "no"),
+        ["update_stats='no'"],
+    ),
     # ---- Linen
     ("Dropout", lambda: gln.Dropout(0.3).apply({}, X, (1,)), ["deterministic=(1,) is not a bool"]),
     (
@@ -413,13 +593,21 @@ LAYERS = [
         lambda: gln.AlphaDropout(0.3, deterministic=(1,)).apply({}, X),
         ["deterministic=(1,) is not a bool"],
     ),
-    ("StochasticPool", lambda: gln.StochasticPool((2, 2)).apply({}, X, 1), ["deterministic=1 is not"]),
+    (
+        "StochasticPool",
+        lambda: gln.StochasticPool((2, 2)).apply({}, X, 1),
+        ["deterministic=1 is not"],
+    ),
     (
         "Dropout",
         lambda: gln.Dropout(SCHEDULE, deterministic=False).apply({}, X, rngs={"dropout": KEY}),
         ["is a schedule"],
     ),
-    ("Dropout", lambda: gln.Dropout(0.5).apply({}, X, deterministic=False, rng=0.5), ["key=0.5 is not"]),
+    (
+        "Dropout",
+        lambda: gln.Dropout(0.5).apply({}, X, deterministic=False, rng=0.5),
+        ["key=0.5 is not"],
+    ),
     (
         "Dropout",
         lambda: gln.Dropout(0.5, deterministic=True).apply({}, X, deterministic=True),
@@ -441,12 +629,20 @@ LAYERS = [
     ("LayerNorm", lambda: gln.LayerNorm(dtype="float33").init(KEY, X), ["dtype='float33'"]),
     ("LayerNorm", lambda: gln.LayerNorm(param_dtype="int32").init(KEY, X), ["param_dtype='int32'"]),
     ("LayerNorm", lambda: gln.LayerNorm(feature_axes=(2, 2)).init(KEY, X), ["names an axis twice"]),
-    ("LayerNorm", lambda: gln.LayerNorm(use_scale="yes").init(KEY, X), ["use_scale='yes' is not a bool"]),
+    (
+        "LayerNorm",
+        lambda: gln.LayerNorm(use_scale="yes").init(KEY, X),
+        ["use_scale='yes' is not a bool"],
+    ),
     ("LayerNorm", lambda: gln.LayerNorm(scale_init="ones").init(KEY, X), ["scale_init='ones'"]),
     ("BatchNorm", lambda: gln.BatchNorm(False, momentum=2.0).init(KEY, X), ["momentum", "2.0"]),
     ("BatchNorm", lambda: gln.BatchNorm(False).init(KEY, None), ["x=None is not an array"]),
     ("BatchNorm", lambda: gln.BatchNorm(False, axis=5).init(KEY, X), ["axis=5 is out of range"]),
-    ("BatchRenorm", lambda: gln.BatchRenorm(False, r_max=0.5).init(KEY, X), ["r_max=0.5 is out of range"]),
+    (
+        "BatchRenorm",
+        lambda: gln.BatchRenorm(False, r_max=0.5).init(KEY, X),
+        ["r_max=0.5 is out of range"],
+    ),
     (
         "GhostBatchNorm",
         lambda: gln.GhostBatchNorm(False, ghost_batch_size=0).init(KEY, X),
@@ -457,17 +653,27 @@ LAYERS = [
         lambda: gln.GhostBatchNorm(False, ghost_batch_size=2, axis_name="b").init(KEY, X),
         ["axis_name='b' cannot be used with sub-batches"],
     ),
-    ("GroupNorm", lambda: gln.GroupNorm(num_groups=4).init(KEY, X), ["num_groups=4 does not divide"]),
+    (
+        "GroupNorm",
+        lambda: gln.GroupNorm(num_groups=4).init(KEY, X),
+        ["num_groups=4 does not divide"],
+    ),
     (
         "WeightStandardization",
         lambda: gln.WeightStandardization(linen.Dense(4), variable_filter="kernel").init(KEY, X),
         ["variable_filter='kernel' is not a filter"],
     ),
-    ("SpectralNorm", lambda: gln.SpectralNorm(linen.Dense(4), n_steps=-1).init(KEY, X, update_stats=True), ["n_steps", "-1"]),
+    (
+        "SpectralNorm",
+        lambda: gln.SpectralNorm(linen.Dense(4), n_steps=-1).init(KEY, X, update_stats=True),
+        ["n_steps", "-1"],
+    ),
     # ---- folding
     (
         "fold_batch_norm",
-        lambda: gnn.fold_batch_norm(nnx.Einsum("ab,bc->ac", (6, 4), (4,), rngs=rngs()), trained_norm()),
+        lambda: gnn.fold_batch_norm(
+            nnx.Einsum("ab,bc->ac", (6, 4), (4,), rngs=rngs()), trained_norm()
+        ),
         ["layer of type Einsum", "nnx.Linear, nnx.LinearGeneral, nnx.Conv, nnx.ConvTranspose"],
     ),
     (
@@ -490,7 +696,11 @@ LAYERS = [
         lambda: gnn.fold_batch_norm(trained_norm(), trained_norm()),
         ["layer of type BatchNorm", "second argument", "functional.fold_batch_norm"],
     ),
-    ("fold_batch_norm", lambda: gnn.fold_batch_norm(None, trained_norm()), ["layer of type NoneType"]),
+    (
+        "fold_batch_norm",
+        lambda: gnn.fold_batch_norm(None, trained_norm()),
+        ["layer of type NoneType"],
+    ),
     (
         "fold_batch_norm",
         lambda: gnn.fold_batch_norm(nnx.LinearGeneral(6, (3, 4), rngs=rngs()), trained_norm()),
@@ -520,13 +730,24 @@ LAYERS = [
         lambda: gnn.fold_batch_norm(dense(), gnn.LayerNorm(4, rngs=rngs())),
         ["batch_norm of type LayerNorm is not a batch normalization"],
     ),
-    ("fold_batch_norm", lambda: gnn.fold_batch_norm(dense(), gnn.BatchNorm(5, rngs=rngs())), ["mean has"]),
+    (
+        "fold_batch_norm",
+        lambda: gnn.fold_batch_norm(dense(), gnn.BatchNorm(5, rngs=rngs())),
+        ["mean has"],
+    ),
     (
         "fold_batch_norm",
         lambda: gln.fold_batch_norm({}, {}, {}),
-        ["layer has no variables. Expected kernel, at most bias", "in the order layer, norm, statistics"],
+        [
+            "layer has no variables. Expected kernel, at most bias",
+            "in the order layer, norm, statistics",
+        ],
     ),
-    ("fold_batch_norm", lambda: gln.fold_batch_norm({"Dense_0": {}}, {}, {}), ["layer has Dense_0"]),
+    (
+        "fold_batch_norm",
+        lambda: gln.fold_batch_norm({"Dense_0": {}}, {}, {}),
+        ["layer has Dense_0"],
+    ),
     (
         "fold_batch_norm",
         lambda: gln.fold_batch_norm({"kernel": 0, "lora_b": 0}, {}, {}),
@@ -582,7 +803,9 @@ def test_linen_names_what_is_missing_from_its_variables():
 
 def test_an_unknown_argument_is_refused_by_name():
     for norm in (F.layer_norm, F.batch_norm):
-        with pytest.raises(TypeError, match=r"_norm\(\) got an unexpected keyword argument 'axis_nam'"):
+        with pytest.raises(
+            TypeError, match=r"_norm\(\) got an unexpected keyword argument 'axis_nam'"
+        ):
             norm(X, axis_nam="batch")
 
 
