@@ -208,7 +208,11 @@ def main():
         out_specs=split,
         check_vma=False,
     )
-    say("groups of one device", one=refused(jax.jit(lonely), X[:8]), two=refused(jax.jit(lonely), X[:16]))
+    say(
+        "groups of one device",
+        one=refused(jax.jit(lonely), X[:8]),
+        two=refused(jax.jit(lonely), X[:16]),
+    )
     explicit()
     explicit_dropout()
 

@@ -1,4 +1,4 @@
-"""Normalizations: laws, and numbers against float64, against automatic differentiation, under masks."""
+"""Normalizations: laws, numbers against float64 and automatic differentiation, masks."""
 
 import functools
 
@@ -43,9 +43,8 @@ def normal(shape, mean=0.0, deviation=1.0, seed=0):
 def test_layer_norm_far_from_zero_has_deviation_one():
     x = normal((64, 512), 100, 0.01)
     assert abs(float(jnp.std(F.layer_norm(x, epsilon=1e-9))) - 1) < 1e-3
-    assert (
-        np.abs(np.asarray(F.layer_norm(x)) - oracle(x, (1,), 1e-6)).max() < 1e-5
-    )  # Flax's default ε is a hundredth of σ² here
+    error = np.asarray(F.layer_norm(x)) - oracle(x, (1,), 1e-6)  # here ε is a hundredth of σ²
+    assert np.abs(error).max() < 1e-5
 
 
 def test_layer_norm_at_ten_thousand_is_right_to_a_hundredth():
@@ -53,14 +52,46 @@ def test_layer_norm_at_ten_thousand_is_right_to_a_hundredth():
     assert np.abs(np.asarray(F.layer_norm(x, epsilon=1e-9)) - oracle(x, (1,), 1e-9)).max() < 1e-5
 
 
+MEANS = (0, 100, 1e4)
+MASKED = [name for name in LAYERS if name != "weight"]  # a weight has no mask
+
+
+def masked_input():
+    x = normal(SHAPE, 5)
+    mask = np.random.default_rng(1).random((4, 5, 1)) < 0.6
+    mask[:, 0] = True
+    return x, jnp.asarray(mask)
+
+
+@functools.cache
+def outcomes(name):
+    """One program per layer: all that the tests below ask of its small input."""
+    layer = LAYERS[name][0]
+    x, mask = masked_input()
+
+    def program(means, half, x_nan, x):
+        out = {"means": [layer(y) for y in means], "half": layer(half)}
+        if name in MASKED:
+            loss = lambda x: jnp.sum(jnp.where(mask, layer(x, mask=mask), 0) ** 3)
+            nothing = lambda x: jnp.sum(layer(x, mask=jnp.zeros(SHAPE, bool)))
+            out["masked"] = layer(x_nan, mask=mask)
+            out["gradients"] = jax.grad(loss)(x_nan), jax.grad(loss)(x)
+            out["nothing"] = jax.value_and_grad(nothing)(x)
+        return out
+
+    means = [normal(SHAPE, mean) for mean in MEANS]
+    x_nan = jnp.where(mask, x, jnp.nan)
+    return jax.device_get(jax.jit(program)(means, normal(SHAPE, 3).astype(jnp.bfloat16), x_nan, x))
+
+
 @each
-@pytest.mark.parametrize("mean", [0, 100, 1e4])
-def test_float32_is_right_to_rounding_wherever_the_mean_is(name, mean):
+def test_float32_is_right_to_rounding_wherever_the_mean_is(name):
     layer, axes, use_mean = LAYERS[name]
-    x = normal(SHAPE, mean)
-    np.testing.assert_allclose(
-        np.asarray(layer(x)), oracle(x, axes, 1e-6, use_mean), rtol=2e-6, atol=2e-6
-    )
+    for mean, y in zip(MEANS, outcomes(name)["means"], strict=True):
+        x = normal(SHAPE, mean)
+        np.testing.assert_allclose(y, oracle(x, axes, 1e-6, use_mean), rtol=2e-6, atol=2e-6)
+        if mean == 100:
+            np.testing.assert_allclose(layer(x), y, rtol=2e-6, atol=2e-6)  # eagerly too
 
 
 @pytest.mark.parametrize("mean", [0, 100])
@@ -79,44 +110,32 @@ def test_derivatives_of_large_inputs_are_those_of_the_formula(mean):
 
 @each
 def test_bfloat16_is_rounded_once(name):
-    layer, axes, use_mean = LAYERS[name]
-    x = normal(SHAPE, 3).astype(jnp.bfloat16)
-    y = layer(x)
+    _, axes, use_mean = LAYERS[name]
+    y = outcomes(name)["half"]
+    x = normal(SHAPE, 3).astype(jnp.bfloat16).astype(jnp.float32)
     assert y.dtype == jnp.bfloat16
-    np.testing.assert_allclose(
-        np.asarray(y, np.float64), oracle(x.astype(jnp.float32), axes, 1e-6, use_mean), rtol=2**-8
-    )
+    wanted = oracle(x, axes, 1e-6, use_mean)
+    np.testing.assert_allclose(np.asarray(y, np.float64), wanted, rtol=2**-8)
 
 
-@each
-def test_a_mask_hides_whatever_is_under_it_also_from_the_gradient(name):
-    if name == "weight":
-        return
-    layer, axes, use_mean = LAYERS[name]
-    x = normal(SHAPE, 5)
-    mask = np.random.default_rng(1).random((4, 5, 1)) < 0.6
-    mask[:, 0] = True
-    x_bad = jnp.where(jnp.asarray(mask), x, jnp.nan)
-    mask = jnp.asarray(mask)
-    y = np.where(mask, layer(x_bad, mask=mask), 0)
-    np.testing.assert_allclose(
-        y, np.where(mask, oracle(x, axes, 1e-6, use_mean, mask), 0), rtol=1e-5, atol=1e-5
-    )
-    gradient = jax.jit(jax.grad(lambda x: jnp.sum(jnp.where(mask, layer(x, mask=mask), 0) ** 3)))
-    got, wanted = np.asarray(gradient(x_bad)), np.asarray(gradient(x))
-    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("name", MASKED)
+def test_a_masked_value_has_no_effect_also_on_the_gradient(name):
+    _, axes, use_mean = LAYERS[name]
+    x, mask = masked_input()
+    y = np.where(mask, outcomes(name)["masked"], 0)
+    wanted = np.where(mask, oracle(x, axes, 1e-6, use_mean, mask), 0)
+    np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-5)
+    got, clean = outcomes(name)["gradients"]
+    np.testing.assert_allclose(got, clean, rtol=1e-5, atol=1e-5)
     assert not np.where(mask, 0, got).any()
+    assert np.abs(got).max() > 1e-3
 
 
-@each
+@pytest.mark.parametrize("name", MASKED)
 def test_all_masked_is_finite(name):
-    if name == "weight":
-        return
-    layer = LAYERS[name][0]
-    loss = lambda x: jnp.sum(layer(x, mask=jnp.zeros(SHAPE, bool)))
-    value, gradient = jax.jit(jax.value_and_grad(loss))(normal(SHAPE, 5))
-    assert bool(jnp.isfinite(value))
-    assert bool(jnp.all(jnp.isfinite(gradient)))
+    value, gradient = outcomes(name)["nothing"]
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
 
 
 def plain(x, scale, bias, axes, epsilon, use_mean, mask):
@@ -206,16 +225,11 @@ HIDING = {
 }
 
 
-@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf], ids=str)
 @pytest.mark.parametrize("name", HIDING)
-def test_what_a_mask_hides_is_in_no_derivative_of_any_order(name, bad):
+def test_a_masked_value_is_in_no_derivative_of_any_order(name):
     mask = jnp.asarray(np.random.default_rng(1).random((4, 5, 1)) < 0.6).at[:, 0].set(True)
-    x, weight, scale, bias = (
-        normal(SHAPE, 2),
-        normal(SHAPE, seed=1),
-        1 + normal(6, 0, 0.1),
-        normal(6, seed=2),
-    )
+    x, weight = normal(SHAPE, 2), normal(SHAPE, seed=1)
+    scale, bias = 1 + normal(6, 0, 0.1), normal(6, seed=2)
 
     def loss(x, scale, bias):
         return jnp.sum(jnp.where(mask, HIDING[name](x, scale, bias, mask), 0) ** 2 * weight)
@@ -223,12 +237,12 @@ def test_what_a_mask_hides_is_in_no_derivative_of_any_order(name, bad):
     first = jax.grad(loss, (0, 1, 2))
     second = jax.grad(lambda *a: sum(jnp.sum(jnp.sin(g)) for g in first(*a)), (0, 1, 2))
     forward = lambda *a: jax.jvp(first, a, (jnp.where(mask, weight, 0), scale, bias))[1]
-    everything = jax.jit(lambda *a: (first(*a), second(*a), forward(*a)))
-    got, wanted = (
-        jax.tree.leaves(everything(jnp.where(mask, x, hidden), scale, bias)) for hidden in (bad, 0)
-    )
-    for ours, clean in zip(got, wanted, strict=True):
-        np.testing.assert_allclose(ours, clean, rtol=1e-4, atol=1e-5)
+    program = jax.jit(lambda *a: jax.tree.leaves((first(*a), second(*a), forward(*a))))
+    wanted = program(jnp.where(mask, x, 0), scale, bias)
+    for hidden in (jnp.nan, jnp.inf):
+        got = program(jnp.where(mask, x, hidden), scale, bias)
+        for ours, clean in zip(got, wanted, strict=True):
+            np.testing.assert_allclose(ours, clean, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf], ids=str)
@@ -251,34 +265,48 @@ EPSILONS = LAYERS | {
 }
 
 
-BARE = {"batch": lambda x, **k: F.batch_norm(x, **k)[0], "layer": F.layer_norm, "rms": F.rms_norm, "instance": F.instance_norm,
-        "group": lambda x, **k: F.group_norm(x, num_groups=1, **k), "weight": F.standardize_weight}  # fmt: skip
+BARE = {
+    "batch": lambda x, **k: F.batch_norm(x, **k)[0],
+    "layer": F.layer_norm,
+    "rms": F.rms_norm,
+    "instance": F.instance_norm,
+    "group": lambda x, **k: F.group_norm(x, num_groups=1, **k),
+    "weight": F.standardize_weight,
+}
+# In batch renormalization r and d are constants to the gradient.
+DIFFERENTIABLE = [name for name in EPSILONS if name != "renorm"]
 
 
 @pytest.mark.parametrize("name", EPSILONS)
-def test_epsilon_may_be_traced_and_has_its_derivative(name):
+def test_a_traced_epsilon_gives_the_same_result(name):
     layer, x = BARE.get(name, EPSILONS[name][0]), normal(SHAPE, 1)
-    f = jax.jit(lambda e: jnp.sum(layer(x, epsilon=e) ** 3))
-    np.testing.assert_allclose(f(0.1), jnp.sum(layer(x, epsilon=0.1) ** 3), rtol=1e-5)
+    traced = jax.jit(lambda e: layer(x, epsilon=e))(0.1)
+    np.testing.assert_allclose(traced, layer(x, epsilon=0.1), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_epsilon_has_its_derivative(name):
+    layer = BARE.get(name, EPSILONS[name][0])
     with jax.enable_x64(True):
-        x = jnp.asarray(np.asarray(x, np.float64))
-        if name in {"renorm", "statistics"}:
-            return  # r is a constant to the gradient, and the statistics above are float32
-        got = jax.grad(lambda e: jnp.sum(layer(x, epsilon=e) ** 3))(0.1)
-        difference = (
-            jnp.sum(layer(x, epsilon=0.1 + 1e-6) ** 3) - jnp.sum(layer(x, epsilon=0.1 - 1e-6) ** 3)
-        ) / 2e-6
-        np.testing.assert_allclose(got, difference, rtol=1e-6)
+        x = jnp.asarray(np.random.default_rng(0).normal(1, 1, SHAPE))
+        loss = lambda e: jnp.sum(layer(x, epsilon=e) ** 3)
+        program = jax.jit(lambda e, d: (jax.grad(loss)(e), loss(e + d), loss(e - d)))
+        got, above, below = program(0.1, 1e-6)
+        assert abs(got) > 1e-3
+        np.testing.assert_allclose(got, (above - below) / 2e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", sorted(BARE.keys() - {"weight"}))
-def test_without_epsilon_what_does_not_vary_becomes_zero(name):
-    for mask in (None, jnp.zeros((4, 5, 1), bool)):
-        if name == "rms" and mask is None:
-            continue
-        value, gradient = jax.value_and_grad(
-            lambda x, mask=mask: jnp.sum(BARE[name](x, epsilon=0.0, mask=mask))
-        )(jnp.ones(SHAPE))
+@pytest.mark.parametrize("name", MASKED)
+def test_without_epsilon_a_constant_input_becomes_zero(name):
+    nothing = jnp.zeros((4, 5, 1), bool)
+    masks = [nothing] if name == "rms" else [None, nothing]  # the RMS of a constant is not zero
+
+    @jax.jit
+    def program(x):
+        loss = lambda x, mask: jnp.sum(BARE[name](x, epsilon=0.0, mask=mask))
+        return [jax.value_and_grad(loss)(x, mask) for mask in masks]
+
+    for value, gradient in program(jnp.ones(SHAPE)):
         assert value == 0
         assert not gradient.any()
 
@@ -287,8 +315,9 @@ def test_without_epsilon_what_does_not_vary_becomes_zero(name):
 def test_an_empty_batch_stays_empty(name):
     layer = BARE.get(name, EPSILONS[name][0])
     x = jnp.ones((0, 5, 6))
+    y, gradient = jax.jit(lambda x: (layer(x), jax.grad(lambda x: jnp.sum(layer(x)))(x)))(x)
+    assert y.shape == gradient.shape == x.shape
     assert layer(x).shape == x.shape
-    assert jax.grad(lambda x: jnp.sum(layer(x)))(x).shape == x.shape
 
 
 def test_an_empty_batch_has_groups_and_ghosts():

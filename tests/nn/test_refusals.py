@@ -93,7 +93,7 @@ def check_refused(calls):
             if not message.startswith((f"{place}: ", f"{place}, ", f"{place}.")):
                 wrong.append(f"{place}: not of ours, {type(error).__name__}: {message}")
             wrong.extend(f"{place}: {w!r} not in {message!r}" for w in words if w not in message)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             wrong.append(f"{place}: {type(error).__name__}: {error}")
     assert not wrong, "\n".join(wrong)
 

@@ -16,7 +16,20 @@ FLAGS = (
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
     "--xla_llvm_disable_expensive_passes=true"
 )
-DROPS = "dropout channels path block alpha gaussian noise pool nnx linen gradient samples".split()
+DROPS = [
+    "dropout",
+    "channels",
+    "path",
+    "block",
+    "alpha",
+    "gaussian",
+    "noise",
+    "pool",
+    "nnx",
+    "linen",
+    "gradient",
+    "samples",
+]
 
 
 @pytest.fixture(scope="module")
