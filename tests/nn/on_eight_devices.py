@@ -1,4 +1,4 @@
-"""A program for eight virtual devices: the numbers of one device. Prints a line of JSON per fact."""
+"""A program for eight virtual devices. Prints a line of JSON per fact."""
 
 import functools
 import json
@@ -64,7 +64,7 @@ def compare(name, function, inputs, mesh):
 def explicit():
     """Layers where shardings are part of the types.
 
-    Compares output, moments or running statistics, and gradient, of examples and channels over devices.
+    Output, moments or running statistics, and gradient, of examples and channels over devices.
     """
     kinds = (jax.sharding.AxisType.Explicit,) * 2
     mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=kinds)
@@ -181,38 +181,24 @@ def main():
     of = jax.jit(step)(X, SCALE, MASK, WEIGHT)[0]
     say("oracle", mean=np.abs(of[1] - seen.mean(0)).max(), var=np.abs(of[2] - seen.var(0)).max())
 
-    grouped = jax.shard_map(
-        lambda x: F.batch_norm(x, axis_name="batch", axis_index_groups=[[0, 1, 2, 3], [4, 5, 6, 7]])[0],
-        mesh=MESH, in_specs=split, out_specs=split, check_vma=False,
-    )  # fmt: skip
+    def mapped_over(function, spec=split, **options):
+        mapped = jax.shard_map(function, mesh=MESH, in_specs=spec, out_specs=spec, **options)
+        return jax.jit(mapped)
+
+    def norm(**options):
+        return lambda x: F.batch_norm(x, axis_name="batch", **options)[0]
+
+    fours = [[0, 1, 2, 3], [4, 5, 6, 7]]
+    grouped = mapped_over(norm(axis_index_groups=fours), check_vma=False)
     halves = jnp.concatenate([F.batch_norm(X[:16])[0], F.batch_norm(X[16:])[0]])
-    say("groups", distance=distance(jax.jit(grouped)(X), halves))
-
-    features = jax.shard_map(
-        lambda x: F.layer_norm(x, axis_name="batch"), mesh=MESH, in_specs=P(None, "batch"), out_specs=P(None, "batch")
-    )  # fmt: skip
-    say("layer norm over devices", distance=distance(jax.jit(features)(X.T), F.layer_norm(X.T)))
-    one = jax.shard_map(
-        lambda x: F.batch_norm(x, axis_name="batch")[0], mesh=MESH, in_specs=split, out_specs=split
-    )
-    say(
-        "one value per device is enough together",
-        distance=distance(jax.jit(one)(X[:8]), F.batch_norm(X[:8])[0]),
-    )
-
+    say("groups", distance=distance(grouped(X), halves))
+    features = mapped_over(lambda x: F.layer_norm(x, axis_name="batch"), P(None, "batch"))
+    say("layer norm over devices", distance=distance(features(X.T), F.layer_norm(X.T)))
+    apart = distance(mapped_over(norm())(X[:8]), F.batch_norm(X[:8])[0])
+    say("one value per device is enough together", distance=apart)
     alone = [[device] for device in range(8)]
-    lonely = jax.shard_map(
-        lambda x: F.batch_norm(x, axis_name="batch", axis_index_groups=alone)[0],
-        mesh=MESH,
-        in_specs=split,
-        out_specs=split,
-        check_vma=False,
-    )
-    say(
-        "groups of one device",
-        one=refused(jax.jit(lonely), X[:8]),
-        two=refused(jax.jit(lonely), X[:16]),
-    )
+    lonely = mapped_over(norm(axis_index_groups=alone), check_vma=False)
+    say("groups of one device", one=refused(lonely, X[:8]), two=refused(lonely, X[:16]))
     explicit()
     explicit_dropout()
 

@@ -11,6 +11,7 @@ from flax import nnx
 import gradkit.nn as gnn
 from gradkit.nn import functional as F  # noqa: N812
 from gradkit.nn import linen as gln
+from gradkit.nn.functional.random import uniform
 
 KEY = jax.random.key(0)
 
@@ -73,7 +74,7 @@ def test_keep_rate_and_mean_are_within_four_standard_deviations(rate):
 
 
 def test_the_two_numbers_of_a_word_are_uniform_and_independent():
-    u = np.asarray(F.dropout.__globals__["uniform"](jax.random.key(5), (200_000, 2)), np.float64)
+    u = np.asarray(uniform(jax.random.key(5), (200_000, 2)), np.float64)
     assert abs(u.mean(0) - 0.5).max() < 4 * np.sqrt(1 / 12 / 2e5)
     assert abs(np.corrcoef(u.T)[0, 1]) < 4 / np.sqrt(2e5)
     both = ((u < 0.3).all(1)).mean()

@@ -34,12 +34,6 @@ def test_mc_predict_takes_a_function_of_input_and_key():
     mean, var = gnn.mc_predict(lambda x, key: {"y": F.dropout(x, 0.5, key)}, jnp.ones(2), 2000, KEY)
     np.testing.assert_allclose(mean["y"], 1, atol=0.1)
     np.testing.assert_allclose(var["y"], 1, atol=0.1)
-    with pytest.raises(
-        ValueError, match="mc_predict, model: needs a model with random layers that own their rngs"
-    ):
-        gnn.mc_predict(nnx.Linear(2, 2, rngs=nnx.Rngs(0)), jnp.ones((1, 2)), 3, KEY)
-    with pytest.raises(ValueError, match="mc_predict, samples: needs a whole number >= 1; got 0"):
-        gnn.mc_predict(lambda x, key: x, jnp.ones(2), 0, KEY)
 
 
 class Obstinate(nnx.Module):
@@ -63,10 +57,7 @@ def test_mc_predict_refuses_a_model_that_draws_nothing():
     plain.__class__ = type("Plain", (Homemade,), {"__call__": lambda self, x: x})
     for model in (Obstinate(), plain):
         for predict in (gnn.mc_predict, jax.jit(gnn.mc_predict, static_argnums=(0, 2))):
-            with pytest.raises(
-                ValueError,
-                match="mc_predict, model: needs a model whose output depends on its keys; got one that draws no noise",
-            ):
+            with pytest.raises(ValueError, match=r"^mc_predict: model draws no noise: its output"):
                 predict(model, jnp.ones(3), 3, KEY)
     assert (gnn.mc_predict(Homemade(), jnp.ones(3), 3, KEY).var > 0).all()
     assert (
