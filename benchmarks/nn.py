@@ -47,7 +47,7 @@ WORK: dict[str, tuple[tuple[int, ...], Any, Callable[[Any], Any]]] = {
 
 
 def functions(layer: Any) -> tuple[Callable[..., Any], Callable[..., Any], Any, Callable[..., Any]]:
-    """Forward; forward and backward as in a network (y returned, dy given); params; the pure call."""
+    """Forward; forward and backward as in a network (dy given); params; the pure call."""
     graph, params, rest = nnx.split(layer, nnx.Param, ...)
 
     def call(params: Any, x: Any) -> Any:
@@ -205,9 +205,8 @@ def main() -> None:
         "speed": speed(options.repeats, options.layers),
         "errors": errors(),
     }
-    print(
-        f"milliseconds (median of {options.repeats}) and kept bytes / bytes of the input, on {results['device']}\n"
-    )
+    unit = f"milliseconds (median of {options.repeats}), and bytes for the backward pass / input"
+    print(f"{unit}, on {results['device']}\n")
     columns = [
         f"{what}_{of}" for what in ("forward", "gradient") for of in ("gradkit", "flax", "ratio")
     ]

@@ -21,12 +21,12 @@ def name_of(path: Any) -> str:
 
 def selects(variable_filter: Any, path: Any) -> bool:
     """Whether a part of the filter is in the name of the variable."""
-    parts = variable_filter if isinstance(variable_filter, Collection) else [None]
-    if isinstance(parts, str) or not all(isinstance(part, str) for part in parts):
+    sequence = isinstance(variable_filter, Collection) and not isinstance(variable_filter, str)
+    if not sequence or not all(isinstance(part, str) for part in variable_filter):
         problem = f"variable_filter={describe(variable_filter)} is not a filter"
         expected = "a sequence of parts of names, such as ('kernel',)"
         check.refuse(problem, expected=expected, error=TypeError)
-    return any(part in name_of(path) for part in parts)
+    return any(part in name_of(path) for part in variable_filter)
 
 
 def call_with_weights(
