@@ -14,8 +14,8 @@ from gradkit._rule import Rule as Rule
 from gradkit._rule import State as State
 from gradkit._rule import View as View
 from gradkit._schedule import Schedule as Schedule
-from gradkit._schedule import function_schedule as function_schedule
 from gradkit._schedule import schedule as schedule
+from gradkit._states import tree_map_params as tree_map_params
 from gradkit._step import Step as Step
 from gradkit._step import make_step as make_step
 from gradkit._transform import Transform as Transform

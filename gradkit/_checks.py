@@ -16,6 +16,8 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
+from gradkit._flax import without_value
+
 _inside: ContextVar[tuple[tuple[str, Any], ...]] = ContextVar("gradkit_where", default=())
 _judging: ContextVar[bool] = ContextVar("gradkit_judging", default=True)
 
@@ -119,11 +121,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def keystr(path: Any) -> str:
-    """A leaf's dotted path; the root of the tree is ``params`` itself."""
-    if len(path) > 1 and path[-1] == jax.tree_util.GetAttrKey("value"):
-        path = path[
-            :-1
-        ]  # a Flax nnx Variable is a node of its own, whose only leaf is its value: that is no part of the name
+    """A leaf's dotted path; that of a tree which is a single array says so."""
+    path = without_value(path)
     return jax.tree_util.keystr(path, simple=True, separator=".") or "the tree's only leaf"
 
 

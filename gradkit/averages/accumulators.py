@@ -142,8 +142,7 @@ def running_max(average: Transform, store: StoreLike = None) -> Rule:
 
     Reference: Reddi et al. 2018, https://openreview.net/forum?id=ryQu7f-RZ.
     """
-    check.part(average=average)
-    inner, store = average.rule, as_store(store, "store")
+    part, store = Part("average", average), as_store(store, "store")
 
     def init(params: Any, *, context: Any) -> Any:
         inner = part.init(params, context=context)

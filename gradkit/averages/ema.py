@@ -78,7 +78,7 @@ def ema(
         )
 
     def update(updates: Any, state: Any, params: Any) -> Any:
-        fresh = 1 - decay
+        fresh = numerics.complement(decay)
         if debias:
             log_unseen = state["log_unseen"] + numerics.log(decay)
             seen, ahead = -jnp.expm1(log_unseen), -jnp.expm1(log_unseen + numerics.log(decay))
@@ -154,7 +154,7 @@ def variance(
         )
 
     def update(updates: Any, state: Any, params: Any, *, gradient: Any) -> Any:
-        fresh = 1 - decay
+        fresh = numerics.complement(decay)
         if debias:
             log_unseen = state["log_unseen"] + numerics.log(decay)
             seen = -jnp.expm1(log_unseen)
@@ -216,7 +216,7 @@ def ema_from_first(decay: Rate, store: StoreLike = None) -> Rule:
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         def leaf(x: Any, stored: Any) -> Any:
             old = store.decode(stored, x)
-            new = jnp.where(step == 0, x, old + tree.factor_like(1 - decay, x) * (x - old))
+            new = jnp.where(step == 0, x, old + tree.factor_like(numerics.complement(decay), x) * (x - old))
             return new, store.encode(new)
 
         averages, stored = tree.map(leaf, updates, state["average"], outputs=2)
@@ -277,7 +277,7 @@ def additive_ema(
         def leaf(x: Any, stored: Any) -> Any:
             check.real(x)
             old = store.decode(stored, x)
-            new = old - tree.factor_like(1 - decay, x) * jnp.sign(old - x) * x
+            new = old - tree.factor_like(numerics.complement(decay), x) * jnp.sign(old - x) * x
             return (new / tree.factor_like(seen, x) if debias else new), store.encode(new)
 
         averages, stored = tree.map(leaf, updates, state["average"], outputs=2)

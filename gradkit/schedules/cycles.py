@@ -52,7 +52,7 @@ def triangular_schedule(
 
     Example:
       >>> import gradkit as gk
-      >>> rate = gk.triangular_schedule(0.25, 1.0, 2, decay_rate=0.5)
+      >>> rate = gk.schedules.triangular_schedule(0.25, 1.0, 2, decay_rate=0.5)
       >>> assert [float(rate(t)) for t in range(6)] == [0.25, 0.625, 1.0, 0.625, 0.125, 0.3125]
 
     Reference: Smith 2017, https://arxiv.org/abs/1506.01186.
@@ -115,7 +115,7 @@ def warm_restarts_schedule(
 
     Example:
       >>> import gradkit as gk
-      >>> rate = gk.warm_restarts_schedule(1.0, 10, t_mul=2, m_mul=0.5)  # restarts at 10, 30, 70
+      >>> rate = gk.schedules.warm_restarts_schedule(1.0, 10, t_mul=2, m_mul=0.5)  # restarts at 10, 30, 70
       >>> assert [round(float(rate(t)), 6) for t in (0, 5, 10, 20, 30)] == [1, 0.5, 0.5, 0.25, 0.25]
 
     Reference: Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983.

@@ -228,7 +228,7 @@ def natural_exponential_decay(
 
     Example:
       >>> import gradkit as gk, math
-      >>> rate = gk.natural_exponential_decay(0.1, 1, 0.04)
+      >>> rate = gk.schedules.natural_exponential_decay(0.1, 1, 0.04)
       >>> assert abs(float(rate(25)) - 0.1 / math.e) < 1e-8
     """
     check.non_negative(**arguments.number(decay_rate=decay_rate))
@@ -277,7 +277,7 @@ def inverse_time_decay(
 
     Example:
       >>> import gradkit as gk
-      >>> rate = gk.inverse_time_decay(1.0, 100, 0.5, staircase=True)
+      >>> rate = gk.schedules.inverse_time_decay(1.0, 100, 0.5, staircase=True)
       >>> assert float(rate(699)) == 0.25 and float(rate(700)) < 0.25
     """
     check.non_negative(**arguments.number(decay_rate=decay_rate))
@@ -397,7 +397,7 @@ def adafactor_decay_schedule(
 
     Example:
       >>> import gradkit as gk
-      >>> beta = gk.adafactor_decay_schedule(0.5, step_offset=10)
+      >>> beta = gk.schedules.adafactor_decay_schedule(0.5, step_offset=10)
       >>> assert [float(beta(step)) for step in (0, 3, 10, 13)] == [0.0, 0.5, 0.0, 0.5]
 
     Reference: Shazeer and Stern 2018, https://arxiv.org/abs/1804.04235, section 7.2.

@@ -35,7 +35,7 @@ def per_epoch(
 
     Example:
       >>> import gradkit as gk
-      >>> rate = gk.per_epoch(gk.inverse_time_decay(0.2, 1, 1.0), steps_per_epoch=100)
+      >>> rate = gk.schedules.per_epoch(gk.schedules.inverse_time_decay(0.2, 1, 1.0), steps_per_epoch=100)
       >>> assert float(rate(0)) == float(rate(99)) == 2 * float(rate(100)) == 2 * float(rate(199))
     """
     arguments.rates(schedule=schedule)
@@ -75,8 +75,8 @@ def linear_scaling_rule(
 
     Example:
       >>> import gradkit as gk
-      >>> assert gk.linear_scaling_rule(0.1, 1024) == 0.4
-      >>> rate = gk.linear_scaling_rule(gk.linear_schedule(1.0, 0.0, 10), 64, 128)
+      >>> assert gk.schedules.linear_scaling_rule(0.1, 1024) == 0.4
+      >>> rate = gk.schedules.linear_scaling_rule(gk.linear_schedule(1.0, 0.0, 10), 64, 128)
       >>> assert float(rate(5)) == 0.25
 
     Reference: Goyal et al. 2017, https://arxiv.org/abs/1706.02677.

@@ -93,7 +93,7 @@ def clip(max_delta: Rate, min_delta: Rate | None = None) -> Rule:
     else:
         check.finite(max_delta=max_delta, min_delta=min_delta)
         check.ordered(min_delta=min_delta, max_delta=max_delta)
-    low = -max_delta if min_delta is None else min_delta
+    low = numerics.negative(max_delta) if min_delta is None else min_delta
 
     def leaf(u: Any) -> Any:
         check.real(u)

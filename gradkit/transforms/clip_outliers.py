@@ -162,7 +162,7 @@ def _clipping(window: int, bound: Any, report: bool) -> Rule:
         if report:
             share = state["logged"]["clipped"]
             share = share + (over.astype(share.dtype) - share) / (step + 1).astype(share.dtype)
-            after["metrics"] = {"norm": norm, "bound": limit, "clipped": share}
+            after["logged"] = {"norm": norm, "bound": limit, "clipped": share}
         return tree.scale(updates, factor), after
 
     return Rule(init, update)

@@ -23,9 +23,9 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit import masks
-from gradkit._link import Rule, only_checks
+from gradkit._rule import Context, Rule
 from gradkit._transform import Transform, stateless, transform
-from gradkit.typing import Mask, Rate
+from gradkit.typing import Mask, PyTree, Rate
 
 
 @transform
@@ -183,18 +183,12 @@ def add_smoothed_l1_penalty(penalty: Rate, eps: Rate = 1e-8, mask: Mask | None =
 def _penalty(mask: Mask | None, pull: Callable[[Any], Any]) -> Rule:
     """Add ``pull(p)`` to the updates of the leaves that the mask selects."""
 
-    def select(context: Context) -> PyTree:
-        return masks.resolve(mask, context.leaves, whole=context.whole)
-
-    def init(params: Any, *, context: Context) -> Any:
-        select(context)  # a mask that does not fit is refused before the first step
-        return ()
-
-    def update(updates: Any, state: Any, params: Any, *, context: Context) -> Any:
+    def update(updates: Any, params: Any, *, context: Context) -> Any:
         check.params(params)
-        on = select(context)
-        new = jax.tree.map(lambda yes, u, p: u + pull(p) if yes else u, on, updates, params)
-        return new, state
+        if mask is None:
+            return tree.map(lambda u, p: u + pull(p), updates, params)
+        on = _select(mask)(context)
+        return jax.tree.map(lambda yes, u, p: u + pull(p) if yes else u, on, updates, params)
 
     return _judged(mask, stateless(update))
 
@@ -204,8 +198,12 @@ def _judged(mask: Mask | None, rule: Rule) -> Rule:
     if mask is None:
         return rule
 
-    def init(params: Any, *, leaves: Any) -> Any:
-        masks.resolve(mask, leaves)
+    def init(params: Any, *, context: Context) -> Any:
+        _select(mask)(context)
         return ()
 
-    return rule._replace(init=only_checks(init))
+    return rule._replace(init=init, mask=_select(mask))
+
+
+def _select(mask: Mask) -> Callable[[Context], PyTree]:
+    return lambda context: masks.resolve(mask, context.leaves, whole=context.whole)

@@ -250,8 +250,8 @@ BAD = [
         lambda: gk.selective_transform(0.1, freeze_mask=True),
         r"optimizer: needs a transform; got 0.1",
     ),
-    (lambda: gk.weighted_sum(0.9, gk.latest()), r"first: needs a transform; got 0.9"),
-    (lambda: gk.per_leaf(0.9), r"average: needs a transform; got 0.9"),
+    (lambda: gk.averages.weighted_sum(0.9, gk.averages.latest()), r"first: needs a transform; got 0.9"),
+    (lambda: gk.averages.per_leaf(0.9), r"average: needs a transform; got 0.9"),
 ]
 
 

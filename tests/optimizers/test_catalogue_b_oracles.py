@@ -452,7 +452,7 @@ BAD = {
         "adafactor.*min_dim_size_to_factor: needs a whole number",
     ),
     "adafactor eps": (lambda: gk.adafactor(eps=-1.0), f"adafactor.*epsilon: {AT_LEAST_0}"),
-    "through": (lambda: gk.compressed(gk.latest(), 3), "compressed: store=3 is not a Store"),
+    "through": (lambda: gk.averages.compressed(gk.averages.latest(), 3), "compressed: store=3 is not a Store"),
     "sm3": (
         lambda: gk.scale_by_sm3(b2=1.5),
         r"scale_by_sm3, b2: needs a number in \[0, 1\]; got 1.5",

@@ -19,14 +19,14 @@ ELEMENTWISE = [
         "weighted_sum",
         lambda: gk.averages.weighted_sum(gk.ema(0.8), gk.trace(0.7), 0.5),
         bad=(
-            (lambda: gk.weighted_sum(gk.latest(), gk.latest(), float("inf")), f"weight: {FINITE}"),
-            (lambda: gk.weighted_sum(0.9, gk.latest()), "first: needs a transform; got 0.9"),
+            (lambda: gk.averages.weighted_sum(gk.averages.latest(), gk.averages.latest(), float("inf")), f"weight: {FINITE}"),
+            (lambda: gk.averages.weighted_sum(0.9, gk.averages.latest()), "first: needs a transform; got 0.9"),
         ),
     ),
     Case(
         "per_leaf",
-        lambda: gk.per_leaf(gk.ema(0.8), mean=True),
-        bad=((lambda: gk.per_leaf(0.8), "average: needs a transform; got 0.8"),),
+        lambda: gk.averages.per_leaf(gk.ema(0.8), mean=True),
+        bad=((lambda: gk.averages.per_leaf(0.8), "average: needs a transform; got 0.8"),),
     ),
     Case(
         "ema_from_first",

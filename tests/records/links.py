@@ -32,7 +32,7 @@ TRANSFORMS = [
                 f"eps_root: {AT_LEAST_0}",
             ),
             (
-                lambda: gk.precondition(gk.latest(), gk.running_sum(), order=3),
+                lambda: gk.precondition(gk.averages.latest(), gk.averages.running_sum(), order=3),
                 "order=3 is out of range. Expected 1 or 2",
             ),
             (lambda: gk.precondition(0.9, gk.averages.running_sum()), "moment"),

@@ -50,8 +50,8 @@ _PERIOD = {"init_value": 0.1, "peak_value": 0.5, "warmup_steps": 2, "decay_steps
 SCHEDULES = [
     Case(
         "function_schedule",
-        lambda: gk.function_schedule(harmonic),
-        bad=((lambda: gk.function_schedule(3), "function=3 is not a function of the step"),),
+        lambda: gk.schedules.function_schedule(harmonic),
+        bad=((lambda: gk.schedules.function_schedule(3), "function=3 is not a function of the step"),),
         reads_back=False,
     ),
     Case(
@@ -177,7 +177,7 @@ SCHEDULES = [
         "linear_warmup",
         lambda: gk.schedules.linear_warmup(_line(), 4),
         bad=(
-            (lambda: gk.linear_warmup("a", 4), "schedule='a' is not a schedule"),
+            (lambda: gk.schedules.linear_warmup("a", 4), "schedule='a' is not a schedule"),
             *length_checks("linear_warmup", 0.5, 4, at=1, least=0),
         ),
     ),
@@ -228,11 +228,11 @@ SCHEDULES = [
         bad=(
             *length_checks("warm_restarts_schedule", 0.5, 4, at=1),
             (
-                lambda: gk.warm_restarts_schedule(0.5, 4, 0),
+                lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 0),
                 "t_mul=0 is out of range",
             ),
-            (lambda: gk.warm_restarts_schedule(0.5, 4, 1.5), "t_mul=1.5 is not an int"),
-            (lambda: gk.warm_restarts_schedule(0.5, 4, 2, 0.0), f"m_mul: {ABOVE_0}"),
+            (lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 1.5), "t_mul=1.5 is not an int"),
+            (lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 2, 0.0), f"m_mul: {ABOVE_0}"),
         ),
     ),
     Case(
@@ -251,7 +251,7 @@ SCHEDULES = [
         "adafactor_decay_schedule",
         lambda: gk.schedules.adafactor_decay_schedule(0.7, 5),
         bad=(
-            (lambda: gk.adafactor_decay_schedule(-0.8), f"decay_rate: {AT_LEAST_0}"),
+            (lambda: gk.schedules.adafactor_decay_schedule(-0.8), f"decay_rate: {AT_LEAST_0}"),
             *length_checks("adafactor_decay_schedule", 0.7, 5, at=1, least=0),
         ),
     ),
@@ -259,7 +259,7 @@ SCHEDULES = [
         "per_epoch",
         lambda: gk.schedules.per_epoch(_line(), 5),
         bad=(
-            (lambda: gk.per_epoch("a", 5), "schedule='a' is not a schedule"),
+            (lambda: gk.schedules.per_epoch("a", 5), "schedule='a' is not a schedule"),
             *length_checks("per_epoch", 0.5, 5, at=1),
         ),
     ),

@@ -33,8 +33,8 @@ def two_examples(grads: Any) -> Any:
 SPECIAL = [
     Case(
         "compressed",
-        lambda: gk.compressed(gk.ema(0.8), gk.factored(2), 1e-3),
-        bad=((lambda: gk.compressed(gk.latest(), 3), "store=3 is not a Store"),),
+        lambda: gk.averages.compressed(gk.ema(0.8), gk.stores.factored(2), 1e-3),
+        bad=((lambda: gk.averages.compressed(gk.averages.latest(), 3), "store=3 is not a Store"),),
         reads_back=False,
     ),
     Case(

@@ -20,10 +20,10 @@ LENGTHS = {  # each with one length left open: (a factory of it, whether 0 is al
     "polynomial": (lambda n: gk.polynomial_schedule(1.0, 0.25, 2.0, n, 3), True),
     "cosine": (lambda n: gk.cosine_decay_schedule(1.0, n, 0.1), False),
     "exponential": (lambda n: gk.exponential_decay(1.0, n, 0.5, 2, end_value=0.01), True),
-    "natural": (lambda n: gk.natural_exponential_decay(1.0, n, 0.5), True),
-    "inverse time": (lambda n: gk.inverse_time_decay(1.0, n, 0.5, 1), True),
-    "inverse sqrt": (lambda n: gk.inverse_sqrt_schedule(1.0, n), True),
-    "linear warmup": (lambda n: gk.linear_warmup(gk.exponential_decay(1.0, 9, 0.5), n), True),
+    "natural": (lambda n: gk.schedules.natural_exponential_decay(1.0, n, 0.5), True),
+    "inverse time": (lambda n: gk.schedules.inverse_time_decay(1.0, n, 0.5, 1), True),
+    "inverse sqrt": (lambda n: gk.schedules.inverse_sqrt_schedule(1.0, n), True),
+    "linear warmup": (lambda n: gk.schedules.linear_warmup(gk.exponential_decay(1.0, 9, 0.5), n), True),
     "warmup constant": (lambda n: gk.warmup_constant_schedule(0.1, 1.0, n), True),
     "warmup cosine": (lambda n: gk.warmup_cosine_decay_schedule(0.1, 1.0, n, 20, 0.2), True),
     "warmup cosine end": (lambda n: gk.warmup_cosine_decay_schedule(0.1, 1.0, 0, n), False),
@@ -33,16 +33,16 @@ LENGTHS = {  # each with one length left open: (a factory of it, whether 0 is al
     "joined": (lambda n: gk.join_schedules([gk.linear_schedule(0.0, 1.0, n), 0.5], [n]), True),
     "linear onecycle": (lambda n: gk.linear_onecycle_schedule(n, 1.0), False),
     "cosine onecycle": (lambda n: gk.cosine_onecycle_schedule(n, 1.0), False),
-    "triangular": (lambda n: gk.triangular_schedule(0.1, 1.0, n, 0.9), False),
-    "restarts": (lambda n: gk.warm_restarts_schedule(1.0, n, 2, 0.9, 0.1), False),
-    "equal restarts": (lambda n: gk.warm_restarts_schedule(1.0, n, 1, 0.9, 0.1), False),
+    "triangular": (lambda n: gk.schedules.triangular_schedule(0.1, 1.0, n, 0.9), False),
+    "restarts": (lambda n: gk.schedules.warm_restarts_schedule(1.0, n, 2, 0.9, 0.1), False),
+    "equal restarts": (lambda n: gk.schedules.warm_restarts_schedule(1.0, n, 1, 0.9, 0.1), False),
     "sgdr": (
         lambda n: gk.sgdr_schedule(
             [{"init_value": 0.0, "peak_value": 1.0, "warmup_steps": n, "decay_steps": 20}] * 2
         ),
         True,
     ),
-    "per epoch": (lambda n: gk.per_epoch(gk.exponential_decay(1.0, 1, 0.5), n), False),
+    "per epoch": (lambda n: gk.schedules.per_epoch(gk.exponential_decay(1.0, 1, 0.5), n), False),
 }
 
 
@@ -81,8 +81,8 @@ def test_a_transition_of_zero_steps_stays_at_its_first_value():
         gk.linear_schedule(0.5, 0.0, 0),
         gk.polynomial_schedule(0.5, 0.0, 2.0, 0, 3),
         gk.exponential_decay(0.5, 0, 0.5, end_value=0.125),
-        gk.natural_exponential_decay(0.5, 0, 0.5),
-        gk.inverse_time_decay(0.5, 0, 0.5, staircase=True),
+        gk.schedules.natural_exponential_decay(0.5, 0, 0.5),
+        gk.schedules.inverse_time_decay(0.5, 0, 0.5, staircase=True),
     ):
         assert set(np.asarray(rate(STEPS))) == {0.5}, rate
         assert np.isfinite(jax.tree.leaves(jax.grad(lambda r: r(3))(rate))).all()
@@ -120,7 +120,7 @@ def test_lengths_and_rates_are_injected_by_optax():
 
 @pytest.mark.parametrize("step", [None, "3", 1j, np.array([True]), [1, 2], True, gk.identity()])
 def test_what_is_no_step_is_refused(step):
-    for rate in (gk.linear_schedule(1.0, 0.0, 10), gk.function_schedule(lambda step: 1.0)):
+    for rate in (gk.linear_schedule(1.0, 0.0, 10), gk.schedules.function_schedule(lambda step: 1.0)):
         with pytest.raises(TypeError, match=r"_schedule: step=.* is not a step. Expected an int"):
             rate(step)
 
@@ -344,22 +344,22 @@ def test_a_population_of_schedules_holds_arrays_and_runs_under_vmap():
     ],
 )
 def test_a_function_that_returns_no_real_number_is_refused(function, message):
-    for rate in (gk.function_schedule(function), gk.linear_warmup(function, 3)):
+    for rate in (gk.schedules.function_schedule(function), gk.schedules.linear_warmup(function, 3)):
         with pytest.raises(TypeError, match=message):
             rate(jnp.int32(5))
 
 
 def test_a_number_of_labels_is_told_with_what_is_expected():
     with pytest.raises(ValueError, match=r"plot_schedule: schedules=\[\] is empty"):
-        gk.plot_schedule([], 5)
+        gk.schedules.plot_schedule([], 5)
     with pytest.raises(TypeError, match=r"plot_schedule: schedules\[0\]='x' is not a schedule"):
-        gk.plot_schedule(["x"], 5)
+        gk.schedules.plot_schedule(["x"], 5)
 
 
 def test_the_scaling_rule_refuses_bad_arguments():
     for args, name in [((0.1, 0), "batch_size"), ((0.1, 8, None), "base_batch_size")]:
         with pytest.raises((TypeError, ValueError), match=f"^linear_scaling_rule: {name}="):
-            gk.linear_scaling_rule(*args)
+            gk.schedules.linear_scaling_rule(*args)
     for rate in (-0.1, None, "a", gk.linear_schedule):
         with pytest.raises((TypeError, ValueError), match=r"^linear_scaling_rule, learning_rate"):
-            gk.linear_scaling_rule(rate, 32)
+            gk.schedules.linear_scaling_rule(rate, 32)

@@ -22,7 +22,7 @@ rates = st.floats(0.01, 1.0)
 @law
 @given(t=steps, beta=st.floats(1e-9, 1e-3), rate=rates)
 def test_decays_per_step_are_the_textbook_formulas(t, beta, rate):
-    close(gk.inverse_time_decay(rate, 1, beta)(t), rate / (1 + beta * t))
+    close(gk.schedules.inverse_time_decay(rate, 1, beta)(t), rate / (1 + beta * t))
     exponent = beta * t
     if exponent < 80:
         close(gk.schedules.natural_exponential_decay(rate, 1, beta)(t), rate * math.exp(-exponent))
@@ -106,7 +106,7 @@ def test_join_takes_the_piece_of_the_step_and_its_own_time(t, bounds):
 @law
 @given(t=steps, a=rates, b=rates)
 def test_arithmetic_acts_on_the_values(t, a, b):
-    f, g = gk.inverse_sqrt_schedule(a), gk.cosine_decay_schedule(b, 10**6)
+    f, g = gk.schedules.inverse_sqrt_schedule(a), gk.cosine_decay_schedule(b, 10**6)
     assert (f + g)(t) == f(t) + g(t)
     assert (f * g)(t) == f(t) * g(t)
     assert (f - g)(t) == f(t) - g(t)
@@ -135,7 +135,7 @@ def test_warm_restarts_are_sgdr_with_periods_that_grow_and_shrink(first, growth,
         for m in range(6)
     ]
     t %= sum(period["decay_steps"] for period in periods)
-    short = gk.warm_restarts_schedule(0.5, first, growth, factor, 0.1)
+    short = gk.schedules.warm_restarts_schedule(0.5, first, growth, factor, 0.1)
     close(gk.sgdr_schedule(periods)(t), short(t))
 
 

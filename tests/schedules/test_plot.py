@@ -42,11 +42,11 @@ def test_one_schedule_a_dict_labels_and_axes_of_ones_own():
     )
     assert mine.lines[0].get_label() == "flat"
     assert mine.get_ylabel() == "rate"
-    assert gk.plot_schedule({"a": 0.1, "b": 0.2}, 5).lines[1].get_label() == "b"
+    assert gk.schedules.plot_schedule({"a": 0.1, "b": 0.2}, 5).lines[1].get_label() == "b"
     with pytest.raises(
         ValueError, match=r"labels=\['a', 'b'\] has the length 2. Expected 1, one label"
     ):
-        gk.plot_schedule(0.1, 5, labels=["a", "b"])
+        gk.schedules.plot_schedule(0.1, 5, labels=["a", "b"])
 
 
 def test_a_long_run_is_drawn_at_two_thousand_whole_steps():

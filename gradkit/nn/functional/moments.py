@@ -21,6 +21,7 @@ from jax.typing import ArrayLike
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit._xla import one_pass_pays
 from gradkit.nn.functional.arguments import (
     Axes,
     as_array,
@@ -32,28 +33,6 @@ from gradkit.nn.functional.arguments import (
     compute_dtype,
     describe,
 )
-
-# ---- for XLA: begin (to stand in gradkit/_xla.py) ---------------------------------------------
-
-_LARGE = 1 << 16  # elements; for smaller inputs the branch costs as much as the pass it may save
-
-
-def one_pass_pays(x: jax.Array, axis_name: Any) -> bool:
-    """XLA on CPU only: whether `moments` first tries the one-pass variance Σ|x|²/n − |s|².
-
-    Reason: XLA computes Σx and Σ|x|² in one pass over memory, and the exact formula needs a second
-    one. For a large input on a CPU that pass takes longer than the branch (one ``lax.cond``) that
-    decides whether it is needed. On accelerators the branch costs more than the pass; under a
-    mapped axis the devices would have to agree on it. There the exact formula always runs.
-
-    Benchmark: ``python -m benchmarks.nn --layers LayerNorm BatchNorm`` (forward).
-
-    Backends: CPU; every other backend runs the plain code.
-    """
-    return axis_name is None and x.size >= _LARGE and jax.default_backend() == "cpu"
-
-
-# ---- for XLA: end -----------------------------------------------------------------------------
 
 
 class Moments(NamedTuple):
