@@ -1,4 +1,4 @@
-"""What a record is: the class, the shared tree, and what several factories refuse in the same words."""
+"""The class of a record, the tree that all share, and what several factories refuse alike."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Case:
         return self.name
 
 
-# ---- the shared tree -------------------------------------------------------------------------------------------------
+# ---- the shared tree -----------------------------------------------------------------------------
 
 SHAPES = {"matrix": (3, 2), "vector": (4,), "scalar": (), "empty": (0,)}
 
@@ -104,7 +104,7 @@ def slope(params: Any, grads: Any) -> Any:
     return sum(jax.tree.leaves(products), start=jnp.zeros(()))
 
 
-# ---- what several factories refuse in the same words -----------------------------------------------------------------
+# ---- what several factories refuse in the same words ---------------------------------------------
 
 DECAY = r"needs a decay in \[0, 1\)"
 FRACTION = r"needs a number in \[0, 1\]"

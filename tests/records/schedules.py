@@ -12,7 +12,7 @@ def _line() -> Any:
 
 
 def value_checks(name: str, *lead: Any, at: int = 0) -> tuple[Bad, ...]:
-    """What every schedule refuses where a value stands: what is no finite number, and another schedule."""
+    """What every schedule refuses for a value: what is not a finite number."""
     factory = named(name)
 
     def with_value(value: Any) -> Callable[[], Any]:

@@ -1,4 +1,4 @@
-"""What goes around a transform: clocks of its own, guards, weight averages, observation, rounding."""
+"""Transforms with transforms inside: groups, own clocks, guards, averaged weights, observation."""
 
 from typing import Any
 
@@ -14,6 +14,7 @@ from tests.records.case import (
     FRACTION,
     Bad,
     Case,
+    label,
     loss_of,
     named,
 )
@@ -39,7 +40,80 @@ def no_transform(name: str, argument: str, *rest: Any) -> Bad:
     return lambda: named(name)(0.5, *rest), f"{argument}: needs a transform; got 0.5"
 
 
-CLOCKS = [
+WRAPPERS = [
+    Case(
+        "masked",
+        lambda: gk.masked(gk.ema(0.8), gk.by_rank(1)),
+        bad=((lambda: gk.masked(0.5, True), "inner: needs a transform; got 0.5"),),
+    ),
+    Case(
+        "partition",
+        lambda: gk.partition(
+            {"fast": gk.trace(0.8), "slow": gk.scale(0.1)},
+            {"fast": gk.by_rank(1), "slow": ~gk.by_rank(1)},
+        ),
+        bad=(
+            (
+                lambda: gk.partition({"fast": 0.5}, {"fast": gk.by_rank(0)}),
+                "needs a transform; got 0.5",
+            ),
+        ),
+    ),
+    Case(
+        "multi_transform",
+        lambda: gk.multi_transform({"vector": gk.trace(0.8), "other": gk.scale(0.1)}, label),
+        bad=(
+            (
+                lambda: gk.multi_transform({"fast": 0.5}, {"fast": gk.by_rank(0)}),
+                "needs a transform; got 0.5",
+            ),
+        ),
+        reads_back=False,
+    ),
+    Case(
+        "where",
+        lambda: gk.where(gk.by_rank(2), gk.ema(0.8), gk.scale(0.1)),
+        bad=((lambda: gk.where(gk.by_rank(2), 0.5), "needs a transform; got 0.5"),),
+    ),
+    Case(
+        "freeze",
+        lambda: gk.freeze(gk.by_path("vector")),
+        bad=((lambda: gk.freeze(), "missing a required argument: 'mask'"),),
+        passes_nan=None,
+    ),
+    Case(
+        "cautious",
+        lambda: gk.cautious(gk.adam(0.1), 0.5),
+        bad=(
+            (lambda: gk.cautious(0.1), "inner: needs a transform; got 0.1"),
+            (lambda: gk.cautious(gk.sgd(0.1), -1.0), f"eps: {AT_LEAST_0}"),
+        ),
+    ),
+    Case(
+        "split_real_and_imaginary",
+        lambda: gk.split_real_and_imaginary(gk.clip(0.5)),
+        bad=((lambda: gk.split_real_and_imaginary(0.1), "inner: needs a transform; got 0.1"),),
+    ),
+    Case(
+        "selective_transform",
+        lambda: gk.selective_transform(gk.ema(0.8), freeze_mask=gk.by_path("vector")),
+        bad=(
+            (
+                lambda: gk.selective_transform(0.1, freeze_mask=True),
+                "optimizer: needs a transform; got 0.1",
+            ),
+            (lambda: gk.selective_transform(gk.sgd(0.1)), "freeze_mask"),
+        ),
+        passes_nan=None,
+    ),
+    Case(
+        "mechanize",
+        lambda: gk.mechanize(gk.sgd(0.1), 0.1, 1e-6, 1e-2, 3),
+        bad=((lambda: gk.mechanize(0.1), "base_optimizer: needs a transform"),),
+        complex=False,
+        needs_params=True,
+        from_start=True,
+    ),
     Case(
         "MultiSteps",
         lambda: gk.MultiSteps(gk.adamw(0.1), 2, should_skip_update_fn=gk.skip_not_finite),
@@ -164,33 +238,6 @@ CLOCKS = [
         narrow=True,
     ),
     Case(
-        "reduce_on_plateau",
-        lambda: gk.reduce_on_plateau(0.5, 2, 0.01, 0.001, 1, 1, 0.1),
-        bad=(
-            (lambda: gk.reduce_on_plateau(1.0), r"factor: needs a number in \(0, 1\); got 1.0"),
-            (
-                lambda: gk.reduce_on_plateau(patience=0),
-                "patience: needs a whole number >= 1; got 0",
-            ),
-            (lambda: gk.reduce_on_plateau(rtol=2.0), f"rtol: {FRACTION}"),
-            (lambda: gk.reduce_on_plateau(rtol=0.0), "rtol: needs a tolerance > 0"),
-            (
-                lambda: gk.reduce_on_plateau(cooldown=-1),
-                "cooldown: needs a whole number >= 0; got -1",
-            ),
-            (lambda: gk.reduce_on_plateau(min_scale=-1.0), f"min_scale: {AT_LEAST_0}"),
-            (
-                lambda: gk.reduce_on_plateau(mode="rise"),
-                "mode: needs one of 'min', 'max'; got 'rise'",
-            ),
-        ),
-        extras=loss_of,
-        counts=True,
-    ),
-]
-
-WEIGHTS = [
-    Case(
         "schedule_free",
         lambda: gk.schedule_free(gk.sgd(0.1), 0.1, 0.8, 1.5),
         bad=(
@@ -252,35 +299,6 @@ WEIGHTS = [
         ),
         needs_params=True,
     ),
-]
-
-HISTORY = [
-    Case(
-        "clip_by_percentile",
-        lambda: gk.clip_by_percentile(50.0, 3, report=True),
-        bad=(
-            (
-                lambda: gk.clip_by_percentile(101.0),
-                r"percentile: needs a number in \[0, 100\]; got 101.0",
-            ),
-            (lambda: gk.clip_by_percentile(window=0), "window: needs a whole number >= 1; got 0"),
-        ),
-    ),
-    Case(
-        "clip_by_zscore",
-        lambda: gk.clip_by_zscore(1.5, 4, 2, 0.1),
-        bad=(
-            (lambda: gk.clip_by_zscore(0.0), f"z_score: {ABOVE_0}"),
-            (lambda: gk.clip_by_zscore(eps=-1.0), f"eps: {AT_LEAST_0}"),
-            (
-                lambda: gk.clip_by_zscore(window=3, patience=4),
-                "patience: needs a patience that the window can hold",
-            ),
-        ),
-    ),
-]
-
-PROBES = [
     Case(
         "watch",
         lambda: gk.watch(
@@ -334,24 +352,3 @@ PROBES = [
         reads_back=False,
     ),
 ]
-
-ROUNDING = [
-    Case(
-        "stochastic_rounding",
-        lambda: gk.stochastic_rounding(3),
-        bad=((lambda: gk.stochastic_rounding(), "missing a required argument: 'key'"),),
-        needs_params=True,
-        stochastic=True,
-        rounds=True,
-    ),
-    Case(
-        "compensated",
-        lambda: gk.compensated(),
-        bad=((lambda: gk.compensated(1.0), "too many positional arguments"),),
-        needs_params=True,
-        narrow=True,
-        rounds=True,
-    ),
-]
-
-WRAPPERS = [*CLOCKS, *WEIGHTS, *HISTORY, *PROBES, *ROUNDING]

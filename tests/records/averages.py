@@ -1,51 +1,14 @@
-"""Chains, the plain door, averages."""
-
-from typing import Any
-
-import jax
-import jax.numpy as jnp
+"""Averages: the φ and ψ of a formula."""
 
 import gradkit as gk
-from tests.records.case import AT_LEAST_0, DECAY, DTYPE, FINITE, FRACTION, Case
-
-
-def _halve_init(params: Any) -> Any:
-    return jax.tree.map(jnp.zeros_like, params)
-
-
-def _halve_update(updates: Any, state: Any, params: Any = None) -> Any:
-    return jax.tree.map(lambda u: u / 2, updates), updates
-
-
-STRUCTURE = [
-    Case(
-        "chain",
-        lambda: gk.chain(gk.clip_by_global_norm(0.5), gk.ema(0.8), gk.scale(-0.1)),
-        bad=((lambda: gk.chain(gk.scale(1.0), 3), r"transforms\[1\]: needs transforms; got 3"),),
-    ),
-    Case(
-        "named_chain",
-        lambda: gk.named_chain(("speed", gk.trace(0.8)), ("rate", gk.scale(-0.1))),
-        bad=(
-            (
-                lambda: gk.named_chain(("a", gk.scale(1.0)), ("a", gk.scale(2.0))),
-                r"needs unique names; got 'a' 2 times",
-            ),
-            (lambda: gk.named_chain(("a", None)), r"needs transforms; got None"),
-        ),
-    ),
-    Case(
-        "identity",
-        lambda: gk.identity(),
-        bad=((lambda: gk.identity(1.0), "too many positional arguments"),),
-    ),
-    Case(
-        "GradientTransformation",
-        lambda: gk.GradientTransformation(_halve_init, _halve_update),
-        bad=((lambda: gk.GradientTransformation(_halve_init), "update"),),
-        reads_back=False,
-    ),
-]
+from tests.records.case import (
+    AT_LEAST_0,
+    DECAY,
+    DTYPE,
+    FINITE,
+    FRACTION,
+    Case,
+)
 
 AVERAGES = [
     Case(
@@ -109,5 +72,41 @@ AVERAGES = [
         ),
         within=lambda metric: gk.precondition(gk.latest(), metric, eps_root=0.1),
         complex=False,
+    ),
+    Case(
+        "weighted_sum",
+        lambda: gk.weighted_sum(gk.ema(0.8), gk.trace(0.7), 0.5),
+        bad=(
+            (lambda: gk.weighted_sum(gk.latest(), gk.latest(), float("inf")), f"weight: {FINITE}"),
+            (lambda: gk.weighted_sum(0.9, gk.latest()), "first: needs an average; got 0.9"),
+        ),
+    ),
+    Case(
+        "per_leaf",
+        lambda: gk.per_leaf(gk.ema(0.8), mean=True),
+        bad=((lambda: gk.per_leaf(0.8), "average: needs an average; got 0.8"),),
+    ),
+    Case(
+        "ema_from_first",
+        lambda: gk.ema_from_first(0.8),
+        bad=(
+            (lambda: gk.ema_from_first(1.0), f"decay: {DECAY}"),
+            (lambda: gk.ema_from_first(0.9, "int8"), DTYPE),
+        ),
+    ),
+    Case(
+        "additive_ema",
+        lambda: gk.additive_ema(0.8, True, 0.1),
+        bad=(
+            (lambda: gk.additive_ema(1.0), f"decay: {DECAY}"),
+            (lambda: gk.additive_ema(0.9, initial_value=-1.0), f"initial_value: {AT_LEAST_0}"),
+        ),
+        complex=False,
+    ),
+    Case(
+        "compressed",
+        lambda: gk.compressed(gk.ema(0.8), gk.factored(2), 1e-3),
+        bad=((lambda: gk.compressed(gk.latest(), 3), "store: needs a Store; got 3"),),
+        reads_back=False,
     ),
 ]
