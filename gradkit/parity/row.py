@@ -156,3 +156,13 @@ def fine(k: Any, schedule: Any) -> Any:
     if k.__name__ != "optax" or not jax.config.read("jax_enable_x64"):
         return schedule
     return lambda step: schedule(jax.numpy.asarray(step, np.float64))
+
+
+def wide(step: Any) -> Any:
+    """The step as optax's rates should get it: from an int32 one they compute in float32."""
+    return jax.numpy.asarray(step, float)
+
+
+def contrib(part: str, case: str, make: Callable[[Any], Any], **more: Any) -> Row:
+    """A row whose other half lives in ``optax.contrib``."""
+    return Row(part, case, make, lambda o: make(o.contrib), **more)

@@ -92,6 +92,13 @@ OPTIMIZERS = [
             (lambda: gk.adafactor(-0.1), AT_LEAST_0),
             (lambda: gk.adafactor(decay_offset=-1), "step_offset: needs a whole number >= 0"),
             (lambda: gk.adafactor(clipping_threshold=0.0), ABOVE_0),
+            (lambda: gk.adafactor(momentum=1.0), f"decay: {DECAY}"),
+            (lambda: gk.adafactor(decay_rate=-0.8), f"decay_rate: {AT_LEAST_0}"),
+            (
+                lambda: gk.adafactor(min_dim_size_to_factor=1.5),
+                "min_dim_size_to_factor: needs a whole number",
+            ),
+            (lambda: gk.adafactor(eps=-1.0), f"epsilon: {AT_LEAST_0}"),
         ),
         needs_params=True,
     ),
@@ -166,7 +173,11 @@ OPTIMIZERS = [
     Case(
         "adan",
         lambda: gk.adan(0.1, 0.8, 0.7, 0.9, 1e-3, weight_decay=0.1),
-        bad=(*rate("adan"), *adam_like("adan", 0.1)),
+        bad=(
+            *rate("adan"),
+            *adam_like("adan", 0.1),
+            (lambda: gk.adan(0.1, b3=1.0), f"b3: {DECAY}"),
+        ),
         needs_params=True,
     ),
     Case(
@@ -187,7 +198,11 @@ OPTIMIZERS = [
         lambda: gk.ademamix(
             0.1, 0.8, 0.9, 0.95, gk.linear_schedule(0.1, 2.0, 10), 1e-3, weight_decay=0.1
         ),
-        bad=(*rate("ademamix"), *adam_like("ademamix", 0.1)),
+        bad=(
+            *rate("ademamix"),
+            *adam_like("ademamix", 0.1),
+            (lambda: gk.ademamix(0.1, b3=1.0), f"decay: {DECAY}"),
+        ),
         needs_params=True,
     ),
     Case(
@@ -285,7 +300,13 @@ OPTIMIZERS = [
     Case(
         "dog",
         lambda: gk.dog(0.5, ("heuristic", 0.01)),
-        bad=((lambda: gk.dog(init_step=("far", 1.0)), "init_step: needs one of"),),
+        bad=(
+            (lambda: gk.dog(init_step=("far", 1.0)), "init_step: needs one of"),
+            (
+                lambda: gk.dog(init_step=1e-6),
+                "init_step: needs a pair of a word and a number; got 1e-06",
+            ),
+        ),
         needs_params=True,
         from_start=True,
     ),
@@ -345,7 +366,11 @@ OPTIMIZERS = [
     Case(
         "lars",
         lambda: gk.lars(0.1, 0.1, True, 0.5, 1e-3, gk.by_rank(1), 0.8, True),
-        bad=(*rate("lars"), (lambda: gk.lars(0.1, momentum=1.5), FRACTION)),
+        bad=(
+            *rate("lars"),
+            (lambda: gk.lars(0.1, momentum=1.5), FRACTION),
+            (lambda: gk.lars(0.1, trust_coefficient=0.0), f"trust_coefficient: {ABOVE_0}"),
+        ),
         needs_params=True,
     ),
     Case(
@@ -455,7 +480,11 @@ OPTIMIZERS = [
     Case(
         "novograd",
         lambda: gk.novograd(0.1, 0.8, 0.9, 1e-3, 1e-4, 0.1),
-        bad=(*rate("novograd"), *adam_like("novograd", 0.1)),
+        bad=(
+            *rate("novograd"),
+            *adam_like("novograd", 0.1),
+            (lambda: gk.novograd(0.1, weight_decay=-1.0), f"weight_decay: {AT_LEAST_0}"),
+        ),
         needs_params=True,
     ),
     Case(
@@ -504,13 +533,17 @@ OPTIMIZERS = [
         bad=(
             (lambda: gk.polyak_sgd(0.0), f"max_learning_rate: {ABOVE_0}"),
             (lambda: gk.polyak_sgd(scaling=-1.0), AT_LEAST_0),
+            (lambda: gk.polyak_sgd(variant="sps2"), r"variant: needs one of 'sps', 'sps\+'"),
         ),
         extras=loss_of,
     ),
     Case(
         "prodigy",
         lambda: gk.prodigy(0.5, (0.8, 0.9), estim_lr0=1e-3),
-        bad=((lambda: gk.prodigy(betas=(0.9, 1.0)), rf"betas\[1\]: {DECAY}"),),
+        bad=(
+            (lambda: gk.prodigy(betas=(0.9, 1.0)), rf"betas\[1\]: {DECAY}"),
+            (lambda: gk.prodigy(estim_lr0=0.0), f"estim_lr0: {ABOVE_0}"),
+        ),
         complex=False,
         needs_params=True,
         from_start=True,
@@ -526,7 +559,11 @@ OPTIMIZERS = [
     Case(
         "radam",
         lambda: gk.radam(0.1, 0.8, 0.9, 1e-3, 1e-4, 10.0),
-        bad=(*rate("radam"), *adam_like("radam", 0.1)),
+        bad=(
+            *rate("radam"),
+            *adam_like("radam", 0.1),
+            (lambda: gk.radam(0.1, threshold=3.0), f"threshold - 4: {AT_LEAST_0}; got -1.0"),
+        ),
     ),
     Case(
         "scale_by_rms",
@@ -569,7 +606,12 @@ OPTIMIZERS = [
     Case(
         "rprop",
         lambda: gk.rprop(0.1, 0.4, 2.0, 1e-3, 2.0),
-        bad=((lambda: gk.rprop(-0.1), f"learning_rate: {ABOVE_0}"),),
+        bad=(
+            (lambda: gk.rprop(-0.1), f"learning_rate: {ABOVE_0}"),
+            (lambda: gk.rprop(0.0), f"learning_rate: {ABOVE_0}"),
+            (lambda: gk.rprop(0.1, eta_plus=0.9), "eta_plus - 1: needs"),
+            (lambda: gk.rprop(0.1, max_step_size=1e-7), "needs min_step_size < max_step_size"),
+        ),
         complex=False,
     ),
     Case(
@@ -609,6 +651,10 @@ OPTIMIZERS = [
                 lambda: gk.sophia(0.1, update_interval=0),
                 "update_interval: needs a whole number >= 1",
             ),
+            (
+                lambda: gk.sophia(0.1, hessian_diagonal_fn=None),
+                "hessian_diagonal_fn: needs a transform; got None",
+            ),
         ),
         extras=lambda grads: {"obj_fn": squares},
         complex=False,
@@ -626,6 +672,12 @@ OPTIMIZERS = [
         ),
     ),
     Case(
-        "yogi", lambda: gk.yogi(0.1, 0.8, 0.9, 1e-2), bad=(*rate("yogi"), *adam_like("yogi", 0.1))
+        "yogi",
+        lambda: gk.yogi(0.1, 0.8, 0.9, 1e-2),
+        bad=(
+            *rate("yogi"),
+            *adam_like("yogi", 0.1),
+            (lambda: gk.yogi(0.1, eps=-1.0), f"eps: {AT_LEAST_0}; got -1.0"),
+        ),
     ),
 ]

@@ -260,7 +260,7 @@ SCHEDULES = [
         lambda: gk.adafactor_decay_schedule(0.7, 5),
         bad=(
             (lambda: gk.adafactor_decay_schedule(-0.8), f"decay_rate: {AT_LEAST_0}"),
-            *length_checks("power_decay", 0.7, 5, at=1, least=0),
+            *length_checks("adafactor_decay_schedule", 0.7, 5, at=1, least=0),
         ),
     ),
     Case(

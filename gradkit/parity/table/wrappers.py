@@ -1,6 +1,5 @@
-"""Rows against optax: what goes around an optimizer, or on which leaves."""
+"""Rows against optax: transforms with transforms inside."""
 
-import math
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ from gradkit.parity.row import Row, fine
 from gradkit.wrappers.accumulate import skip_large_updates, skip_not_finite
 
 _FLOAT64 = ("float64",)
+
 _LAYER = {"layer": True, "scalar": False, "empty": False}
 
 
@@ -23,11 +23,6 @@ def _labels(params: Any) -> Any:
 def _more(step: Any) -> Any:
     """Micro-batches of one step: 1, then 3."""
     return jax.numpy.where(step < 20, 1, 3)
-
-
-def _stalls(step: int) -> dict[str, Any]:
-    """A loss that falls and then stays."""
-    return {"value": 3.0 + math.exp(-step / 10) + (0.5 if step < 60 else 0.0)}
 
 
 def _multi_steps(make: Any, k: Any, **options: Any) -> dict[str, Any]:
@@ -99,18 +94,16 @@ def _asks_for_gradients(o: Any, tx: Any) -> Any:
     return o.GradientTransformationExtraArgs(tx.init, update)
 
 
-def _noisy(step: int) -> dict[str, Any]:
-    """A loss that falls to a level and stays there, with the noise of batches."""
-    return {"value": 3.0 + 2.0 * math.exp(-step / 20) + 0.3 * math.sin(step * step)}
-
-
-def _below_zero(step: int) -> dict[str, Any]:
-    """A log-likelihood with the other sign: it falls below zero, stays, and falls again."""
-    return {"value": -1.0 - step // 40 + math.exp(-step / 10) + 1e-3 * math.sin(7 * step)}
-
-
 _NEXT = "optax weighs by the rate of the next step; here by that of the step, where the inner optimizer is"
-WRAPPERS = (
+
+WRAPPERS: tuple[Row, ...] = (
+    Row(
+        "selective_transform",
+        "",
+        lambda k: k.selective_transform(
+            k.adam(0.05), freeze_mask={"layer": True, "scalar": False, "empty": False}
+        ),
+    ),
     Row("MultiSteps", "mean", **_multi_steps(lambda o: o.adam(0.05), 3)),
     Row("MultiSteps", "sum", **_multi_steps(lambda o: o.adam(0.05), 3, use_grad_mean=False)),
     Row("MultiSteps", "scheduled, a clip inside", **_multi_steps(_clipped, _more)),
@@ -292,33 +285,5 @@ WRAPPERS = (
         ),
         feed="loss",
         dtypes=_FLOAT64,
-    ),
-    Row(
-        "reduce_on_plateau",
-        "positive values",
-        lambda k: k.chain(k.sgd(0.1), k.reduce_on_plateau(0.5, 5, 1e-3, 0.0, 2)),
-        lambda o: o.chain(o.sgd(0.1), o.contrib.reduce_on_plateau(0.5, 5, 1e-3, 0.0, 2)),
-        extras=_stalls,
-        dtypes=_FLOAT64,
-        note="on values below zero optax's relative tolerance has the wrong sign",
-    ),
-    Row(
-        "reduce_on_plateau",
-        "accumulated",
-        lambda k: k.chain(k.sgd(0.1), k.reduce_on_plateau(0.6, 2, 1e-3, 1e-2, 4, 5, 0.2)),
-        lambda o: o.chain(o.sgd(0.1), o.contrib.reduce_on_plateau(0.6, 2, 1e-3, 1e-2, 4, 5, 0.2)),
-        extras=_noisy,
-        dtypes=_FLOAT64,
-    ),
-    Row(
-        "reduce_on_plateau",
-        "values below zero",
-        lambda k: k.chain(k.sgd(0.1), k.reduce_on_plateau(0.5, 6, 0.0, 1e-2, 3, min_scale=1e-3)),
-        lambda o: o.chain(
-            o.sgd(0.1), o.contrib.reduce_on_plateau(0.5, 6, 0.0, 1e-2, 3, min_scale=1e-3)
-        ),
-        extras=_below_zero,
-        dtypes=_FLOAT64,
-        note="without the relative tolerance, for the sake of optax",
     ),
 )
