@@ -23,7 +23,7 @@ def _since(step: Any, exponent: Any) -> Any:
     return _exact_decay(jax.numpy.where(step < 0, step + 30, step), exponent)
 
 
-def _adafactor(
+def adafactor(
     o: Any,
     rate: float | None,
     least: int = 128,
@@ -51,12 +51,16 @@ def _adafactor(
     )
 
 
+def _capped(step: Any, exponent: Any) -> Any:
+    return jax.numpy.minimum(_exact_decay(step, exponent), 0.9)
+
+
 FACTORED: tuple[Row, ...] = (
     Row(
         "adafactor",
         "",
         lambda k: k.adafactor(0.1),
-        lambda o: _adafactor(o, 0.1),
+        lambda o: adafactor(o, 0.1),
         dtypes=_FLOAT64,
         note=_ROUNDED,
     ),
@@ -64,7 +68,7 @@ FACTORED: tuple[Row, ...] = (
         "adafactor",
         "factored, decayed",
         lambda k: k.adafactor(0.1, 2, 0.7, weight_decay_rate=0.01),
-        lambda o: _adafactor(o, 0.1, 2, 0.7, weight_decay=0.01),
+        lambda o: adafactor(o, 0.1, 2, 0.7, weight_decay=0.01),
         dtypes=_FLOAT64,
         note=_ROUNDED,
     ),
@@ -72,7 +76,7 @@ FACTORED: tuple[Row, ...] = (
         "adafactor",
         "momentum, no clip",
         lambda k: k.adafactor(0.1, 2, momentum=0.9, clipping_threshold=None, dtype_momentum=None),
-        lambda o: _adafactor(o, 0.1, 2, threshold=None, momentum=0.9),
+        lambda o: adafactor(o, 0.1, 2, threshold=None, momentum=0.9),
         dtypes=_FLOAT64,
         note=_ROUNDED,
     ),
@@ -90,7 +94,7 @@ FACTORED: tuple[Row, ...] = (
             factored=False,
             weight_decay_mask=matrices,
         ),
-        lambda o: _adafactor(
+        lambda o: adafactor(
             o,
             None,
             2,
@@ -109,7 +113,7 @@ FACTORED: tuple[Row, ...] = (
         "adafactor",
         "factored, eps",
         lambda k: k.adafactor(0.1, 2, eps=1e-2),
-        lambda o: _adafactor(o, 0.1, 2, eps=1e-2),
+        lambda o: adafactor(o, 0.1, 2, eps=1e-2),
         dtypes=_FLOAT64,
         note=_ROUNDED,
     ),
@@ -117,7 +121,7 @@ FACTORED: tuple[Row, ...] = (
         "adafactor",
         "decay_offset",
         lambda k: k.adafactor(0.1, 2, 0.7, decay_offset=30),
-        lambda o: _adafactor(o, 0.1, 2, 0.7, offset=30, decay_fn=_since),
+        lambda o: adafactor(o, 0.1, 2, 0.7, offset=30, decay_fn=_since),
         dtypes=_FLOAT64,
         note=_ROUNDED
         + "; before the offset optax raises a negative number to a power, here the steps count from the start",
@@ -149,5 +153,19 @@ FACTORED: tuple[Row, ...] = (
         lambda k: k.scale_by_sm3(0.8, 0.95, 1e-3),
         scalars=False,
         note=_SCALARS,
+    ),
+    Row(
+        "adafactor",
+        "no rate",
+        lambda k: k.adafactor(min_dim_size_to_factor=2),
+        lambda o: adafactor(o, None, 2),
+        dtypes=_FLOAT64,
+        note=_ROUNDED,
+    ),
+    Row(
+        "scale_by_factored_rms",
+        "capped decay",
+        lambda k: k.scale_by_factored_rms(True, 0.7, 0, 2, 1e-6, _capped),
+        dtypes=_FLOAT64,
     ),
 )

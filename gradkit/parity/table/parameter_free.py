@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gradkit.parity.row import Row, contrib, matrices
+from gradkit.parity.row import Row, contrib, matrices, wide
 
 _FLOAT64 = ("float64",)
 
@@ -20,7 +20,11 @@ def _swings(step: int) -> dict[str, Any]:
     return {"value": 3.0 + math.sin(step)}
 
 
-_PARAMETER_FREE: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
+def _falling(step: Any) -> Any:
+    return 1.0 / (1.0 + 0.1 * wide(step))
+
+
+_ON_A_LOSS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("cocob", "", lambda k: k.cocob()),
     ("cocob", "other", lambda k: k.cocob(0.5, 10.0, 1e-3, 0.01, matrices)),
     ("scale_by_cocob", "", lambda k: k.scale_by_cocob(10.0, 1e-3)),
@@ -88,10 +92,7 @@ PARAMETER_FREE: tuple[Row, ...] = (
         dtypes=_FLOAT64,
         note=_SCALARS,
     ),
-    *(
-        contrib(part, case, make, feed="loss", dtypes=_FLOAT64)
-        for part, case, make in _PARAMETER_FREE
-    ),
+    *(contrib(part, case, make, feed="loss", dtypes=_FLOAT64) for part, case, make in _ON_A_LOSS),
     Row("dowg", "200 steps", lambda k: k.dowg(), lambda o: o.contrib.dowg(), note=_GIVEN),
     Row(
         "dowg",
@@ -142,5 +143,64 @@ PARAMETER_FREE: tuple[Row, ...] = (
         lambda o: o.contrib.mechanize(o.sgd(0.1, 0.9), 0.0, s_init=1e-3, num_betas=1),
         feed="loss",
         dtypes=_FLOAT64,
+    ),
+    Row(
+        "polyak_sgd",
+        "a bound below zero",
+        lambda k: k.polyak_sgd(0.1, f_min=-1.0, eps=0.1, variant="sps+"),
+        extras=_swings,
+        note=_GIVEN,
+    ),
+    Row(
+        "scale_by_polyak",
+        "a bound below zero",
+        lambda k: k.scale_by_polyak(-0.5, 0.3, 0.2),
+        extras=_swings,
+        note=_GIVEN,
+    ),
+    contrib(
+        "dog",
+        "learning rate",
+        lambda k: k.dog(init_step=("learning_rate", 0.1)),
+        feed="loss",
+        dtypes=_FLOAT64,
+    ),
+    contrib(
+        "dadapt_adamw",
+        "scheduled",
+        lambda k: k.dadapt_adamw(_falling, (0.8, 0.99), 1e-3, 1e-3, 0.1),
+        feed="loss",
+        dtypes=_FLOAT64,
+    ),
+    contrib(
+        "prodigy",
+        "scheduled",
+        lambda k: k.prodigy(_falling, (0.8, 0.95), 0.9, 1e-3, 1e-2, 0.5, 0.1, True),
+        feed="loss",
+        dtypes=_FLOAT64,
+    ),
+    contrib(
+        "momo",
+        "scheduled",
+        lambda k: k.momo(_falling, 0.8, 1.0, 0.1, True),
+        feed="loss",
+        dtypes=_FLOAT64,
+    ),
+    contrib(
+        "momo_adam",
+        "scheduled",
+        lambda k: k.momo_adam(_falling, 0.8, 0.95, 1e-3, 1.0, 0.1, True),
+        feed="loss",
+        dtypes=_FLOAT64,
+    ),
+    Row(
+        "scale_by_distance_over_gradients",
+        "other",
+        lambda k: k.chain(
+            k.scale_by_distance_over_gradients(1e-3, 1e-6, "float64", 0.5), k.scale(-1.0)
+        ),
+        scalars=False,
+        dtypes=_FLOAT64,
+        note=_SCALARS,
     ),
 )

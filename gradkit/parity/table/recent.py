@@ -62,6 +62,10 @@ def _float_counts(o: Any, tx: Any) -> Any:
     return o.GradientTransformation(init, tx.update)
 
 
+def _falling(step: Any) -> Any:
+    return 0.1 / (1.0 + wide(step))
+
+
 RECENT: tuple[Row, ...] = (
     Row("adabelief", "", lambda k: k.adabelief(0.05)),
     Row("adabelief", "other", lambda k: k.adabelief(0.05, 0.8, 0.95, 1e-4, 1e-5, nesterov=True)),
@@ -206,5 +210,61 @@ RECENT: tuple[Row, ...] = (
         "",
         lambda k: k.scale_by_adan(0.9, 0.5, 0.95, 1e-5),
         note="with b2 = ½ optax's 1 − b2 is b2",
+    ),
+    contrib(
+        "adopt",
+        "scheduled clip",
+        lambda k: k.adopt(
+            0.05, 0.8, 0.95, 1e-3, nesterov=True, clip_value_fn=lambda step: 0.5 + wide(step) ** 0.5
+        ),
+    ),
+    contrib(
+        "ademamix",
+        "scheduled b3",
+        lambda k: k.ademamix(
+            0.05,
+            0.8,
+            0.95,
+            lambda step: 0.9 + 0.05 * jax.numpy.tanh(wide(step) / 50.0),
+            lambda step: 0.01 * wide(step),
+            1e-4,
+            1e-5,
+            weight_decay=0.1,
+            mask=matrices,
+        ),
+    ),
+    contrib(
+        "simplified_ademamix",
+        "scheduled",
+        lambda k: k.simplified_ademamix(
+            0.05, 0.8, 0.9, lambda step: 0.01 * wide(step), 1e-4, 1e-5, 0.1, matrices
+        ),
+    ),
+    Row("optimistic_adam", "one rate", lambda k: k.optimistic_adam(0.05)),
+    Row(
+        "optimistic_adam",
+        "other",
+        lambda k: k.optimistic_adam(0.05, 0.02, 0.8, 0.95, 1e-4, 1e-5, nesterov=False),
+    ),
+    Row(
+        "optimistic_adam_v2",
+        "scheduled",
+        lambda k: k.optimistic_adam_v2(_falling, alpha=0.5, beta=2.0, nesterov=False),
+    ),
+    Row(
+        "madgrad",
+        "scheduled",
+        lambda k: k.madgrad(_falling, 0.0, 0.1, 1e-3),
+        lambda o: _float_counts(o, o.contrib.madgrad(_falling, 0.0, 0.1, 1e-3)),
+        atol=1e-13,
+        note=_ROOTS,
+    ),
+    Row(
+        "scale_by_madgrad",
+        "",
+        lambda k: k.scale_by_madgrad(0.05, 0.5, 1e-2),
+        lambda o: _float_counts(o, o.contrib.scale_by_madgrad(0.05, 0.5, 1e-2)),
+        atol=1e-13,
+        note=_ROOTS,
     ),
 )

@@ -180,4 +180,10 @@ TRANSFORMS: tuple[Row, ...] = (
         dtypes=_FLOAT64,
         note="without the relative tolerance, for the sake of optax",
     ),
+    Row(
+        "normalize",
+        "before sgd",
+        lambda k: k.chain(k.normalize(), k.sgd(0.5)),
+        lambda o: o.chain(o.contrib.normalize(), o.sgd(0.5)),
+    ),
 )

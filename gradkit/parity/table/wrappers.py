@@ -286,4 +286,11 @@ WRAPPERS: tuple[Row, ...] = (
         feed="loss",
         dtypes=_FLOAT64,
     ),
+    Row(
+        "selective_transform",
+        "a scalar frozen",
+        lambda k: k.selective_transform(
+            k.adam(0.05), freeze_mask={"layer": False, "scalar": True, "empty": False}
+        ),
+    ),
 )
