@@ -29,17 +29,20 @@ MOVES = {
 }
 
 
-def equations(jaxpr: Any) -> Iterator[JaxprEqn]:
+def inner(equation: JaxprEqn) -> list[Jaxpr]:
+    """The programs that an equation calls, its branches and bodies."""
+    found = jax.tree.leaves(
+        list(equation.params.values()), is_leaf=lambda x: isinstance(x, (Jaxpr, ClosedJaxpr))
+    )
+    return [getattr(x, "jaxpr", x) for x in found if isinstance(x, (Jaxpr, ClosedJaxpr))]
+
+
+def equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
     """Every equation, those of inner programs too."""
     for equation in jaxpr.eqns:
         yield equation
-        for value in jax.tree.leaves(
-            list(equation.params.values()), is_leaf=lambda x: isinstance(x, (Jaxpr, ClosedJaxpr))
-        ):
-            if isinstance(value, ClosedJaxpr):
-                yield from equations(value.jaxpr)
-            elif isinstance(value, Jaxpr):
-                yield from equations(value)
+        for called in inner(equation):
+            yield from equations(called)
 
 
 def program(function: Callable[..., Any], *arguments: Any) -> str:
@@ -60,7 +63,7 @@ def rounds_narrowly(function: Callable[..., Any], *arguments: Any) -> list[str]:
         str(equation)
         for equation in equations(closed.jaxpr)
         if equation.primitive.name not in MOVES
-        and not list(jax.core.jaxprs_in_params(equation.params))
+        and not inner(equation)
         and any(
             getattr(out.aval, "dtype", None) in (jnp.bfloat16, jnp.float16)
             for out in equation.outvars

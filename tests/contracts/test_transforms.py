@@ -434,7 +434,8 @@ def test_missing_parameters_are_asked_for(case, params):
     if case.needs_params:
         with pytest.raises(
             ValueError,
-            match=r": needs the parameters; got params=None\. Call update\(updates, state, params\)",
+            match=r": needs the parameters; got params=None\. "
+            r"Call update\(updates, state, params\)",
         ) as error:
             tx.update(case.fed(grads), state, **case.extras(grads))
         assert {link.name for link in tx.links} & set(str(error.value).split(":")[0].split(".")), (
