@@ -4,8 +4,8 @@
 parts in optax and torch.optim; ``python -m gradkit.parity`` runs the table. optax and torch are imported only when a row needs them.
 """
 
-from gradkit.parity.compare import Report as Report
 from gradkit.parity.compare import compare as compare
+from gradkit.parity.report import Report as Report
 from gradkit.parity.table import TABLE as TABLE
 from gradkit.parity.table import Row as Row
 from gradkit.parity.torch import Torch as Torch

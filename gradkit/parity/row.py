@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from gradkit.parity.compare import Report, compare
+from gradkit.parity.compare import compare
+from gradkit.parity.report import Report
 
 ALL = ("float64", "float32", "bfloat16")
 WIDE = ALL[

@@ -35,20 +35,18 @@ class Torch:
     def __post_init__(self) -> None:
         with check.inside("Torch"):
             if not callable(self.optimizer):
-                mend = "Such as lambda tensors: torch.optim.Adam(tensors, lr=1e-3)"
-                check.fail(
-                    "needs a function that makes it from a list of tensors",
-                    f"a {type(self.optimizer).__name__}",
-                    mend,
+                check.refuse(
+                    f"{type(self.optimizer).__name__} is not a function",
+                    expected="a function that makes the optimizer from a list of tensors",
+                    fix="Such as lambda tensors: torch.optim.Adam(tensors, lr=1e-3)",
                     path="optimizer",
                     error=TypeError,
                 )
             if self.scheduler is not None and not callable(self.scheduler):
-                mend = "Such as lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)"
-                check.fail(
-                    "needs a function that makes it from the optimizer",
-                    f"a {type(self.scheduler).__name__}",
-                    mend,
+                check.refuse(
+                    f"{type(self.scheduler).__name__} is not a function",
+                    expected="a function that makes the scheduler from the optimizer",
+                    fix="Such as lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)",
                     path="scheduler",
                     error=TypeError,
                 )

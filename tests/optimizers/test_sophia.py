@@ -8,7 +8,7 @@ import optax.contrib
 import pytest
 
 import gradkit as gk
-from gradkit.parity.compare import _QUICK
+from gradkit.parity.trajectory import QUICK
 from tests.optimizers.trajectories import STEPS, start
 
 
@@ -52,7 +52,7 @@ def test_sophia_is_optax_s_random_signs_included(case):
 
         params = jax.tree.map(jnp.asarray, start())
         run = jax.jit(lambda p: jax.lax.scan(body, (p, tx.init(p)), length=STEPS)[1])
-        return run.lower(params).compile(compiler_options=_QUICK)(params)
+        return run.lower(params).compile(compiler_options=QUICK)(params)
 
     with jax.enable_x64(True):
         ours = trajectory(SOPHIA[case](gk))
