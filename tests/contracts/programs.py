@@ -1,7 +1,7 @@
 """What a transform's program says before it is compiled: its equations, read from the jaxpr."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -37,7 +37,7 @@ def inner(equation: JaxprEqn) -> list[Jaxpr]:
     return [getattr(x, "jaxpr", x) for x in found if isinstance(x, (Jaxpr, ClosedJaxpr))]
 
 
-def equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
+def equations(jaxpr: Any) -> Iterator[JaxprEqn]:
     """Every equation, those of inner programs too."""
     for equation in jaxpr.eqns:
         yield equation
@@ -45,23 +45,21 @@ def equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
             yield from equations(called)
 
 
-def program(function: Callable[..., Any], *arguments: Any) -> str:
+def text(jaxpr: Any) -> str:
     """The program as text, without the addresses of the functions that it names."""
-    return re.sub(r" at 0x[0-9a-f]+", "", str(jax.make_jaxpr(function)(*arguments)))
+    return re.sub(r" at 0x[0-9a-f]+", "", str(jaxpr))
 
 
-def controls(function: Callable[..., Any], *arguments: Any) -> set[str]:
+def controls(jaxpr: Any) -> set[str]:
     """The control flow in a program."""
-    closed = jax.make_jaxpr(function)(*arguments)
-    return {equation.primitive.name for equation in equations(closed.jaxpr)} & CONTROL
+    return {equation.primitive.name for equation in equations(jaxpr)} & CONTROL
 
 
-def rounds_narrowly(function: Callable[..., Any], *arguments: Any) -> list[str]:
+def rounds_narrowly(jaxpr: Any) -> list[str]:
     """The equations that compute in bfloat16 or float16, without those that only move numbers."""
-    closed = jax.make_jaxpr(function)(*arguments)
     return [
         str(equation)
-        for equation in equations(closed.jaxpr)
+        for equation in equations(jaxpr)
         if equation.primitive.name not in MOVES
         and not inner(equation)
         and any(

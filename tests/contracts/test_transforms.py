@@ -16,7 +16,7 @@ import pytest
 
 import gradkit as gk
 from tests.cases import LINK_CASES, SHAPES, TRANSFORM_CASES, Case, shrunk, tree_of, zeros
-from tests.contracts.programs import controls, program, rounds_narrowly
+from tests.contracts.programs import controls, rounds_narrowly, text
 
 
 def each(cases: list[Case]) -> Any:
@@ -83,6 +83,23 @@ def compiled(case: Case) -> Any:
     return run, traces
 
 
+def trace(case: Case, params: Any, grads: Any) -> Any:
+    """The program of `init` and one update; the shapes of state, updates and next state."""
+    tx, extras = case.transform(), case.extras(grads)
+
+    def run(params: Any, fed: Any) -> Any:
+        state = tx.init(params)
+        return state, *tx.update(fed, state, params, **extras)
+
+    return jax.make_jaxpr(run, return_shape=True)(params, case.fed(grads))
+
+
+@functools.cache
+def traced(case: Case, dtype: str = "float32") -> Any:
+    """`trace` on the shared tree, once for all that is read from it."""
+    return trace(case, tree_of(0, dtype), tree_of(1, dtype))
+
+
 @pytest.fixture(scope="module")
 def params() -> Any:
     return tree_of(0)
@@ -116,39 +133,31 @@ every_branching = each(
 
 
 @every_link
-def test_control_flow_is_declared(case, params):
-    tx = case.transform()
-    found = controls(lambda p, s, g: step(tx, p, s, g, case), params, tx.init(params), tree_of(1))
+def test_control_flow_is_declared(case):
+    program, _ = traced(case)
+    found = controls(program)
     assert bool(found) == (case.name in BRANCHING), sorted(found)
 
 
 @every
-def test_types_stand_from_init_on(case):
-    tx = case.transform()
-    for dtype in ("float32", "bfloat16", "float16"):
-        grads = tree_of(1, dtype)
-        state = jax.eval_shape(tx.init, grads)
-        updates, after = jax.eval_shape(lambda s, g=grads: step(tx, g, s, g, case), state)
-        assert types(updates) == types(grads), dtype
-        assert types(after) == types(state), dtype
-        assert case.narrow or all(
-            leaf.dtype.itemsize >= 4
-            for leaf in jax.tree.leaves(after)
-            if jnp.issubdtype(leaf.dtype, jnp.inexact)
-        ), dtype
-        assert not any(leaf.weak_type for leaf in jax.tree.leaves((state, updates, after))), dtype
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_types_stand_from_init_on(case, dtype):
+    program, (state, updates, after) = traced(case, dtype)
+    assert types(updates) == types(tree_of(1, dtype))
+    assert types(after) == types(state)
+    assert case.narrow or all(
+        leaf.dtype.itemsize >= 4
+        for leaf in jax.tree.leaves(after)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact)
+    )
+    assert not any(aval.weak_type for aval in program.out_avals if hasattr(aval, "weak_type"))
 
 
 @every
-def test_narrow_gradients_are_computed_on_wide(case):
-    tx = case.transform()
-    for dtype in ("bfloat16", "float16"):
-        params, grads = tree_of(0, dtype), tree_of(1, dtype)
-        fed, extras = case.fed(grads), case.extras(grads)
-        narrow = rounds_narrowly(
-            lambda p, g, extras=extras: tx.update(g, tx.init(p), p, **extras), params, fed
-        )
-        assert not narrow, (dtype, narrow)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_narrow_gradients_are_computed_on_wide(case, dtype):
+    program, _ = traced(case, dtype)
+    assert not rounds_narrowly(program)
 
 
 @every
@@ -251,41 +260,33 @@ def test_vmap_is_one_tree_at_a_time(case):
         assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], together), run(tx, p, tx.init(p), g))
 
 
-@every
-def test_cond_takes_an_update_as_a_branch(case):
-    tx = case.transform()
-    for dtype in ("float32", "bfloat16"):
-        grads = tree_of(1, dtype)
-        state = jax.eval_shape(tx.init, grads)
+@every_branching
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_cond_takes_an_update_as_a_branch(case, dtype):
+    tx, grads = case.transform(), tree_of(1, dtype)
+    state = jax.eval_shape(tx.init, grads)
 
-        def maybe(go, state, grads=grads):
-            return jax.lax.cond(
-                go, lambda s: step(tx, grads, s, grads, case), lambda s: (grads, s), state
-            )
+    def maybe(go, state):
+        return jax.lax.cond(
+            go, lambda s: step(tx, grads, s, grads, case), lambda s: (grads, s), state
+        )
 
-        assert types(jax.eval_shape(maybe, True, state)) == types((grads, state)), dtype
+    assert types(jax.eval_shape(maybe, True, state)) == types((grads, state))
 
 
 @every
 def test_none_leaves_are_left_out(case, params):
-    tx, grads = case.transform(), tree_of(1)
+    usual, _ = traced(case)
     hole = {"frozen": None, "module": [None, None]}
-
-    def update(params, grads):
-        return step(tx, params, tx.init(params), grads, case)
-
-    usual = program(update, params, grads)
-    for around in ((params, grads), ({"inside": params}, {"inside": grads})):
-        p, g = ({**tree, **hole} for tree in around)
-        updates, _ = jax.eval_shape(update, p, g)
-        assert jax.tree.structure(updates) == jax.tree.structure(g)
-        assert program(update, p, g) == usual, (
-            "the same program runs over the leaves that are there"
-        )
-        new, _ = jax.eval_shape(
-            lambda p, g: tx.apply(p, tx.init(p), case.fed(g), **case.extras(g)), p, g
-        )
-        assert types(new) == types(p)
+    for tree in (lambda leaves: {**leaves, **hole}, lambda leaves: {"inside": leaves, **hole}):
+        program, (_, updates, _) = trace(case, tree(params), tree(tree_of(1)))
+        assert jax.tree.structure(updates) == jax.tree.structure(tree(params))
+        assert text(program) == text(usual), "the same program runs over the leaves that are there"
+    tx, p, grads = case.transform(), tree(params), tree(tree_of(1))
+    new, _ = jax.eval_shape(
+        lambda p, g: tx.apply(p, tx.init(p), case.fed(g), **case.extras(g)), p, grads
+    )
+    assert types(new) == types(p)
 
 
 @every
@@ -328,8 +329,7 @@ def test_complex_leaves_are_taken_or_refused_in_words(case, params):
         )
         assert "real and imaginary" in str(error.value)
         return
-    state = jax.eval_shape(tx.init, at)
-    updates, after = jax.eval_shape(lambda s: step(tx, at, s, grads, case), state)
+    _, (state, updates, after) = trace(case, at, grads)
     assert types(updates) == types(grads)
     assert types(after) == types(state)
 
