@@ -1,4 +1,4 @@
-"""The strict settings of every test: dtypes and ranks are promoted explicitly, or it is an error."""
+"""The strict settings of every test: dtypes and ranks are promoted explicitly."""
 
 import importlib.metadata
 import os

@@ -17,7 +17,10 @@ _COLUMNS = ("part", "against", "verdict", "largest difference", "rounding error"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the rows that the arguments name; 0 when all pass, 1 when one fails, 2 when nothing could be run."""
+    """Run the rows that the arguments name.
+
+    Returns 0 when all pass, 1 when one fails, 2 when nothing could be run.
+    """
     options = _parser().parse_args(argv)
     against = options.against or [
         peer for peer in ("optax", "torch") if peer == "optax" or installed(peer)
@@ -54,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     failed = [result for result in results if not result["passed"]]
     _print(
         results,
-        f"{len(rows) - len(failed)} of {len(rows)} rows pass over {options.steps} steps in {options.dtype}",
+        f"{len(rows) - len(failed)} of {len(rows)} rows pass "
+        f"over {options.steps} steps in {options.dtype}",
     )
     for result in failed:
         print(f"\n{result['name']}\n{result['text']}", file=sys.stderr)
@@ -73,9 +77,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     text = """Compare gradkit's transforms with their counterparts, step by step. In float64 the
-    trajectories agree to 1e-10; in float32 and bfloat16 gradkit's rounding error against the float64
-    trajectory is no larger than the reference's (within a tenth, and two units of float32 in the
-    last place)."""
+    trajectories agree to 1e-10; in float32 and bfloat16 gradkit's rounding error against the
+    float64 trajectory is no larger than the reference's (within a tenth, and two units of float32
+    in the last place)."""
     parser = argparse.ArgumentParser("python -m gradkit.parity", description=text)
     parser.add_argument(
         "names", nargs="*", help="parts to run (adamw), or patterns (adam*); all by default"

@@ -1,20 +1,24 @@
 """Two optimizers side by side along a trajectory.
 
-Both start at the same parameters and take the same number of steps; each keeps its own state and its own parameters. What is
-compared is every number of every update and every parameter after every step, not where the two end up: two different rules may
-well meet at a minimum, they do not meet on the way.
+Both start at the same parameters and take the same number of steps; each keeps its own state and
+its own parameters. Compared is every number of every update and of every parameter after every
+step. The end point alone would not do: two different rules may reach the same minimum by different
+paths.
 
-Each side runs as one jitted ``lax.scan``, so a comparison costs two compilations whatever the number of steps.
+Each side runs as one jitted ``lax.scan``, so a comparison costs two compilations for any number of
+steps.
 """
 
 import inspect
 import math
 import reprlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
@@ -22,43 +26,48 @@ from gradkit.parity.distance import differences, leaf_dtypes, rounding_error
 from gradkit.parity.feed import as_numpy, feed_of, in_dtype, widened
 from gradkit.parity.report import Report
 from gradkit.parity.trajectory import reference_trajectory, trajectory_of
+from gradkit.typing import Params, Updates
 
 
 def compare(
     tx: Any,
     reference: Any,
-    params: Any,
-    gradients_or_loss: Any,
+    params: Params,
+    gradients_or_loss: Callable[[Any], Any] | Sequence[Updates],
     steps: int,
     *,
     rtol: float | None = None,
     atol: float = 0.0,
-    dtype: Any = None,
-    extras: Any = None,
+    dtype: DTypeLike | None = None,
+    extras: dict[str, Any] | Callable[[int], dict[str, Any]] | None = None,
     slack: float = 1.1,
     truth: Any = None,
     names: tuple[str, str] | None = None,
 ) -> Report:
     """Run two optimizers side by side and measure how far apart they come.
 
-    The verdict is one of two. In float64, or with ``rtol``: every number agrees, |a − b| ≤ atol + rtol |b|. In a lower precision without
-    ``rtol``: the rounding error of ``tx`` is no larger than the reference's, both measured against the reference's float64 trajectory on
-    the same (rounded) gradients, within the factor ``slack``; what is below two units
-    of float32 and half a unit of the dtype in the last place counts as exact.
+    In float64, or with ``rtol``, the comparison passes when every number agrees:
+    |a − b| ≤ atol + rtol |b|. In a lower precision without ``rtol`` it passes when the rounding
+    error of ``tx`` is no larger than the reference's, within the factor ``slack``. Both errors are
+    measured against the reference's float64 trajectory on the same (rounded) gradients. An error
+    below two units of float32 and half a unit of the dtype in the last place counts as exact.
 
     Args:
       tx: a gradkit or optax transform: anything with ``init`` and ``update``. Or `Torch`.
       reference: the same.
       params: where both start, a tree of floating arrays.
-      gradients_or_loss: either a loss, ``loss(params) -> scalar``: each side then gets the gradient at its own parameters, and parameters
-        are compared; or the gradients, the same for both, as a sequence of trees or a function of the step (a Python int) that
-        returns a tree: then updates and parameters are compared.
+      gradients_or_loss: a loss, ``loss(params) -> scalar``: each side gets the gradient at its own
+        parameters, and parameters are compared. Or the gradients, the same for both, as a sequence
+        of trees or a function of the step (a Python int) that returns a tree: updates and
+        parameters are compared.
       steps: how many, ≥ 1.
       rtol: relative tolerance; by default 1e-10 in float64 and none below.
       atol: absolute tolerance.
-      dtype: to run in (``"float64"``, ``"float32"``, ``"bfloat16"``, ``"float16"``); by default what params are. float64 is switched on as needed.
-      extras: more arguments for ``update``, as a dict or a function of the step that returns one; each side gets those it takes. With
-        a loss ``value``, ``grad`` and ``value_fn`` are there anyway.
+      dtype: to run in (``"float64"``, ``"float32"``, ``"bfloat16"``, ``"float16"``); by default
+        that of params. float64 is switched on as needed.
+      extras: extra arguments of ``update``, as a dict or a function of the step that returns one;
+        each side gets those that it takes. With a loss, ``value``, ``grad`` and ``value_fn`` are
+        passed too.
       slack: see above.
       truth: what to run in float64 as the truth; by default the reference.
       names: what to call the two in the report.
@@ -67,7 +76,8 @@ def compare(
       a `Report`, true when it passed.
 
     Raises:
-      TypeError: for what is no optimizer, such as a factory that was not called, and for a loss that does not return one number.
+      TypeError: for something that is not an optimizer, such as a factory that was not called, and
+        for a loss that does not return one number.
       ValueError: for too few gradients, or none.
 
     Example:
@@ -75,9 +85,10 @@ def compare(
       >>> from gradkit.parity import compare
       >>> heavy_ball = gk.chain(gk.trace(0.9), gk.scale(-0.1))
       >>> averaged = gk.chain(gk.ema(0.9, debias=False), gk.scale(-1.0))
-      >>> report = compare(averaged, heavy_ball, {"w": jnp.ones(3)}, lambda p: jnp.sum(p["w"] ** 2), 50, dtype="float64")
-      >>> assert report  # v = βv + (1−β)g with the rate 1 is the heavy ball with the rate 1 − β
-      >>> wrong = compare(gk.scale(-0.1), heavy_ball, {"w": jnp.ones(3)}, lambda p: jnp.sum(p["w"] ** 2), 50, dtype="float64")
+      >>> start, loss = {"w": jnp.ones(3)}, lambda p: jnp.sum(p["w"] ** 2)
+      >>> report = compare(averaged, heavy_ball, start, loss, 50, dtype="float64")
+      >>> assert report  # v = βv + (1−β)g at the rate 1 is the heavy ball at the rate 1 − β
+      >>> wrong = compare(gk.scale(-0.1), heavy_ball, start, loss, 50, dtype="float64")
       >>> assert (wrong.passed, wrong.first_step, wrong.first_path) == (False, 1, "params.w")
     """
     with check.inside("compare"):
@@ -107,7 +118,8 @@ def compare(
             steps,
             wide=True,
         )
-        # Parameters only where there is nothing else: rounding them to their dtype drowns the error of the update.
+        # Parameters only where there is nothing else: rounding them to their dtype is a larger
+        # error than that of the update.
         judged = [name for name in exact if name.startswith("updates")] or list(exact)
         error, reference_error = (rounding_error(side, exact, judged) for side in (ours, theirs))
     rtol = 1e-10 if rtol is None and by_tolerance else rtol

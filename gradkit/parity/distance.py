@@ -70,7 +70,7 @@ def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def rounding_error(side: Trajectory, truth: Trajectory, names: list[str]) -> float:
-    """How far a side is from the truth, relative to it, root mean square over the steps of a leaf and then over the leaves.
+    """The relative distance of a side from the truth: root mean square over steps and leaves.
 
     An average, for the largest single error of two equally exact sides is a matter of luck.
     """

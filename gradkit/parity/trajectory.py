@@ -14,8 +14,8 @@ from gradkit import _checks as check
 from gradkit._transform import apply_updates
 from gradkit.parity.feed import Feed
 
-# XLA's CPU compiler without its most expensive stages: a tenth of the compile time. The operations and
-# their order stay the same. What is left out are fused multiply-adds, which favour either side by luck.
+# XLA's CPU compiler without its most expensive stages: a tenth of the compile time. The operations
+# and their order stay the same. Fused multiply-adds are left out: they favour either side by luck.
 QUICK: dict[str, str | bool] = {
     "xla_backend_optimization_level": "0",
     "xla_cpu_use_fusion_emitters": "False",
@@ -23,7 +23,7 @@ QUICK: dict[str, str | bool] = {
 }
 
 
-# The dotted path of a leaf ("updates.layer.w") -> its values, steps first, in float64 or complex128.
+# The dotted path of a leaf ("updates.layer.w") -> its values, steps first, float64 or complex128.
 Trajectory = dict[str, np.ndarray]
 
 

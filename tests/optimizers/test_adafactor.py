@@ -81,7 +81,7 @@ def test_adafactor_is_optax_s_within_the_float32_of_its_decay():
 def test_adafactor_is_torch_s_where_the_definitions_agree():
     torch = pytest.importorskip("torch")
     theta, grads = matrices(50)
-    # torch's rate is min(α, 1/√t) · max(ε₂, rms θ): α below 1/√50 takes the minimum out; eps=(None, ...) is the ε added to g².
+    # torch's rate is min(α, 1/√t) · max(ε₂, rms θ): α below 1/√50 takes the minimum out.
     tensor = torch.tensor(theta, requires_grad=True)
     optimizer = torch.optim.Adafactor([tensor], lr=0.01, eps=(1e-30, 1e-3), weight_decay=0.0)
     with jax.enable_x64(True):

@@ -9,7 +9,7 @@ from tests.optimizers.trajectories import follow, numbers, one_leaf
 
 
 def test_adan_is_algorithm_1_of_its_paper():
-    # The paper's β are the weights of what is new: 0.02, 0.08, 0.01 where b1, b2, b3 are 0.98, 0.92, 0.99.
+    # The paper's β weigh what is new: 0.02, 0.08, 0.01 for b1, b2, b3 of 0.98, 0.92, 0.99.
     beta1, beta2, beta3, grads = 0.05, 0.2, 0.1, one_leaf()
     m = v = n = np.zeros(3)
     wanted, before = [], grads[0]

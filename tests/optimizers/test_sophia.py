@@ -72,7 +72,8 @@ def test_hutchinson_is_exact_for_a_diagonal_hessian_and_unbiased_else():
     assert np.abs(np.mean(seen, 0) - np.diag(a)).max() < 5 * 2 / 400**0.5
     with pytest.raises(
         TypeError,
-        match="hutchinson_estimator_diag_hessian, obj_fn: needs the loss as a function of params; got none",
+        match="hutchinson_estimator_diag_hessian, obj_fn: "
+        "needs the loss as a function of params; got none",
     ):
         tx.update(w, state, w)
 

@@ -53,11 +53,13 @@ def test_a_row_that_fails_exits_with_one_and_says_where(capsys, monkeypatch, tmp
         ),
         (
             ["qqq*", "--against", "optax"],
-            "no row is named qqq* against optax in float64. Without a name all rows run, and print theirs.",
+            "no row is named qqq* against optax in float64. "
+            "Without a name all rows run, and print theirs.",
         ),
         (
             ["normalize", "--against", "torch"],
-            "no row is named normalize against torch in float64. There is one against optax in float64, float32, bfloat16.",
+            "no row is named normalize against torch in float64. "
+            "There is one against optax in float64, float32, bfloat16.",
         ),
     ],
 )

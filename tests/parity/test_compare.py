@@ -95,7 +95,7 @@ def test_absolute_relative_and_ulp_are_what_they_say():
     report = compare(gk.scale(1.5), gk.scale(1.0), one, [one], 1, dtype="float32", rtol=1e-3)
     # updates 1.5 against 1, parameters 2.5 against 2
     assert (report.max_abs, report.max_rel, report.max_ulp) == (0.5, 0.5, 0.5 / 2**-23)
-    # An ulp is that of the leaf's largest number, 1 here, also where the small one next to it is meant.
+    # An ulp is that of the leaf's largest number, 1 here, also for the small one next to it.
     small = gk.chain(
         gk.stateless(
             lambda updates, params: jax.tree.map(lambda u: jnp.where(u < 0.1, 2 * u, u), updates)
@@ -132,7 +132,7 @@ def test_where_the_reference_crosses_zero_the_report_stays_readable():
     assert (report.passed, report.max_rel, report.max_ulp) == (True, math.inf, 1.0)
     assert difference(report) == ("-", "1 ulp")
     assert "relative -, 1 ulp" in str(report)
-    # So with an absolute tolerance that lets it through; where the tolerance is broken it is what broke it.
+    # So with an absolute tolerance that allows it; a broken tolerance names it.
     report = compare(
         gk.scale(-1.005),
         gk.scale(-1.0),
@@ -248,7 +248,10 @@ class Mine(Adam):
 
 
 FORMED = "is not an optimizer. Expected a gradkit or an optax transform."
-CALL = "Call it, and pass what it returns; a function that makes a torch optimizer goes into gradkit.parity.Torch."
+CALL = (
+    "Call it, and pass what it returns; a function that makes a torch optimizer "
+    "goes into gradkit.parity.Torch."
+)
 
 
 @pytest.mark.parametrize("at", ["tx", "reference", "truth"])
@@ -265,11 +268,13 @@ CALL = "Call it, and pass what it returns; a function that makes a torch optimiz
         (type(gk.adam(0.1)), f"the class {type(gk.adam(0.1)).__name__} {FORMED} {CALL}"),
         (
             Adam(),
-            f"torch's Adam {FORMED} Wrap what makes it: gradkit.parity.Torch(lambda tensors: Adam(tensors, ...)).",
+            f"torch's Adam {FORMED} Wrap what makes it: "
+            "gradkit.parity.Torch(lambda tensors: Adam(tensors, ...)).",
         ),
         (
             Mine,
-            f"torch's Mine {FORMED} Wrap what makes it: gradkit.parity.Torch(lambda tensors: Mine(tensors, ...)).",
+            f"torch's Mine {FORMED} Wrap what makes it: "
+            "gradkit.parity.Torch(lambda tensors: Mine(tensors, ...)).",
         ),
     ],
 )
@@ -293,7 +298,8 @@ def test_the_real_optimizers_of_torch_are_known():
     for given in (torch.optim.Adam, torch.optim.SGD([torch.ones(2)], lr=0.1)):
         with pytest.raises(
             TypeError,
-            match=r"compare, reference: torch's \w+ is not an optimizer.* Wrap what makes it: gradkit.parity.Torch",
+            match=r"compare, reference: torch's \w+ is not an optimizer.* "
+            r"Wrap what makes it: gradkit.parity.Torch",
         ):
             compare(gk.sgd(0.1), given, PARAMS, bowl, 3)
 
@@ -301,12 +307,16 @@ def test_the_real_optimizers_of_torch_are_known():
 def test_torch_takes_what_makes_an_optimizer():
     with pytest.raises(
         TypeError,
-        match=r"^Torch, optimizer: Adam is not a function\. Expected a function that makes the optimizer from a list of tensors\. Such as lambda tensors: ",
+        match=r"^Torch, optimizer: Adam is not a function\. "
+        r"Expected a function that makes the optimizer from a list of tensors\. "
+        r"Such as lambda tensors: ",
     ):
         Torch(Adam())
     with pytest.raises(
         TypeError,
-        match=r"^Torch, scheduler: int is not a function\. Expected a function that makes the scheduler from the optimizer\. Such as lambda optimizer: ",
+        match=r"^Torch, scheduler: int is not a function\. "
+        r"Expected a function that makes the scheduler from the optimizer\. "
+        r"Such as lambda optimizer: ",
     ):
         Torch(Adam, 7)
 

@@ -1,4 +1,4 @@
-"""Every counterpart agrees, in float64 to 1e-10 over 200 steps; a row that is looser or shorter says why."""
+"""Every counterpart agrees, in float64 to 1e-10 over 200 steps, or its row says why not."""
 
 import inspect
 import warnings

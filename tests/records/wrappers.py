@@ -307,7 +307,8 @@ WRAPPERS = [
         bad=(
             (
                 lambda: gk.watch(gk.sgd(0.1), "norm"),
-                "name: needs one of 'grad_norm', 'update_norm', 'update_ratio', 'underflow'; got 'norm'",
+                "name: needs one of 'grad_norm', 'update_norm', 'update_ratio', 'underflow'; "
+                "got 'norm'",
             ),
             (
                 lambda: gk.watch(gk.sgd(0.1), "grad_norm", per="row"),

@@ -1,8 +1,8 @@
 """The table of counterparts: which part of gradkit has one in optax or torch.optim.
 
 Names and arguments are optax's, so most rows are one call,
-``lambda k: k.adamw(1e-2, weight_decay=0.1)``, made once by gradkit and once by optax. Where the call
-differs a row has two; where the *rule* differs on purpose it has a note. Rules of torch that
+``lambda k: k.adamw(1e-2, weight_decay=0.1)``, made once by gradkit and once by optax. Where the
+call differs a row has two; where the *rule* differs on purpose it has a note. Rules of torch that
 gradkit does not have:
 
 - AMSGrad takes the largest second moment before it is debiased (gradkit and optax: after);

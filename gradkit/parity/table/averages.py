@@ -2,7 +2,10 @@
 
 from gradkit.parity.row import Row
 
-_HALF = "optax multiplies a stored bfloat16 average in bfloat16, gradkit in float32 or wider: equal where the decay is ½, before bfloat16 underflows"
+_HALF = (
+    "optax multiplies a stored bfloat16 average in bfloat16, gradkit in float32 or wider: "
+    "equal where the decay is ½, before bfloat16 underflows"
+)
 
 AVERAGES: tuple[Row, ...] = (
     Row("trace", "", lambda k: k.trace(0.9)),

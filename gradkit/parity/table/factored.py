@@ -19,7 +19,7 @@ def _exact_decay(step: Any, exponent: Any) -> Any:
 
 
 def _since(step: Any, exponent: Any) -> Any:
-    """What is left of the decay by the steps since an offset: before it those since the start, which are 30 more."""
+    """The decay by the steps since an offset; before it by those since the start, 30 more."""
     return _exact_decay(jax.numpy.where(step < 0, step + 30, step), exponent)
 
 
@@ -123,8 +123,8 @@ FACTORED: tuple[Row, ...] = (
         lambda k: k.adafactor(0.1, 2, 0.7, decay_offset=30),
         lambda o: adafactor(o, 0.1, 2, 0.7, offset=30, decay_fn=_since),
         dtypes=_FLOAT64,
-        note=_ROUNDED
-        + "; before the offset optax raises a negative number to a power, here the steps count from the start",
+        note=_ROUNDED + "; before the offset optax raises a negative number to a power, "
+        "here the steps count from the start",
     ),
     Row(
         "scale_by_factored_rms",

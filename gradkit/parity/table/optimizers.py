@@ -2,7 +2,10 @@
 
 from gradkit.parity.row import WIDE, Row, fine, matrices
 
-_HALF = "optax multiplies a stored bfloat16 average in bfloat16, gradkit in float32 or wider: equal where the decay is ½, before bfloat16 underflows"
+_HALF = (
+    "optax multiplies a stored bfloat16 average in bfloat16, gradkit in float32 or wider: "
+    "equal where the decay is ½, before bfloat16 underflows"
+)
 
 OPTIMIZERS: tuple[Row, ...] = (
     Row("sgd", "", lambda k: k.sgd(0.1)),
@@ -47,7 +50,8 @@ OPTIMIZERS: tuple[Row, ...] = (
         "rmsprop",
         "centered, debiased",
         lambda k: k.rmsprop(0.01, decay=0.8, eps=1e-3, centered=True, bias_correction=True),
-        note="with the ε outside the root optax takes the root of a rounding error in the first step, and may get NaN; gradkit's variance is never below zero",
+        note="with the ε outside the root optax takes the root of a rounding error in the first "
+        "step, and may get NaN; gradkit's variance is never below zero",
     ),
     Row("rmsprop", "momentum", lambda k: k.rmsprop(0.01, momentum=0.9)),
     Row("rmsprop", "nesterov", lambda k: k.rmsprop(0.01, eps=1e-6, momentum=0.9, nesterov=True)),

@@ -8,9 +8,12 @@ from gradkit.parity.row import Row, contrib, matrices, wide
 
 _FLOAT64 = ("float64",)
 
-_GROWS = "the rule itself lets a rounding error grow along the way, where the gradient answers to it: 200 steps on given gradients in a row of its own"
+_GROWS = (
+    "a rounding error grows with the steps where the gradient depends on it: "
+    "200 steps on given gradients in a row of their own"
+)
 
-_GIVEN = "on given gradients, where no rounding error comes back"
+_GIVEN = "on given gradients, which do not depend on rounding errors"
 
 _SCALARS = "optax does not take scalars"
 

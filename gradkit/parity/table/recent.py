@@ -6,9 +6,12 @@ import jax
 
 from gradkit.parity.row import WIDE, Row, contrib, matrices, wide
 
-_ADAN = "optax.adan with b2 where it has 1 − b2, as in the paper: there the weight of the difference falls with its memory"
+_ADAN = "optax.adan with b2 where it has 1 − b2, as in the paper"
 
-_ROOTS = "optax takes the root of its int32 counter in float32 also in float64: here its counter is a float; z − θ nearly cancels"
+_ROOTS = (
+    "optax takes the root of its int32 counter in float32 also in float64: "
+    "here its counter is a float; z − θ nearly cancels"
+)
 
 
 def _scale_by_adan(
@@ -51,7 +54,7 @@ def _adan(o: Any, rate: float, *numbers: float, weight_decay: float = 0.0, mask:
 
 
 def _float_counts(o: Any, tx: Any) -> Any:
-    """Optax's transform with a counter of its own in the wide float, so that a root or a power of it is taken there."""
+    """Optax's transform with its counter in the wide float, and with it roots and powers of it."""
 
     def init(params: Any) -> Any:
         return jax.tree.map(

@@ -15,7 +15,7 @@ def _schedule(
     reference: Callable[[Any], Any] | None = None,
     **more: Any,
 ) -> Row:
-    """A row that multiplies the gradients by a schedule; ``reference`` gives optax's, or a function of the step."""
+    """A row that multiplies the gradients by a schedule; by default optax's of the same name."""
     other = reference or make
     return Row(
         part,

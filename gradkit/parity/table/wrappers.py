@@ -46,7 +46,7 @@ def _small(updates: Any, step: Any, params: Any) -> Any:
 
 
 def _lookahead(o: Any, *arguments: Any) -> Any:
-    """optax.lookahead, which has the slow weights beside the parameters, with them in its state instead."""
+    """optax.lookahead with the slow weights in its state, not beside the parameters."""
     inner = o.lookahead(*arguments)
 
     def init(params: Any) -> Any:
@@ -62,7 +62,7 @@ def _lookahead(o: Any, *arguments: Any) -> Any:
 
 
 def _schedule_free(o: Any, base: Any, rate: Any, *numbers: float) -> Any:
-    """optax.contrib.schedule_free, its weights by the rate of the step that is taken: optax reads that of the next."""
+    """optax.contrib.schedule_free, weighted by the rate of this step: optax reads the next one."""
     return o.contrib.schedule_free(base, lambda step: rate(step - 1), *numbers)
 
 
@@ -83,8 +83,8 @@ def _uphill(k: Any, o: Any, momentum: float | None = None) -> Any:
     return k.chain(o.normalize(), k.sgd(0.1, momentum))
 
 
-def _asks_for_gradients(o: Any, tx: Any) -> Any:
-    """optax.contrib.sam, whose opaque mode asks for the gradient function, given the loss."""
+def _with_gradients(o: Any, tx: Any) -> Any:
+    """optax.contrib.sam, whose opaque mode takes a gradient function: here from the loss."""
 
     def update(updates: Any, state: Any, params: Any = None, *, value_fn: Any) -> Any:
         return tx.update(
@@ -94,7 +94,7 @@ def _asks_for_gradients(o: Any, tx: Any) -> Any:
     return o.GradientTransformationExtraArgs(tx.init, update)
 
 
-_NEXT = "optax weighs by the rate of the next step; here by that of the step, where the inner optimizer is"
+_NEXT = "optax weighs by the rate of the next step; here by that of the inner optimizer's step"
 
 WRAPPERS: tuple[Row, ...] = (
     Row(
@@ -251,7 +251,7 @@ WRAPPERS: tuple[Row, ...] = (
     ),
     Row(
         "sam",
-        "remembers",
+        "state kept",
         lambda k: k.sam(k.sgd(0.05, 0.9), _uphill(k, k, 0.9), 3, False),
         lambda o: o.contrib.sam(o.sgd(0.05, 0.9), _uphill(o, o.contrib, 0.9), 3, False),
         feed="loss",
@@ -270,7 +270,7 @@ WRAPPERS: tuple[Row, ...] = (
         "sam",
         "opaque",
         lambda k: k.sam(k.adam(0.05), _uphill(k, k, 0.9), 3, opaque_mode=True),
-        lambda o: _asks_for_gradients(
+        lambda o: _with_gradients(
             o, o.contrib.sam(o.adam(0.05), _uphill(o, o.contrib, 0.9), 3, opaque_mode=True)
         ),
         feed="loss",
@@ -278,9 +278,9 @@ WRAPPERS: tuple[Row, ...] = (
     ),
     Row(
         "sam",
-        "opaque, remembers",
+        "opaque, state kept",
         lambda k: k.sam(k.sgd(0.05, 0.9), _uphill(k, k, 0.9), 2, False, True),
-        lambda o: _asks_for_gradients(
+        lambda o: _with_gradients(
             o, o.contrib.sam(o.sgd(0.05, 0.9), _uphill(o, o.contrib, 0.9), 2, False, True)
         ),
         feed="loss",
