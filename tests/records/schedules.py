@@ -12,7 +12,7 @@ def _line() -> Any:
 
 
 def value_checks(name: str, *lead: Any, at: int = 0) -> tuple[Bad, ...]:
-    """What every schedule refuses for a value. All arguments: tests/schedules/test_arguments.py."""
+    """What every schedule refuses for a value: what is not a finite number."""
     factory = named(name)
     bad = [*lead[:at], float("nan"), *lead[at + 1 :]]
     return ((lambda: factory(*bad), FINITE),)
@@ -77,7 +77,7 @@ SCHEDULES = [
         lambda: gk.polynomial_schedule(0.5, 0.1, 2.5, 10, 3),
         bad=(
             *length_checks("polynomial_schedule", 0.5, 0.1, 2.0, 10, at=3, least=0),
-            (lambda: gk.polynomial_schedule(0.5, 0.1, 0.0, 10), f"power: {ABOVE_0}"),
+            (lambda: gk.polynomial_schedule(0.5, 0.1, 0.0, 10), f"power=.* {ABOVE_0}"),
         ),
     ),
     Case(
@@ -110,7 +110,7 @@ SCHEDULES = [
             ),
             (
                 lambda: gk.piecewise_constant_schedule(0.5, {3: -0.5}),
-                rf"boundaries_and_scales\[3\]: {AT_LEAST_0}",
+                rf"boundaries_and_scales\[3\]=.* {AT_LEAST_0}",
             ),
             (
                 lambda: gk.piecewise_constant_schedule(0.5, [3]),
@@ -139,7 +139,7 @@ SCHEDULES = [
             ),
             (
                 lambda: gk.linear_onecycle_schedule(20, 0.5, div_factor=0.0),
-                f"div_factor: {ABOVE_0}",
+                f"div_factor=.* {ABOVE_0}",
             ),
         ),
     ),
@@ -148,7 +148,7 @@ SCHEDULES = [
         lambda: gk.cosine_onecycle_schedule(20, 0.5, 0.25, 10.0, 100.0),
         bad=(
             *length_checks("cosine_onecycle_schedule", 20, 0.5, at=0),
-            (lambda: gk.cosine_onecycle_schedule(20, 0.5, 1.5), f"pct_start: {FRACTION}"),
+            (lambda: gk.cosine_onecycle_schedule(20, 0.5, 1.5), f"pct_start=.* {FRACTION}"),
         ),
     ),
     Case(
@@ -219,7 +219,7 @@ SCHEDULES = [
         lambda: gk.schedules.triangular_schedule(0.1, 0.5, 4, 0.75),
         bad=(
             *length_checks("triangular_schedule", 0.1, 0.5, 4, at=2),
-            (lambda: gk.schedules.triangular_schedule(0.1, 0.5, 4, 0.0), f"decay_rate: {ABOVE_0}"),
+            (lambda: gk.schedules.triangular_schedule(0.1, 0.5, 4, 0.0), f"decay_rate=.* {ABOVE_0}"),
         ),
     ),
     Case(
@@ -232,7 +232,7 @@ SCHEDULES = [
                 "t_mul=0 is out of range",
             ),
             (lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 1.5), "t_mul=1.5 is not an int"),
-            (lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 2, 0.0), f"m_mul: {ABOVE_0}"),
+            (lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 2, 0.0), f"m_mul=.* {ABOVE_0}"),
         ),
     ),
     Case(
@@ -251,7 +251,7 @@ SCHEDULES = [
         "adafactor_decay_schedule",
         lambda: gk.schedules.adafactor_decay_schedule(0.7, 5),
         bad=(
-            (lambda: gk.schedules.adafactor_decay_schedule(-0.8), f"decay_rate: {AT_LEAST_0}"),
+            (lambda: gk.schedules.adafactor_decay_schedule(-0.8), f"decay_rate=.* {AT_LEAST_0}"),
             *length_checks("adafactor_decay_schedule", 0.7, 5, at=1, least=0),
         ),
     ),

@@ -145,20 +145,20 @@ def test_make_step_passes_the_value():
         (
             lambda: gk.reduce_on_plateau(patience=0),
             ValueError,
-            r"patience: needs a whole number >= 1; got 0",
+            r"patience=0 is out of range",
         ),
         (
             lambda: gk.reduce_on_plateau(accumulation_size=0),
             ValueError,
-            r"accumulation_size: needs a whole number >= 1",
+            r"accumulation_size=.* is (?:out of range|not an integer)",
         ),
         (
             lambda: gk.reduce_on_plateau(cooldown=-1),
             ValueError,
-            r"cooldown: needs a whole number >= 0",
+            r"cooldown=.* is (?:out of range|not an integer)",
         ),
-        (lambda: gk.reduce_on_plateau(rtol=1.5), ValueError, r"rtol: needs a number in \[0, 1\]"),
-        (lambda: gk.reduce_on_plateau(atol=-1.0), ValueError, r"atol: needs a finite number >= 0"),
+        (lambda: gk.reduce_on_plateau(rtol=1.5), ValueError, r"rtol=.* is out of range"),
+        (lambda: gk.reduce_on_plateau(atol=-1.0), ValueError, r"atol=.* is out of range"),
         (
             lambda: gk.reduce_on_plateau(rtol=0.0),
             ValueError,
@@ -167,12 +167,12 @@ def test_make_step_passes_the_value():
         (
             lambda: gk.reduce_on_plateau(min_scale=-0.1),
             ValueError,
-            r"min_scale: needs a finite number >= 0",
+            r"min_scale=.* is out of range",
         ),
         (
             lambda: gk.reduce_on_plateau(mode="down"),
             ValueError,
-            r"mode: needs one of 'min', 'max'; got 'down'",
+            r"mode=.* is not an option; got 'down'",
         ),
     ],
 )
@@ -185,7 +185,7 @@ def test_the_value_is_required_and_one_real_number():
     tx = gk.chain(gk.sgd(0.1), gk.reduce_on_plateau())
     state = tx.init(jnp.ones(1))
     with pytest.raises(
-        TypeError, match=r"reduce_on_plateau: needs the extra argument 'value'; got none"
+        TypeError, match=r"reduce_on_plateau: the extra argument 'value' is missing"
     ):
         tx.update(jnp.ones(1), state)
     with pytest.raises(

@@ -259,7 +259,7 @@ PARAMS = {"a": jnp.ones(1), "b": jnp.ones((1, 1))}
         ),
         (
             gk.partition({"x": DOUBLE}, {"a": "x", "b": "y"}),
-            r"partition: needs a transform for every label; got no transform for 'y'. There are 'x'\.$",
+            r"partition=.* is not a transform for every label; got no transform for 'y'. There are 'x'\.$",
         ),
         (
             gk.partition({"x": DOUBLE, "z": DOUBLE}, {"a": "x", "b": "x"}),

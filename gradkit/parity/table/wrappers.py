@@ -1,6 +1,5 @@
-"""Rows against optax: what goes around an optimizer, or on which leaves."""
+"""Rows against optax: transforms with transforms inside."""
 
-import math
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ from gradkit.parity.row import Row, fine
 from gradkit.wrappers.accumulate import skip_large_updates, skip_not_finite
 
 _FLOAT64 = ("float64",)
+
 _LAYER = {"layer": True, "scalar": False, "empty": False}
 
 
@@ -23,11 +23,6 @@ def _labels(params: Any) -> Any:
 def _more(step: Any) -> Any:
     """Micro-batches of one step: 1, then 3."""
     return jax.numpy.where(step < 20, 1, 3)
-
-
-def _stalls(step: int) -> dict[str, Any]:
-    """A loss that falls and then stays."""
-    return {"value": 3.0 + math.exp(-step / 10) + (0.5 if step < 60 else 0.0)}
 
 
 def _multi_steps(make: Any, k: Any, **options: Any) -> dict[str, Any]:
@@ -51,7 +46,7 @@ def _small(updates: Any, step: Any, params: Any) -> Any:
 
 
 def _lookahead(o: Any, *arguments: Any) -> Any:
-    """optax.lookahead, which has the slow weights beside the parameters, with them in its state instead."""
+    """optax.lookahead with the slow weights in its state, not beside the parameters."""
     inner = o.lookahead(*arguments)
 
     def init(params: Any) -> Any:
@@ -67,7 +62,7 @@ def _lookahead(o: Any, *arguments: Any) -> Any:
 
 
 def _schedule_free(o: Any, base: Any, rate: Any, *numbers: float) -> Any:
-    """optax.contrib.schedule_free, its weights by the rate of the step that is taken: optax reads that of the next."""
+    """optax.contrib.schedule_free, weighted by the rate of this step: optax reads the next one."""
     return o.contrib.schedule_free(base, lambda step: rate(step - 1), *numbers)
 
 
@@ -88,8 +83,8 @@ def _uphill(k: Any, o: Any, momentum: float | None = None) -> Any:
     return k.chain(o.normalize(), k.sgd(0.1, momentum))
 
 
-def _asks_for_gradients(o: Any, tx: Any) -> Any:
-    """optax.contrib.sam, whose opaque mode asks for the gradient function, given the loss."""
+def _with_gradients(o: Any, tx: Any) -> Any:
+    """optax.contrib.sam, whose opaque mode takes a gradient function: here from the loss."""
 
     def update(updates: Any, state: Any, params: Any = None, *, value_fn: Any) -> Any:
         return tx.update(
@@ -99,18 +94,16 @@ def _asks_for_gradients(o: Any, tx: Any) -> Any:
     return o.GradientTransformationExtraArgs(tx.init, update)
 
 
-def _noisy(step: int) -> dict[str, Any]:
-    """A loss that falls to a level and stays there, with the noise of batches."""
-    return {"value": 3.0 + 2.0 * math.exp(-step / 20) + 0.3 * math.sin(step * step)}
+_NEXT = "optax weighs by the rate of the next step; here by that of the inner optimizer's step"
 
-
-def _below_zero(step: int) -> dict[str, Any]:
-    """A log-likelihood with the other sign: it falls below zero, stays, and falls again."""
-    return {"value": -1.0 - step // 40 + math.exp(-step / 10) + 1e-3 * math.sin(7 * step)}
-
-
-_NEXT = "optax weighs by the rate of the next step; here by that of the step, where the inner optimizer is"
-WRAPPERS = (
+WRAPPERS: tuple[Row, ...] = (
+    Row(
+        "selective_transform",
+        "",
+        lambda k: k.selective_transform(
+            k.adam(0.05), freeze_mask={"layer": True, "scalar": False, "empty": False}
+        ),
+    ),
     Row("MultiSteps", "mean", **_multi_steps(lambda o: o.adam(0.05), 3)),
     Row("MultiSteps", "sum", **_multi_steps(lambda o: o.adam(0.05), 3, use_grad_mean=False)),
     Row("MultiSteps", "scheduled, a clip inside", **_multi_steps(_clipped, _more)),
@@ -258,7 +251,7 @@ WRAPPERS = (
     ),
     Row(
         "sam",
-        "remembers",
+        "state kept",
         lambda k: k.sam(k.sgd(0.05, 0.9), _uphill(k, k, 0.9), 3, False),
         lambda o: o.contrib.sam(o.sgd(0.05, 0.9), _uphill(o, o.contrib, 0.9), 3, False),
         feed="loss",
@@ -277,7 +270,7 @@ WRAPPERS = (
         "sam",
         "opaque",
         lambda k: k.sam(k.adam(0.05), _uphill(k, k, 0.9), 3, opaque_mode=True),
-        lambda o: _asks_for_gradients(
+        lambda o: _with_gradients(
             o, o.contrib.sam(o.adam(0.05), _uphill(o, o.contrib, 0.9), 3, opaque_mode=True)
         ),
         feed="loss",
@@ -285,40 +278,19 @@ WRAPPERS = (
     ),
     Row(
         "sam",
-        "opaque, remembers",
+        "opaque, state kept",
         lambda k: k.sam(k.sgd(0.05, 0.9), _uphill(k, k, 0.9), 2, False, True),
-        lambda o: _asks_for_gradients(
+        lambda o: _with_gradients(
             o, o.contrib.sam(o.sgd(0.05, 0.9), _uphill(o, o.contrib, 0.9), 2, False, True)
         ),
         feed="loss",
         dtypes=_FLOAT64,
     ),
     Row(
-        "reduce_on_plateau",
-        "positive values",
-        lambda k: k.chain(k.sgd(0.1), k.reduce_on_plateau(0.5, 5, 1e-3, 0.0, 2)),
-        lambda o: o.chain(o.sgd(0.1), o.contrib.reduce_on_plateau(0.5, 5, 1e-3, 0.0, 2)),
-        extras=_stalls,
-        dtypes=_FLOAT64,
-        note="on values below zero optax's relative tolerance has the wrong sign",
-    ),
-    Row(
-        "reduce_on_plateau",
-        "accumulated",
-        lambda k: k.chain(k.sgd(0.1), k.reduce_on_plateau(0.6, 2, 1e-3, 1e-2, 4, 5, 0.2)),
-        lambda o: o.chain(o.sgd(0.1), o.contrib.reduce_on_plateau(0.6, 2, 1e-3, 1e-2, 4, 5, 0.2)),
-        extras=_noisy,
-        dtypes=_FLOAT64,
-    ),
-    Row(
-        "reduce_on_plateau",
-        "values below zero",
-        lambda k: k.chain(k.sgd(0.1), k.reduce_on_plateau(0.5, 6, 0.0, 1e-2, 3, min_scale=1e-3)),
-        lambda o: o.chain(
-            o.sgd(0.1), o.contrib.reduce_on_plateau(0.5, 6, 0.0, 1e-2, 3, min_scale=1e-3)
+        "selective_transform",
+        "a scalar frozen",
+        lambda k: k.selective_transform(
+            k.adam(0.05), freeze_mask={"layer": False, "scalar": True, "empty": False}
         ),
-        extras=_below_zero,
-        dtypes=_FLOAT64,
-        note="without the relative tolerance, for the sake of optax",
     ),
 )

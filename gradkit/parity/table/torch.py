@@ -9,7 +9,10 @@ from gradkit.parity.row import WIDE, Row
 from gradkit.parity.torch import Torch
 
 _OUTSIDE = "torch's ε stands outside the root"
-_CONSTANT = "torch's b1 in the look ahead is b1 (1 − 0.96^(tψ) / 2): with a large ψ = momentum_decay it is b1 from the first step on, as gradkit's and optax's"
+_CONSTANT = (
+    "torch's b1 in the look ahead is b1 (1 − 0.96^(tψ) / 2): with a large ψ = momentum_decay it is "
+    "b1 from the first step on, as gradkit's and optax's"
+)
 
 
 def _torch(
@@ -40,7 +43,7 @@ def _torch_schedule(
     reference: Callable[[Any, Any], Any],
     **more: Any,
 ) -> Row:
-    """Gradient descent at the rate of a scheduler, ``reference(torch, optimizer)``; the rate starts at 0.3."""
+    """Gradient descent at the rate of a scheduler, which starts at 0.3."""
     return Row(
         part,
         case,
@@ -202,7 +205,7 @@ TORCH = (
         "",
         lambda k: k.radam(0.05, 0.8, 0.99, eps=1e-16),
         lambda t: lambda p: t.optim.RAdam(p, lr=0.05, betas=(0.8, 0.99), eps=1e-16),
-        note="torch adds ε before the metric is debiased: equal for ε → 0",
+        note="torch adds ε before the preconditioner is debiased: equal for ε → 0",
         dtypes=("float64",),
     ),
     _torch(
@@ -261,7 +264,8 @@ TORCH = (
             1,
         ),
         lambda t: lambda p: t.optim.Adafactor(p, lr=0.1, eps=(1e-15, 1e-3)),
-        note="torch bounds its rate by 1/√t, factors every matrix, has ε as a floor, not a term, and takes no empty leaf",
+        note="torch bounds its rate by 1/√t, factors every matrix, has ε as a floor, not a term, "
+        "and takes no empty leaf",
         scalars=False,
         dtypes=("float64",),
     ),
