@@ -31,12 +31,14 @@ CASES = [*AVERAGES, *TRANSFORMS, *WRAPPERS, *OPTIMIZERS, *MASKS, *SCHEDULES]
 def factories(kind: type[Call] = Call) -> dict[str, Any]:
     """Every public name that `gradkit._call.factory` made."""
     made = gk.chain.__code__
+    rooms = (gk, gk.averages, gk.masks, gk.schedules, gk.stores)
     # GradientTransformation is a type, which calls the factory of that name.
-    named = {**vars(gk), "GradientTransformation": gk._transform.GradientTransformation}
+    named = {name: value for room in reversed(rooms) for name, value in vars(room).items()}
+    named["GradientTransformation"] = gk._transform.GradientTransformation
     public = {
         name: value
         for name, value in named.items()
-        if inspect.isfunction(value) and value.__code__ is made
+        if inspect.isfunction(value) and value.__code__ is made and not name.startswith("_")
     }
     return {
         name: value

@@ -216,7 +216,9 @@ def ema_from_first(decay: Rate, store: StoreLike = None) -> Rule:
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         def leaf(x: Any, stored: Any) -> Any:
             old = store.decode(stored, x)
-            new = jnp.where(step == 0, x, old + tree.factor_like(numerics.complement(decay), x) * (x - old))
+            new = jnp.where(
+                step == 0, x, old + tree.factor_like(numerics.complement(decay), x) * (x - old)
+            )
             return new, store.encode(new)
 
         averages, stored = tree.map(leaf, updates, state["average"], outputs=2)

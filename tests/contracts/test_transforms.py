@@ -324,9 +324,9 @@ def test_complex_leaves_are_taken_or_refused_in_words(case, params):
     if not case.complex:
         with pytest.raises(TypeError, match=r": Expected real numbers; got complex64\[") as error:
             jax.eval_shape(lambda: step(tx, at, tx.init(at), grads, case))
-        assert {link.name for link in tx.members} & set(str(error.value).split(":")[0].split(".")), (
-            "the message names the link"
-        )
+        assert {link.name for link in tx.members} & set(
+            str(error.value).split(":")[0].split(".")
+        ), "the message names the link"
         assert "real and imaginary" in str(error.value)
         return
     _, (state, updates, after) = trace(case, at, grads)
@@ -438,9 +438,9 @@ def test_missing_parameters_are_asked_for(case, params):
             r"Call update\(updates, state, params\)",
         ) as error:
             tx.update(case.fed(grads), state, **case.extras(grads))
-        assert {link.name for link in tx.members} & set(str(error.value).split(":")[0].split(".")), (
-            "the message names the link"
-        )
+        assert {link.name for link in tx.members} & set(
+            str(error.value).split(":")[0].split(".")
+        ), "the message names the link"
     else:
         expected = jax.eval_shape(lambda: step(tx, params, state, grads, case))
         assert types(

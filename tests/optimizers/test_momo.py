@@ -15,7 +15,9 @@ def test_momo_takes_any_number_for_a_loss(make, value):
     updates, state = tx.update(jnp.ones(2), tx.init(w), w, value=value)
     assert updates.dtype == jnp.float32
     assert np.isfinite(updates).all()
-    with pytest.raises(TypeError, match=f"{make.__name__}.*: the extra argument 'value' is missing"):
+    with pytest.raises(
+        TypeError, match=f"{make.__name__}.*: the extra argument 'value' is missing"
+    ):
         tx.update(jnp.ones(2), state, w)
     with pytest.raises(TypeError, match=f"{make.__name__}.*: needs the loss; got value=None"):
         tx.update(jnp.ones(2), state, w, value=None)

@@ -108,14 +108,19 @@ def slope(params: Any, grads: Any) -> Any:
 
 DECAY = r"is out of range\. Expected 0 <= \w+(\[\d\])? < 1"
 FRACTION = r"is out of range\. Expected 0 <= \w+ <= 1"
-AT_LEAST_0 = r"is out of range\. Expected 0 <= \w+ < inf"
+AT_LEAST_0 = r"is out of range\. Expected 0 <= \w+(\[\d\])? < inf"
 ABOVE_0 = r"is out of range\. Expected \w+ > 0"
 FINITE = r"is out of range\. Expected a finite \w+"
-DTYPE = r"is not a dtype"
+DTYPE = r"is not a (floating )?dtype|cannot store parameters"
 
 
 def named(name: str) -> Callable[..., Any]:
-    return lambda *args, **kwargs: getattr(gk, name)(*args, **kwargs)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        rooms = (gk, gk.averages, gk.masks, gk.schedules, gk.stores)
+        room = next(room for room in rooms if name in vars(room))
+        return getattr(room, name)(*args, **kwargs)
+
+    return call
 
 
 def adam_like(name: str, *lead: Any) -> tuple[Bad, ...]:
@@ -134,7 +139,7 @@ def rate(name: str) -> tuple[Bad, ...]:
     return (
         (lambda: factory(-0.1), AT_LEAST_0),
         (lambda: factory(float("inf")), AT_LEAST_0),
-        (lambda: factory("fast"), "needs"),
+        (lambda: factory("fast"), "learning_rate='fast' is not a number"),
         (lambda: factory(0.1, nonsense=1), "nonsense"),
     )
 

@@ -33,19 +33,4 @@ MASKS = [
         bad=((lambda: gk.masks.by_function(), "missing a required argument: 'function'"),),
         reads_back=False,
     ),
-    Case(
-        "every",
-        lambda: gk.by_path("a") & gk.by_rank(1),
-        bad=((lambda: gk.every(predicate=1), "unexpected keyword"),),
-    ),
-    Case(
-        "some",
-        lambda: gk.by_path("a") | gk.by_rank(1),
-        bad=((lambda: gk.some(predicate=1), "unexpected keyword"),),
-    ),
-    Case(
-        "outside",
-        lambda: ~gk.by_path("a"),
-        bad=((lambda: gk.outside(), "missing a required argument: 'inner'"),),
-    ),
 ]

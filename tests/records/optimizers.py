@@ -90,7 +90,10 @@ OPTIMIZERS = [
         lambda: gk.adafactor(0.1, 2, momentum=0.8, weight_decay_rate=0.01, eps=1e-6),
         bad=(
             (lambda: gk.adafactor(-0.1), AT_LEAST_0),
-            (lambda: gk.adafactor(decay_offset=-1), "step_offset=.* is (?:out of range|not an integer)"),
+            (
+                lambda: gk.adafactor(decay_offset=-1),
+                "step_offset=.* is (?:out of range|not an integer)",
+            ),
             (lambda: gk.adafactor(clipping_threshold=0.0), ABOVE_0),
             (lambda: gk.adafactor(momentum=1.0), f"decay=.* {DECAY}"),
             (lambda: gk.adafactor(decay_rate=-0.8), f"decay_rate=.* {AT_LEAST_0}"),
@@ -113,7 +116,10 @@ OPTIMIZERS = [
     Case(
         "adagrad",
         lambda: gk.adagrad(0.1, 0.2, 1e-3),
-        bad=(*rate("adagrad"), (lambda: gk.adagrad(0.1, -1.0), "initial_accumulator_value: needs")),
+        bad=(
+            *rate("adagrad"),
+            (lambda: gk.adagrad(0.1, -1.0), "initial_accumulator_value=-1.0 is out of range"),
+        ),
     ),
     Case(
         "scale_by_adam",
@@ -141,7 +147,10 @@ OPTIMIZERS = [
     Case(
         "adam_mini",
         lambda: gk.adam_mini(0.1, 0.8, 0.9, 1e-3, axis=0),
-        bad=(*rate("adam_mini"), (lambda: gk.adam_mini(0.1, axis="rows"), "axis: needs an axis")),
+        bad=(
+            *rate("adam_mini"),
+            (lambda: gk.adam_mini(0.1, axis="rows"), "axis='rows' is not an axis"),
+        ),
     ),
     Case(
         "scale_by_adamax",
@@ -185,7 +194,7 @@ OPTIMIZERS = [
         lambda: gk.scale_by_ademamix(0.8, 0.9, 0.95, 2.0, 1e-3, 1e-4),
         bad=(
             *adam_like("scale_by_ademamix"),
-            (lambda: gk.scale_by_ademamix(b3=1.0), f"decay=.* {DECAY}"),
+            (lambda: gk.scale_by_ademamix(b3=1.0), f"b3=.* {DECAY}"),
         ),
     ),
     Case(
@@ -201,7 +210,7 @@ OPTIMIZERS = [
         bad=(
             *rate("ademamix"),
             *adam_like("ademamix", 0.1),
-            (lambda: gk.ademamix(0.1, b3=1.0), f"decay=.* {DECAY}"),
+            (lambda: gk.ademamix(0.1, b3=1.0), f"b3=.* {DECAY}"),
         ),
         needs_params=True,
     ),
@@ -279,7 +288,7 @@ OPTIMIZERS = [
     Case(
         "dadapt_adamw",
         lambda: gk.dadapt_adamw(0.5, (0.8, 0.9), 1e-3, 1e-3),
-        bad=((lambda: gk.dadapt_adamw(betas=0.9), "betas: needs a pair of decays"),),
+        bad=((lambda: gk.dadapt_adamw(betas=0.9), "betas=0.9 is not a pair"),),
         complex=False,
         needs_params=True,
     ),
@@ -293,7 +302,7 @@ OPTIMIZERS = [
     Case(
         "scale_by_dog",
         lambda: gk.scale_by_dog(("distance", 0.1), 1e-3),
-        bad=((lambda: gk.scale_by_dog(-1e-6), "init_step: needs a pair"),),
+        bad=((lambda: gk.scale_by_dog(-1e-6), "init_step=-1e-06 is not a pair"),),
         needs_params=True,
         from_start=True,
     ),
@@ -301,10 +310,10 @@ OPTIMIZERS = [
         "dog",
         lambda: gk.dog(0.5, ("heuristic", 0.01)),
         bad=(
-            (lambda: gk.dog(init_step=("far", 1.0)), "init_step: needs one of"),
+            (lambda: gk.dog(init_step=("far", 1.0)), "init_step='far' is not an option"),
             (
                 lambda: gk.dog(init_step=1e-6),
-                "init_step: needs a pair of a word and a number; got 1e-06",
+                "init_step=1e-06 is not a pair",
             ),
         ),
         needs_params=True,
@@ -335,12 +344,6 @@ OPTIMIZERS = [
         "fromage",
         lambda: gk.fromage(0.1, 1e-3),
         bad=(*rate("fromage"), (lambda: gk.fromage(0.1, -1.0), f"min_norm=.* {AT_LEAST_0}")),
-        needs_params=True,
-    ),
-    Case(
-        "retract",
-        lambda: gk.retract(0.1),
-        bad=((lambda: gk.retract(-0.1), f"learning_rate=.* {AT_LEAST_0}"),),
         needs_params=True,
     ),
     Case(
@@ -381,7 +384,7 @@ OPTIMIZERS = [
             (lambda: gk.scale_by_lion(b2=1.0), f"b2=.* {DECAY}"),
             (
                 lambda: gk.scale_by_lion(mode="soft"),
-                "mode=.* is not an option; got 'soft'",
+                "mode='soft' is not an option",
             ),
             (lambda: gk.scale_by_lion(smooth_beta=0.0), f"smooth_beta=.* {ABOVE_0}"),
             (lambda: gk.scale_by_lion(mu_dtype="int8"), DTYPE),
@@ -463,8 +466,8 @@ OPTIMIZERS = [
         lambda: gk.noisy_sgd(0.1, 0.3, 0.5, 3),
         bad=(
             (lambda: gk.noisy_sgd(-0.1, key=0), AT_LEAST_0),
-            (lambda: gk.noisy_sgd(0.1), "key: needs a key; got none"),
-            (lambda: gk.noisy_sgd(0.1, key=0, seed=0), "got a key and a seed"),
+            (lambda: gk.noisy_sgd(0.1), "key=None cannot start the noise"),
+            (lambda: gk.noisy_sgd(0.1, key=0, seed=0), "key and seed are both given"),
         ),
         stochastic=True,
     ),
@@ -522,7 +525,7 @@ OPTIMIZERS = [
             (lambda: gk.scale_by_polyak(0.0, 0.0), f"max_learning_rate=.* {ABOVE_0}"),
             (
                 lambda: gk.scale_by_polyak(variant="sps2"),
-                "variant=.* is not an option; got 'sps2'",
+                "variant='sps2' is not an option",
             ),
         ),
         extras=loss_of,
@@ -553,7 +556,10 @@ OPTIMIZERS = [
         lambda: gk.scale_by_radam(0.8, 0.9, 1e-3, 1e-4, 10.0, nesterov=True),
         bad=(
             *adam_like("scale_by_radam"),
-            (lambda: gk.scale_by_radam(threshold=3.0), f"threshold - 4=.* {AT_LEAST_0}"),
+            (
+                lambda: gk.scale_by_radam(threshold=3.0),
+                "threshold=.* is out of range. Expected threshold >= 4",
+            ),
         ),
     ),
     Case(
@@ -562,7 +568,10 @@ OPTIMIZERS = [
         bad=(
             *rate("radam"),
             *adam_like("radam", 0.1),
-            (lambda: gk.radam(0.1, threshold=3.0), f"threshold - 4=-1.0 {AT_LEAST_0}"),
+            (
+                lambda: gk.radam(0.1, threshold=3.0),
+                "threshold=.* is out of range. Expected threshold >= 4",
+            ),
         ),
     ),
     Case(
@@ -594,11 +603,14 @@ OPTIMIZERS = [
         lambda: gk.scale_by_rprop(0.1, 0.4, 2.0, 1e-3, 2.0),
         bad=(
             (lambda: gk.scale_by_rprop(0.0), f"learning_rate=.* {ABOVE_0}"),
-            (lambda: gk.scale_by_rprop(0.1, eta_plus=0.9), f"eta_plus - 1=.* {AT_LEAST_0}"),
-            (lambda: gk.scale_by_rprop(0.1, 1.5), f"1 - eta_minus=.* {AT_LEAST_0}"),
+            (lambda: gk.scale_by_rprop(0.1, eta_plus=0.9), "eta_plus=.* is out of range"),
+            (
+                lambda: gk.scale_by_rprop(0.1, 1.5),
+                "eta_minus=.* is out of range. Expected 0 < eta_minus <= 1",
+            ),
             (
                 lambda: gk.scale_by_rprop(0.1, max_step_size=1e-7),
-                "needs min_step_size < max_step_size",
+                "is not below max_step_size",
             ),
         ),
         complex=False,
@@ -609,8 +621,8 @@ OPTIMIZERS = [
         bad=(
             (lambda: gk.rprop(-0.1), f"learning_rate=.* {ABOVE_0}"),
             (lambda: gk.rprop(0.0), f"learning_rate=.* {ABOVE_0}"),
-            (lambda: gk.rprop(0.1, eta_plus=0.9), "eta_plus - 1: needs"),
-            (lambda: gk.rprop(0.1, max_step_size=1e-7), "needs min_step_size < max_step_size"),
+            (lambda: gk.rprop(0.1, eta_plus=0.9), "eta_plus=.* is out of range"),
+            (lambda: gk.rprop(0.1, max_step_size=1e-7), "is not below max_step_size"),
         ),
         complex=False,
     ),

@@ -43,7 +43,7 @@ TRANSFORMS = [
     Case(
         "chain",
         lambda: gk.chain(gk.clip_by_global_norm(0.5), gk.ema(0.8), gk.scale(-0.1)),
-        bad=((lambda: gk.chain(gk.scale(1.0), 3), r"transforms\[1\]: needs transforms; got 3"),),
+        bad=((lambda: gk.chain(gk.scale(1.0), 3), r"transforms\[1\]=3 is not a transform"),),
     ),
     Case(
         "named_chain",
@@ -51,9 +51,9 @@ TRANSFORMS = [
         bad=(
             (
                 lambda: gk.named_chain(("a", gk.scale(1.0)), ("a", gk.scale(2.0))),
-                r"needs unique names; got 'a' 2 times",
+                r"the name 'a' is used 2 times",
             ),
-            (lambda: gk.named_chain(("a", None)), r"needs transforms; got None"),
+            (lambda: gk.named_chain(("a", None)), r"None is not a transform"),
         ),
     ),
     Case(
@@ -93,7 +93,7 @@ TRANSFORMS = [
         lambda: gk.clip(0.5, -0.25),
         bad=(
             (lambda: gk.clip(0.0), f"max_delta=.* {ABOVE_0}"),
-            (lambda: gk.clip(1.0, 2.0), "needs min_delta < max_delta; got 2.0 and 1.0"),
+            (lambda: gk.clip(1.0, 2.0), "min_delta=2.0 is not below max_delta=1.0"),
             (lambda: gk.clip(1.0, float("nan")), f"min_delta=.* {FINITE}"),
         ),
         complex=False,
@@ -116,7 +116,7 @@ TRANSFORMS = [
         lambda: gk.adaptive_grad_clip(0.1, 1e-2),
         bad=(
             (lambda: gk.adaptive_grad_clip(0.0), f"clipping=.* {ABOVE_0}"),
-            (lambda: gk.adaptive_grad_clip(0.1, -1.0), "eps: needs"),
+            (lambda: gk.adaptive_grad_clip(0.1, -1.0), "eps=-1.0 is out of range"),
         ),
         needs_params=True,
     ),
@@ -125,7 +125,7 @@ TRANSFORMS = [
         lambda: gk.scale(-0.5),
         bad=(
             (lambda: gk.scale(float("inf")), f"step_size=.* {FINITE}"),
-            (lambda: gk.scale(None), "step_size: needs"),
+            (lambda: gk.scale(None), "step_size=None is not a number"),
         ),
     ),
     Case(
@@ -139,7 +139,7 @@ TRANSFORMS = [
     Case(
         "scale_by_schedule",
         lambda: gk.scale_by_schedule(harmonic),
-        bad=((lambda: gk.scale_by_schedule("fast"), "needs"),),
+        bad=((lambda: gk.scale_by_schedule("fast"), "step_size_fn='fast' is not a number"),),
         reads_back=False,
     ),
     Case(
@@ -152,8 +152,14 @@ TRANSFORMS = [
         "add_decayed_weights",
         lambda: gk.add_decayed_weights(0.1, matrices_only),
         bad=(
-            (lambda: gk.add_decayed_weights(float("nan")), "weight_decay: needs"),
-            (lambda: gk.add_decayed_weights("much"), "weight_decay: needs"),
+            (
+                lambda: gk.add_decayed_weights(float("nan")),
+                "weight_decay=.* is (out of range|not a number)",
+            ),
+            (
+                lambda: gk.add_decayed_weights("much"),
+                "weight_decay=.* is (out of range|not a number)",
+            ),
         ),
         needs_params=True,
         reads_back=False,
@@ -198,7 +204,7 @@ TRANSFORMS = [
         lambda: gk.normalize_by_update_norm(2.0, 1e-3),
         bad=(
             (lambda: gk.normalize_by_update_norm(1.0, -1.0), f"eps=.* {AT_LEAST_0}"),
-            (lambda: gk.normalize_by_update_norm(float("nan")), "scale_factor: needs"),
+            (lambda: gk.normalize_by_update_norm(float("nan")), "scale_factor=nan is out of range"),
         ),
     ),
     Case(
@@ -274,7 +280,7 @@ TRANSFORMS = [
     Case(
         "differentially_private_aggregate",
         lambda: gk.differentially_private_aggregate(1.0, 0.5, 3),
-        bad=((lambda: gk.differentially_private_aggregate(1.0, 1.0, None), "key: needs a seed"),),
+        bad=((lambda: gk.differentially_private_aggregate(1.0, 1.0, None), "key is None"),),
         stochastic=True,
         fed=two_examples,
     ),
@@ -282,13 +288,13 @@ TRANSFORMS = [
         "reduce_on_plateau",
         lambda: gk.reduce_on_plateau(0.5, 2, 0.01, 0.001, 1, 1, 0.1),
         bad=(
-            (lambda: gk.reduce_on_plateau(1.0), r"factor: needs a number in \(0, 1\); got 1.0"),
+            (lambda: gk.reduce_on_plateau(1.0), r"factor=1.0 is out of range"),
             (
                 lambda: gk.reduce_on_plateau(patience=0),
                 "patience=0 is out of range",
             ),
             (lambda: gk.reduce_on_plateau(rtol=2.0), f"rtol=.* {FRACTION}"),
-            (lambda: gk.reduce_on_plateau(rtol=0.0), "rtol: needs a tolerance > 0"),
+            (lambda: gk.reduce_on_plateau(rtol=0.0), "rtol=0 and atol=0 are no tolerance"),
             (
                 lambda: gk.reduce_on_plateau(cooldown=-1),
                 "cooldown=-1 is out of range",
@@ -296,7 +302,7 @@ TRANSFORMS = [
             (lambda: gk.reduce_on_plateau(min_scale=-1.0), f"min_scale=.* {AT_LEAST_0}"),
             (
                 lambda: gk.reduce_on_plateau(mode="rise"),
-                "mode=.* is not an option; got 'rise'",
+                "mode='rise' is not an option",
             ),
         ),
         extras=loss_of,
@@ -308,7 +314,7 @@ TRANSFORMS = [
         bad=(
             (
                 lambda: gk.clip_by_percentile(101.0),
-                r"percentile: needs a number in \[0, 100\]; got 101.0",
+                r"percentile=101.0 is out of range",
             ),
             (lambda: gk.clip_by_percentile(window=0), "window=0 is out of range"),
         ),
@@ -321,7 +327,7 @@ TRANSFORMS = [
             (lambda: gk.clip_by_zscore(eps=-1.0), f"eps=.* {AT_LEAST_0}"),
             (
                 lambda: gk.clip_by_zscore(window=3, patience=4),
-                "patience: needs a patience that the window can hold",
+                "patience=4 is out of range",
             ),
         ),
     ),

@@ -37,7 +37,7 @@ def growth(grads: Any, updates: Any, params: Any) -> Any:
 
 def no_transform(name: str, argument: str, *rest: Any) -> Bad:
     """A number where a transform should stand."""
-    return lambda: named(name)(0.5, *rest), f"{argument}: needs a transform; got 0.5"
+    return lambda: named(name)(0.5, *rest), f"{argument}=0.5 is not a transform"
 
 
 WRAPPERS = [
@@ -55,7 +55,7 @@ WRAPPERS = [
         bad=(
             (
                 lambda: gk.partition({"fast": 0.5}, {"fast": gk.by_rank(0)}),
-                "needs a transform; got 0.5",
+                "=0.5 is not a transform",
             ),
         ),
     ),
@@ -65,7 +65,7 @@ WRAPPERS = [
         bad=(
             (
                 lambda: gk.multi_transform({"fast": 0.5}, {"fast": gk.by_rank(0)}),
-                "needs a transform; got 0.5",
+                "=0.5 is not a transform",
             ),
         ),
         reads_back=False,
@@ -73,7 +73,7 @@ WRAPPERS = [
     Case(
         "where",
         lambda: gk.where(gk.by_rank(2), gk.ema(0.8), gk.scale(0.1)),
-        bad=((lambda: gk.where(gk.by_rank(2), 0.5), "needs a transform; got 0.5"),),
+        bad=((lambda: gk.where(gk.by_rank(2), 0.5, gk.identity()), "=0.5 is not a transform"),),
     ),
     Case(
         "freeze",
@@ -124,7 +124,7 @@ WRAPPERS = [
             ),
             (
                 lambda: gk.MultiSteps(gk.sgd(0.1), 1.5),
-                "every_k_schedule=1.5 is not an integer",
+                "every_k_schedule=1.5 is not",
             ),
             no_transform("MultiSteps", "opt", 2),
         ),
@@ -150,12 +150,12 @@ WRAPPERS = [
         bad=(
             (
                 lambda: gk.guard(gk.sgd(0.1), -1),
-                "max_consecutive_skips=-1 is out of range",
+                "max_consecutive_(skips|errors)=-1 is out of range",
             ),
             (lambda: gk.guard(gk.sgd(0.1), max_norm=0.0), f"max_norm=0.0 {ABOVE_0}"),
             (
                 lambda: gk.guard(gk.sgd(0.1), on_budget_exhausted="stop"),
-                "on_budget_exhausted=.* is not an option; got 'stop'",
+                "on_budget_exhausted='stop' is not an option",
             ),
             (lambda: gk.guard(gk.sgd(0.1), decay=1.0), f"decay=.* {DECAY}"),
             (
@@ -174,7 +174,7 @@ WRAPPERS = [
         bad=(
             (
                 lambda: gk.apply_if_finite(gk.sgd(0.1), -1),
-                "max_consecutive_skips=-1 is out of range",
+                "max_consecutive_(skips|errors)=-1 is out of range",
             ),
             no_transform("apply_if_finite", "inner", 1),
         ),
@@ -187,7 +187,7 @@ WRAPPERS = [
         bad=(
             (
                 lambda: gk.conditionally_transform(gk.ema(0.8), 3),
-                "should_transform_fn: needs a function of the step; got 3",
+                "should_transform_fn=3 is not a function",
             ),
             no_transform("conditionally_transform", "inner", later),
         ),
@@ -200,7 +200,7 @@ WRAPPERS = [
         bad=(
             (
                 lambda: gk.conditionally_mask(gk.ema(0.8), 3),
-                "should_transform_fn: needs a function of the step; got 3",
+                "should_transform_fn=3 is not a function",
             ),
             no_transform("conditionally_mask", "inner", later),
         ),
@@ -219,7 +219,7 @@ WRAPPERS = [
             (lambda: gk.lookahead(gk.sgd(0.1), 2, 1.5), f"slow_step_size=1.5 {FRACTION}"),
             (
                 lambda: gk.lookahead(gk.lookahead(gk.sgd(0.1), 2, 0.5), 2, 0.5),
-                "needs an inner transform without evaluation weights",
+                "keeps evaluation weights itself",
             ),
         ),
         needs_params=True,
@@ -254,12 +254,12 @@ WRAPPERS = [
         bad=(
             (lambda: gk.schedule_free_sgd(-0.1), AT_LEAST_0),
             (
-                lambda: gk.schedule_free_sgd(0.1, 0),
-                "warmup_steps=0 is out of range",
+                lambda: gk.schedule_free_sgd(0.1, -1),
+                "warmup_steps=-1 is out of range",
             ),
             (
                 lambda: gk.schedule_free_sgd(gk.constant_schedule(0.1), 2),
-                "learning_rate: needs a number for a learning rate with a warmup",
+                "is a schedule, beside warmup_steps",
             ),
         ),
         needs_params=True,
@@ -307,12 +307,11 @@ WRAPPERS = [
         bad=(
             (
                 lambda: gk.watch(gk.sgd(0.1), "norm"),
-                "name=.* is not an option; "
-                "got 'norm'",
+                r"names\[0\]='norm' is not an option",
             ),
             (
                 lambda: gk.watch(gk.sgd(0.1), "grad_norm", per="row"),
-                "per=.* is not an option; got 'row'",
+                "per='row' is not an option",
             ),
             no_transform("watch", "inner", "grad_norm"),
         ),
@@ -324,7 +323,7 @@ WRAPPERS = [
         lambda: gk.snapshot("size", total_size),
         bad=(
             (lambda: gk.snapshot("size"), "missing a required argument: 'measure'"),
-            (lambda: gk.snapshot("size", 3), "measure: needs a function of the updates; got 3"),
+            (lambda: gk.snapshot("size", 3), "measure=3 is not a function"),
         ),
         reads_back=False,
     ),
@@ -334,7 +333,7 @@ WRAPPERS = [
         bad=(
             (
                 lambda: gk.monitor({"size": 3}),
-                r"measures\['size'\]: needs a function of the updates or a transform; got 3",
+                r"measures\['size'\]=3 is not a function",
             ),
         ),
         reads_back=False,
@@ -346,7 +345,7 @@ WRAPPERS = [
             (lambda: gk.measure_with_ema(total_size, 1.0), f"decay=.* {DECAY}"),
             (
                 lambda: gk.measure_with_ema(3, 0.9),
-                "measure: needs a function of the updates; got 3",
+                "measure=3 is not a function",
             ),
         ),
         within=lambda measure: gk.monitor({"size": measure}),

@@ -246,9 +246,21 @@ CASES = [
         2**31 - 1,
     ),
     (gk.schedules.triangular_schedule(0.1, 0.9, 2**32), triangular(0.1, 0.9, 2**32), 2**31 - 1),
-    (gk.schedules.warm_restarts_schedule(0.5, 10, 2, 0.8, 0.01), restarts(0.5, 10, 2, 0.8, 0.01), 150),
-    (gk.schedules.warm_restarts_schedule(0.5, 1000, 3, 0.9), restarts(0.5, 1000, 3, 0.9), 2**31 - 1),
-    (gk.schedules.warm_restarts_schedule(0.5, 12.5, 2, 0.9, 0.01), restarts(0.5, 12.5, 2, 0.9, 0.01), 90),
+    (
+        gk.schedules.warm_restarts_schedule(0.5, 10, 2, 0.8, 0.01),
+        restarts(0.5, 10, 2, 0.8, 0.01),
+        150,
+    ),
+    (
+        gk.schedules.warm_restarts_schedule(0.5, 1000, 3, 0.9),
+        restarts(0.5, 1000, 3, 0.9),
+        2**31 - 1,
+    ),
+    (
+        gk.schedules.warm_restarts_schedule(0.5, 12.5, 2, 0.9, 0.01),
+        restarts(0.5, 12.5, 2, 0.9, 0.01),
+        90,
+    ),
     (
         gk.schedules.warm_restarts_schedule(0.5, 10, 2, 0.8, 0.01),
         restarts(0.5, 10, 2, 0.8, 0.01),

@@ -393,7 +393,10 @@ def test_derivatives_pass_through():
             r"guard: value_sigma=.* is out of range",
         ),
         (lambda: gk.guard(gk.sgd(0.1), decay=1.0), r"guard: decay=.* is out of range"),
-        (lambda: gk.guard(gk.sgd(0.1), patience=0), r"guard: patience=.* is (?:out of range|not an integer)"),
+        (
+            lambda: gk.guard(gk.sgd(0.1), patience=0),
+            r"guard: patience=.* is (?:out of range|not an integer)",
+        ),
     ],
 )
 def test_bad_input_is_refused(make, words):

@@ -114,5 +114,7 @@ def test_bad_input_is_refused(make, error, words):
 
 def test_parameters_are_needed():
     tx = gk.lookahead(gk.sgd(0.1), 2, 0.5)
-    with pytest.raises(ValueError, match=r"lookahead: params=None, but this transform needs the parameters"):
+    with pytest.raises(
+        ValueError, match=r"lookahead: params=None, but this transform needs the parameters"
+    ):
         tx.update(jnp.ones(1), tx.init(jnp.ones(1)))

@@ -167,7 +167,9 @@ def test_what_is_missing_is_asked_for():
     tx = gk.sam(gk.sgd(0.1), gk.sgd(0.1), opaque_mode=True)
     with pytest.raises(TypeError, match=r"sam: the extra argument 'grad_fn' is missing"):
         tx.update(jnp.ones(1), tx.init(jnp.ones(1)), jnp.ones(1))
-    with pytest.raises(ValueError, match=r"sam: params=None, but this transform needs the parameters"):
+    with pytest.raises(
+        ValueError, match=r"sam: params=None, but this transform needs the parameters"
+    ):
         tx.update(jnp.ones(1), tx.init(jnp.ones(1)), grad_fn=lambda w, i: w)
     with pytest.raises(
         ValueError,

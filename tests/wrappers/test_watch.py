@@ -264,7 +264,9 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"watch: per=.* is not an option; got 'group'"):
         gk.watch(gk.sgd(0.1), "grad_norm", per="group")
     tx = gk.watch(gk.sgd(0.1), "update_ratio")
-    with pytest.raises(ValueError, match=r"watch: params=None, but this transform needs the parameters"):
+    with pytest.raises(
+        ValueError, match=r"watch: params=None, but this transform needs the parameters"
+    ):
         tx.update(jnp.ones(1), tx.init(jnp.ones(1)))
     with pytest.raises(ValueError, match=r"measure_with_ema: decay=.* is out of range"):
         gk.measure_with_ema(jnp.sum, 1.0)

@@ -163,7 +163,10 @@ def test_two_averages_in_one_chain_are_refused_when_asked():
         (lambda: gk.weight_ema(1.0), r"weight_ema: decay=1.0 is out of range"),
         (lambda: gk.swa(-1), r"swa: start=-1 is out of range"),
         (lambda: gk.swa(0, 0), r"swa: every=0 is out of range"),
-        (lambda: gk.polyak_average(-1), r"polyak_average.swa: start=.* is (?:out of range|not an integer)"),
+        (
+            lambda: gk.polyak_average(-1),
+            r"polyak_average.swa: start=.* is (?:out of range|not an integer)",
+        ),
     ],
 )
 def test_bad_input_is_refused(make, words):
