@@ -372,10 +372,15 @@ def _union_reader(annotations: tuple[Any, ...]) -> Callable[[str, Any], Any] | N
     if any(reader is None for reader in readers):
         return None
 
+    # The last one words the refusal; "is not a function" would say nothing of the numbers allowed.
+    ordered = sorted(
+        typing.cast(list[Callable[[str, Any], Any]], readers), key=lambda r: r is not _as_function
+    )
+
     def read(name: str, value: Any) -> Any:
         if optional and value is None:
             return None
-        *others, last = typing.cast(list[Callable[[str, Any], Any]], readers)
+        *others, last = ordered
         for reader in others:
             try:
                 return reader(name, value)
@@ -404,7 +409,7 @@ def _as_string(name: str, value: Any) -> Any:
 def _as_integer(name: str, value: Any) -> Any:
     if isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)) or np.ndim(value):
         return value
-    check.integer(-sys.maxsize, **{name: value})
+    check.integer(None, **{name: value})
     return int(value)
 
 

@@ -222,12 +222,12 @@ def probability(**values: Any) -> None:
     number("0 <= x <= 1", lambda v: (v >= 0) & (v <= 1), **values)
 
 
-def integer(at_least: int, fix: str = "", /, **values: Any) -> None:
-    """Integers from ``at_least`` on (a whole float is accepted, as in optax)."""
+def integer(at_least: int | None, fix: str = "", /, **values: Any) -> None:
+    """Integers from ``at_least`` on, None for any (a whole float is accepted, as in optax)."""
     for name, value in values.items():
         if isinstance(value, jax.core.Tracer):
             continue
-        expected = f"an integer >= {at_least}"
+        expected = "" if at_least is None else f"an integer >= {at_least}"
         known = value
         if isinstance(value, (np.ndarray, np.generic, jax.Array)) and np.ndim(value) == 0:
             known = value.item()
@@ -235,7 +235,7 @@ def integer(at_least: int, fix: str = "", /, **values: Any) -> None:
         if isinstance(known, bool) or not whole:
             problem = f"{name}={shown(value)} is not an integer"
             refuse(problem, expected=expected, fix=fix, argument=(name, value), error=TypeError)
-        if known < at_least:
+        if at_least is not None and known < at_least:
             problem = f"{name}={shown(value)} is out of range"
             refuse(problem, expected=expected, fix=fix, argument=(name, value))
 

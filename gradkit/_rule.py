@@ -323,10 +323,10 @@ class Member(NamedTuple):
         return self._replace(name=name, path=path)
 
     def init(self, params: Any, context: Context) -> Any:
-        if self.rule.init is None:
-            return ()
         with check.inside(self.path):
             self._check_kinds(context.leaves, "parameter")
+            if self.rule.init is None:
+                return ()
             names = {p.name for p in signature_of(self.rule.init)}
             offered = {"context": context, "leaves": context.leaves}
             return self.rule.init(params, **{k: v for k, v in offered.items() if k in names})

@@ -114,8 +114,7 @@ class Transform(Call):
                 kinds = jax.dtypes.result_type(u), jax.dtypes.result_type(p)
                 return numerics.cast(w, numerics.wider(*kinds))
 
-            leaves = entry.context.leaves
-            new = jax.tree.map(narrow, wide, entry.updates, leaves if params is not None else wide)
+            new = jax.tree.map(narrow, wide, entry.updates, entry.context.leaves)
         return new, entry.after(inner)
 
     def apply(
@@ -609,17 +608,23 @@ def _one_example(updates: Any) -> Any:
 
 
 def _is_pair(value: Any) -> bool:
-    """An optax transform, or anything else with ``init`` and ``update``; our own calls are not opened."""
-    if isinstance(value, Call):
+    """An optax transform, or anything else with ``init`` and ``update``; ours are not opened."""
+    if isinstance(value, (Call, Rule)):
         return True
     return callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))
 
 
 def as_transform(value: Any) -> Any:
-    """An optax transform as a transform of ours; anything else as it is."""
+    """An optax transform, or a rule of two functions and no more, as a transform of ours."""
+    if isinstance(value, Rule) and value != Rule(value.init, value.update):
+        return value
     if _is_pair(value) and not isinstance(value, Call):
-        return GradientTransformation(value.init, value.update)
+        return GradientTransformation(value.init or _no_state, value.update)
     return value
+
+
+def _no_state(params: Params) -> OptState:
+    return ()
 
 
 def _check_transforms(parts: Iterable[Any]) -> None:
@@ -628,7 +633,9 @@ def _check_transforms(parts: Iterable[Any]) -> None:
             fix = check.uncalled(part) or (
                 "GradientTransformation(init, update) makes one of two functions, stateless(f) of one"
             )
-            if isinstance(part, (list, tuple)):
+            if isinstance(part, Rule):
+                fix = "Decorate the function that returns it with transform"
+            elif isinstance(part, (list, tuple)):
                 fix = "Unpack it: chain(*transforms)"
             elif part is None:
                 fix = "The transform that changes nothing is identity()"

@@ -31,10 +31,7 @@ def logged_values(state: OptState) -> dict[str, Any]:
       >>> _, state = tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))
       >>> assert gk.logged_values(state)["clip_by_global_norm.norm"] == 5.0
     """
-    if getattr(state, "kind", None):
-        with check.inside("logged_values"):
-            fix = "Pass what init or update returned"
-            check.refuse(f"{check.shown(state)} is not a state", fix=fix, error=TypeError)
+    _check_state(state, "logged_values")
     found: dict[str, Any] = {}
     for path, piece, _ in walk_states(state):
         logged = jax.tree_util.tree_leaves_with_path(piece.get("logged", ()))
@@ -56,6 +53,7 @@ def has_updated(state: OptState) -> Any:
       a scalar bool; False for a call that ``MultiSteps``, or a guard around it, skipped.
 
     Raises:
+      TypeError: not a state.
       ValueError: a state with no ``MultiSteps`` in it, or with several.
 
     Example:
@@ -64,6 +62,7 @@ def has_updated(state: OptState) -> Any:
       >>> _, state = tx.update(jnp.ones(1), tx.init(jnp.ones(1)))
       >>> assert not gk.has_updated(state)
     """
+    _check_state(state, "has_updated")
     found: dict[str, Any] = {}
     for path, piece, ran in walk_states(state):
         outer = any(path == other or path.startswith(f"{other}.") for other in found)
@@ -100,6 +99,13 @@ def walk_states(state: OptState) -> Iterator[tuple[str, dict[str, Any], Any]]:
                 yield from look(inner, path, ran)
 
     yield from look(state, (), None)
+
+
+def _check_state(state: Any, reader: str) -> None:
+    if getattr(state, "kind", None):
+        with check.inside(reader):
+            fix = "Pass what init or update returned"
+            check.refuse(f"{check.shown(state)} is not a state", fix=fix, error=TypeError)
 
 
 def _unique(name: str, taken: dict[str, Any]) -> str:

@@ -58,14 +58,24 @@ class Injected(Transform):
     def update(
         self, updates: Updates, state: OptState, params: Params | None = None, **extras: Any
     ) -> tuple[Updates, Any]:
-        updates, after = super().update(updates, _inward(state), params, **extras)
+        updates, after = super().update(updates, self._inward(state), params, **extras)
         return updates, _outward(after)
 
     def apply(
         self, params: Params, state: OptState, grads: Updates, **extras: Any
     ) -> tuple[Params, Any]:
-        params, after = super().apply(params, _inward(state), grads, **extras)
+        params, after = super().apply(params, self._inward(state), grads, **extras)
         return params, _outward(after)
+
+    def _inward(self, state: Any) -> Any:
+        """A state in optax's form as a `State`, its names checked here: the user writes to them."""
+        state = _inward(state)
+        if isinstance(state, State) and isinstance(state.inner.get(_NAME), dict):
+            own = self.arguments
+            with check.inside(_NAME):
+                held = state.inner[_NAME].get("hyperparams", {})
+                _check_names(held, _moving(own["arguments"], own["static_args"]))
+        return state
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and name not in ("factory", "leaves", "spec"):
@@ -251,6 +261,15 @@ def _is_hyperparameter(value: Any) -> bool:
     )
 
 
+def _moving(arguments: dict[str, Any], static_args: tuple[str, ...]) -> dict[str, Any]:
+    """The arguments that are hyperparameters."""
+    return {
+        name: value
+        for name, value in arguments.items()
+        if name not in static_args and _is_hyperparameter(value)
+    }
+
+
 def _inject_rule(
     inner_factory: Callable[..., Any],
     arguments: dict[str, Any],
@@ -258,11 +277,7 @@ def _inject_rule(
     hyperparam_dtype: Any,
 ) -> Rule:
     """The rule: the inner transform, made anew from the hyperparameters in the state."""
-    moving = {
-        name: value
-        for name, value in arguments.items()
-        if name not in static_args and _is_hyperparameter(value)
-    }
+    moving = _moving(arguments, static_args)
     signature = inspect.signature(inner_factory)
 
     def inner(values: dict[str, Any]) -> Transform:
@@ -291,13 +306,15 @@ def _inject_rule(
         return {"hyperparams": held, "inner": part(held).init(params, context=context)}
 
     def update(updates: Any, state: Any, params: Any, *, context: Context) -> Any:
-        held = state["hyperparams"]
-        _check_names(held, moving)
-        held = values_at(context.step, held, updates)
+        held = values_at(context.step, state["hyperparams"], updates)
         inside = part(held)
         updates, after = inside.update(updates, state["inner"], params, context=context)
         return updates, {"hyperparams": held, "inner": after}
 
+    if hyperparam_dtype is not None:
+        # The values as they are stored: bfloat16 rounds b2 = 0.999 to 1, which is refused here.
+        narrow = jnp.dtype(hyperparam_dtype)
+        inner({k: float(np.asarray(v, narrow)) for k, v in moving.items() if isinstance(v, float)})
     return Rule(init, update, parts=(Part("inner", inner({})),), name=_NAME)
 
 

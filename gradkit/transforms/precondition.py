@@ -52,9 +52,8 @@ def precondition(
     https://arxiv.org/abs/1412.6980.
     """
     check.non_negative(eps=eps, eps_root=eps_root)
-    if type(order) is not int or order not in (1, 2):
-        error = ValueError if type(order) is int else TypeError
-        check.refuse(f"order={order!r} is out of range", expected="1 or 2", error=error)
+    if order not in (1, 2):
+        check.refuse(f"order={order!r} is out of range", expected="1 or 2")
     first = Part("moment", moment)
     if preconditioner is None:
         return moment.rule

@@ -142,7 +142,7 @@ def _examples(grads: Any) -> int:
     for path, leaf in leaves:
         if np.ndim(leaf) == 0 or np.shape(leaf)[:1] != first:
             check.refuse(
-                f"{check.shape_dtype(leaf)} has another leading axis",
+                f"{check.shape_dtype(leaf)} has {'another' if np.ndim(leaf) else 'no'} leading axis",
                 expected=expected + (f" of {first[0]}" if first else ""),
                 fix=fix,
                 path=check.keystr(path),

@@ -229,7 +229,7 @@ def test_optaxs_own_functions_read_our_states():
 def test_a_dotted_path_and_a_set_value_go_through_a_wrapper():
     state = gk.MultiSteps(gk.adam(0.1), 2).init(X)
     assert len(gk.tree.get_all_with_path(state, "step")) == 2
-    assert gk.tree.get(gk.tree.set(state, **{"inner.step": jnp.int32(4)}), "inner.step") == 4
+    assert gk.tree.get(gk.tree.set(state, **{"opt.step": jnp.int32(4)}), "opt.step") == 4
 
 
 TRANSFORMS = {

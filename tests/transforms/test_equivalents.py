@@ -66,10 +66,10 @@ PENALTIES = [
 
 
 @pytest.mark.parametrize("make", PENALTIES, ids=range(7))
-def test_masks_of_penalties_are_judged_at_init(make):
+def test_masks_of_penalties_are_checked_at_init(make):
     with pytest.raises(ValueError, match=r"mask=by_path\('c'\) matches no parameter\."):
         make(gk.by_path("c")).init(GRADS)
-    with pytest.raises(TypeError, match=r"mask='a' is not a bool\. .* Did you mean by_path\('a'\)"):
+    with pytest.raises(TypeError, match=r"mask='a' is not a mask\. .* Write by_path\('a'\)\."):
         make("a").init(GRADS)
     same(once(make(gk.by_rank(5)), ZEROS), once(make({"a": False, "b": False}), ZEROS))
 

@@ -172,7 +172,7 @@ def test_make_step_passes_the_value():
         (
             lambda: gk.reduce_on_plateau(mode="down"),
             ValueError,
-            r"mode=.* is not an option; got 'down'",
+            r"mode='down' is not an option\. Expected one of 'min', 'max'\.",
         ),
     ],
 )

@@ -77,12 +77,12 @@ def test_the_noise_has_the_deviation_that_was_asked_for():
             lambda: gk.per_example_global_norm_clip(
                 {"a": jnp.ones((2, 3)), "b": jnp.ones((3, 3))}, 1.0
             ),
-            r"per_example_global_norm_clip, b: needs per-example gradients, "
-            r"with a leading axis of examples of 2; got float32\[3, 3\]",
+            r"per_example_global_norm_clip, b: float32\[3, 3\] has another leading axis\. "
+            r"Expected per-example gradients, with a leading axis of examples of 2\.",
         ),
         (
             lambda: gk.per_example_layer_norm_clip(jnp.ones(()), 1.0),
-            "per_example_layer_norm_clip, the tree's only leaf: needs per-example",
+            r"per_example_layer_norm_clip, the tree's only leaf: float32\[\] has no leading axis\.",
         ),
     ],
 )

@@ -130,5 +130,5 @@ def test_apply_updates_rounds_as_it_is_told():
     assert (new["kept"] == 1).all()
     with pytest.raises(TypeError, match=r"apply_updates: key is None\. Expected a seed"):
         gk.apply_updates(params, updates, rounding="stochastic")
-    with pytest.raises(ValueError, match="apply_updates: rounding=.* is not an option; got 'up'"):
+    with pytest.raises(ValueError, match="apply_updates: rounding='up' is not an option"):
         gk.apply_updates(params, updates, rounding="up")

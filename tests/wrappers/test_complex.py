@@ -46,12 +46,13 @@ def test_complex_leaves_split_as_in_optax(inner):
         gk.scale_by_lion(mode="smooth"),
         gk.averages.additive_ema(0.9),
     ],
-    ids=["rprop", "adopt", "keep_params_nonnegative", "smooth lion", "drift"],
+    ids=["rprop", "adopt", "keep_params_nonnegative", "smooth lion", "additive_ema"],
 )
 def test_complex_numbers_are_refused_where_an_order_is_needed(tx):
     z = jnp.ones(2, jnp.complex64)
     with pytest.raises(
-        TypeError, match=r"Expected real numbers; got complex64\[2\]. Split complex leaves"
+        TypeError,
+        match=r"the array is complex64\[2\]\. Expected real numbers\. Split complex leaves",
     ):
         tx.update(z, tx.init(z), z)
     split = gk.split_real_and_imaginary(tx)

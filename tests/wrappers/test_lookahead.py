@@ -1,4 +1,4 @@
-"""lookahead against optax, and its own memory of the slow weights."""
+"""lookahead against optax, and its own state of the slow weights."""
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ def test_evaluation_weights_are_the_parameters_before_the_first_step_and_the_fir
     np.testing.assert_array_equal(gk.eval_params(tx, state, moved)["a"], w["a"])
 
 
-def test_reset_forgets_the_memory_and_not_the_clock():
+def test_reset_clears_the_inner_state_and_keeps_the_clock():
     tx = gk.lookahead(
         gk.sgd(gk.linear_schedule(1.0, 0.0, 10), momentum=0.5), 2, 1.0, reset_state=True
     )
@@ -98,7 +98,7 @@ def test_an_optax_optimizer_runs_inside():
         (
             lambda: gk.lookahead(gk.chain(gk.sgd(0.1), gk.weight_ema(0.9)), 2, 0.5),
             ValueError,
-            r"fast_optimizer: needs an inner transform without evaluation",
+            r"lookahead: fast_optimizer=chain\(.*\) keeps evaluation weights itself\.",
         ),
         (
             lambda: gk.lookahead(0.1, 2, 0.5),

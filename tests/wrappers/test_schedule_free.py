@@ -228,24 +228,28 @@ def test_derivatives_reach_the_rate():
         (
             lambda: gk.schedule_free(gk.schedule_free_sgd(0.1), 0.1),
             ValueError,
-            r"base_optimizer: needs an inner transform without evaluation weights",
+            r"schedule_free: base_optimizer=schedule_free_sgd\(.*\) keeps evaluation",
         ),
         (
-            lambda: gk.schedule_free_sgd(0.1, warmup_steps=0),
+            lambda: gk.schedule_free_sgd(0.1, warmup_steps=-1),
             ValueError,
-            r"schedule_free_sgd: warmup_steps=0 is out of range",
+            r"schedule_free_sgd: warmup_steps=-1 is out of range\. Expected an integer >= 0\.",
         ),
         (
             lambda: gk.schedule_free_sgd(gk.constant_schedule(0.1), warmup_steps=5),
             TypeError,
-            r"learning_rate: needs a number for a learning rate with a warmup",
+            r"learning_rate=constant_schedule\(0\.1\) is a schedule, beside warmup_steps\.",
         ),
         (
             lambda: gk.schedule_free_adamw(b2=1.0),
             ValueError,
             r"schedule_free_adamw: b2=.* is out of range",
         ),
-        (lambda: gk.schedule_free_adamw(eps=-1.0), ValueError, r"schedule_free_adamw, eps: needs"),
+        (
+            lambda: gk.schedule_free_adamw(eps=-1.0),
+            ValueError,
+            r"schedule_free_adamw: eps=-1\.0 is out of range",
+        ),
     ],
 )
 def test_bad_input_is_refused(make, error, words):
@@ -256,13 +260,13 @@ def test_bad_input_is_refused(make, error, words):
 def test_a_state_without_z_is_refused():
     with pytest.raises(
         ValueError,
-        match=r"state: schedule_free_eval_params needs the state of one schedule_free; got 0 such memories in a State",
+        match=r"schedule_free_eval_params: the state has 0 schedule_free in it\. Expected one\.",
     ):
         gk.schedule_free_eval_params(gk.adam(0.1).init(jnp.ones(1)), jnp.ones(1))
     tx = gk.adam(0.1)
     with pytest.raises(
         ValueError,
-        match=r"eval_params=.* is not a transform that keeps evaluation weights; got adam\(0.1\)",
+        match=r"eval_params: adam\(0\.1\) keeps no evaluation weights\. Add an average",
     ):
         gk.eval_params(tx, tx.init(jnp.ones(1)), jnp.ones(1))
 
