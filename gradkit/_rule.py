@@ -56,6 +56,11 @@ class Rule(NamedTuple):
     mask: "Callable[[Context], PyTree] | None" = None
 
 
+def no_state(params: Params) -> OptState:
+    """The ``init`` of a rule without state that also stands outside gradkit, as a pair of functions."""
+    return ()
+
+
 class Context(NamedTuple):
     """What travels with the updates from the outermost transform to the innermost.
 
@@ -307,6 +312,8 @@ class Member(NamedTuple):
 
     @classmethod
     def of(cls, name: str, rule: Rule) -> "Member":
+        if rule.init is no_state:
+            rule = rule._replace(init=None)
         parameters = signature_of(rule.update)
         keywords = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
         required = {p.name for p in keywords if p.default is inspect.Parameter.empty}

@@ -25,6 +25,7 @@ from gradkit._rule import (
     Rule,
     State,
     init_members,
+    no_state,
     numbered,
     run_members,
     signature_of,
@@ -358,7 +359,7 @@ def stateless(f: Callable[..., Updates]) -> Rule:
 
     # The rule takes the extra arguments that f takes.
     run.__signature__ = inspect.Signature(signature_of(f))  # type: ignore[attr-defined]
-    return Rule(None, run)
+    return Rule(no_state, run)
 
 
 @transform
@@ -619,12 +620,8 @@ def as_transform(value: Any) -> Any:
     if isinstance(value, Rule) and value != Rule(value.init, value.update):
         return value
     if _is_pair(value) and not isinstance(value, Call):
-        return GradientTransformation(value.init or _no_state, value.update)
+        return GradientTransformation(value.init or no_state, value.update)
     return value
-
-
-def _no_state(params: Params) -> OptState:
-    return ()
 
 
 def _check_transforms(parts: Iterable[Any]) -> None:
