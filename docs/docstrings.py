@@ -1,17 +1,20 @@
 """A griffe extension for the API pages: sections, typeset rules, and only what a package exports."""
 
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from griffe import Extension, Module, Object
+from griffe import ExprName, Extension, Module, Object
+
+sys.path.insert(0, str(Path(__file__).parent))
+import typeset  # noqa: E402  beside this file
 
 RULE = re.compile(
     r"^(?P<head>\*\*(?:Update rule|Value|Rule)\*\*)(?P<text>.*?)(?=\n[ \t]*\n|\Z)", re.M | re.S
 )
-FORMULA = re.compile(r"\n\n(?: {4}\S.*(?:\n|\Z))+")
-INDEX = re.compile(r"(?<=[^\s`])_(?:\{([^{}]*)\}|([A-Za-z0-9α-ωΑ-Ω∞]+))")
-POWER = re.compile(r"\^(?:\{([^{}]*)\}|\(([^()]*)\)|(⌊[^⌊⌋]*⌋|[A-Za-z0-9α-ω]+))")
+MADE = {"transform": "Transform", "schedule": "Schedule", "predicate": "Predicate"}
 
 
 class Docstrings(Extension):
@@ -21,17 +24,25 @@ class Docstrings(Extension):
         """Name the section as Google style does, and typeset the rule."""
         if not obj.docstring:
             return
+        if obj.is_module and obj.path.startswith(("gradkit.optimizers.", "gradkit.schedules.")):
+            obj.docstring = None  # docs/methods.py writes it into the page
+            return
         text = obj.docstring.value.replace("\nExample:\n", "\nExamples:\n")
-        if obj.is_module and obj.path.startswith("gradkit.optimizers."):
-            text = without_formula(text)
-        obj.docstring.value = RULE.sub(
-            lambda match: f"{match['head']}{typeset(match['text'])}\n{{: .rule }}", text
+        text = RULE.sub(
+            lambda match: f"{match['head']}{typeset.formula(match['text'])}\n{{: .rule }}", text
         )
+        obj.docstring.value = typeset.prose(text)
 
     def on_package(self, *, pkg: Module, **kwargs: Any) -> None:
-        """Drop functions and classes that no package exports: modules share them."""
+        """Drop what no package exports, and let a factory return what its decorator makes."""
         if pkg.path != "gradkit":
             return
+        classes = {
+            member.name: module
+            for module in modules(pkg)
+            for member in module.members.values()
+            if not member.is_alias and member.is_class and member.name in MADE.values()
+        }
         offered = {
             alias.target_path
             for module in modules(pkg)
@@ -39,35 +50,17 @@ class Docstrings(Extension):
             if module.is_init_module and alias.is_alias
         }
         for module in modules(pkg):
-            if module.name.startswith("_"):
-                continue
             for name, member in list(module.members.items()):
-                own = not member.is_alias and (member.is_function or member.is_class)
+                if member.is_alias or not (member.is_function or member.is_class):
+                    continue
+                for decorator in getattr(member, "decorators", ()):
+                    made = MADE.get(str(decorator.value))
+                    if made and member.is_function:
+                        member.returns = ExprName(made, parent=classes[made])
                 # A module hides the alias of a function of its name.
-                if own and member.path not in offered and name != module.name:
+                hidden = member.path not in offered and name != module.name
+                if hidden and not module.name.startswith("_"):
                     del module.members[name]
-
-
-def typeset(text: str) -> str:
-    """A Unicode formula with its indices and powers raised and lowered; code spans stay."""
-    pieces = re.split(r"(``.*?``|`[^`]*`)", text)
-    for i in range(0, len(pieces), 2):
-        piece = pieces[i].replace("*", r"\*")
-        for _ in range(2):  # a power may hold an index
-            piece = INDEX.sub(lambda m: f"<sub>{m[1] or m[2]}</sub>", piece)
-        pieces[i] = POWER.sub(lambda m: f"<sup>{m[1] or m[2] or m[3]}</sup>", piece)
-    return "".join(pieces)
-
-
-def without_formula(text: str) -> str:
-    """An optimizer's module docstring without its title and its formula: the page has both."""
-    _, _, rest = text.partition("\n")
-    rest = FORMULA.sub("\n\n", "\n" + rest)
-    kept = [
-        block for block in re.split(r"\n[ \t]*\n", rest)
-        if not re.match(r"\s*(Δθ|θ ←|c_t =)", block)
-    ]  # fmt: skip
-    return "\n\n".join(block.strip("\n") for block in kept).strip()
 
 
 def modules(module: Module) -> Iterator[Module]:

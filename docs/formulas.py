@@ -29,7 +29,7 @@ class Method:
 
 
 def _lines(*lines: str) -> str:
-    return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+    return "\\begin{aligned}\n" + " \\\\[0.7em]\n".join(lines) + "\n\\end{aligned}"
 
 
 ADAM_AVERAGES = r"m &= \ema{g}{b_1}, \qquad v = \ema{|g|^2}{b_2}"
@@ -44,7 +44,9 @@ FAMILIES: dict[str, dict[str, Method]] = {
             ),
             lambda rate: gk.sgd(rate, momentum=0.9),
         ),
-        "momentum": Method(r"\D_t = -\alpha_t\, v_t, \qquad v_t = \beta\, v_{t-1} + (1-\beta)\, g_t"),
+        "momentum": Method(
+            r"\D_t = -\alpha_t\, v_t, \qquad v_t = \beta\, v_{t-1} + (1-\beta)\, g_t"
+        ),
         "nesterov": Method(
             r"\D_t = \rho\, \D_{t-1} - \alpha_t \nabla L(\theta_{t-1} + \rho\, \D_{t-1})",
             extras="the loss as a function of the parameters (`value_fn`), because the gradient is"

@@ -11,7 +11,9 @@ from pathlib import Path
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
-LINK = re.compile(r"\]\((?P<up>(?:\.\./)+)(?P<path>(?:gradkit|tests|examples|docs|benchmarks)/[\w/.-]+\.py)\)")
+LINK = re.compile(
+    r"\]\((?P<up>(?:\.\./)+)(?P<path>(?:gradkit|tests|examples|docs|benchmarks)/[\w/.-]+\.py)\)"
+)
 PAGE = """---
 search:
   exclude: true

@@ -1,4 +1,4 @@
-"""Write docs/methods/*.md, the table of docs/api/optimizers.md, and the navigation of both.
+"""Write docs/methods/*.md, docs/api/optimizers.md, docs/gallery.md and their part of mkdocs.yml.
 
     python docs/methods.py
 
@@ -8,9 +8,11 @@ as jax.eval_shape measures it, and links to the code, the record and the tests.
 tests/docs/test_methods.py holds the pages against this script.
 """
 
+import ast
 import inspect
 import re
 import sys
+from html import escape
 from pathlib import Path
 
 import jax
@@ -21,7 +23,8 @@ import gradkit as gk
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(DOCS))
-from formulas import FAMILIES, SCHEDULES, Method  # noqa: E402  beside this script
+import typeset  # noqa: E402  beside this script
+from formulas import FAMILIES, SCHEDULES, Method  # noqa: E402
 
 PARAMS = {"w": jax.ShapeDtypeStruct((200, 500), jnp.float32)}
 HEAD = "<!-- Written by python docs/methods.py. -->\n\n"
@@ -34,7 +37,6 @@ TITLES = {
     "join": "Joining schedules",
     "epochs": "Schedules of the epoch",
 }
-OPTIONS = "    options: {show_root_heading: false, heading_level: 2, show_source: true}\n"
 
 
 def factories(module: str) -> list[str]:
@@ -45,9 +47,7 @@ def factories(module: str) -> list[str]:
     return [
         name
         for name, value in inside.items()
-        if name in offered
-        and callable(value)
-        and inspect.unwrap(value).__module__ == module
+        if name in offered and callable(value) and inspect.unwrap(value).__module__ == module
     ]
 
 
@@ -59,7 +59,9 @@ def summary(name: str, module: str) -> str:
 
 def leaf_name(path: tuple) -> str:
     """A state's path without the leaf of the parameters: ``scale_by_adam.moment.average``."""
-    keys = [str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path]
+    keys = [
+        str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path
+    ]
     return ".".join(key for key in keys if key not in ("inner", "w"))
 
 
@@ -85,18 +87,22 @@ def amount(bytes_: int, size: int) -> str:
     return f"{share:.2f}".rstrip("0").rstrip(".") if share >= 0.005 else "0"
 
 
-def tests(name: str, factory: str = "gk") -> list[Path]:
-    """The files that test a name: its record and whatever calls it."""
-    called = re.compile(rf'\b{factory}\.{name}\(|"{name}"')
-    rooms = ("records", "optimizers", "schedules", "precision", "wrappers")
-    found = [
-        path
-        for room in rooms
-        for path in sorted((ROOT / "tests" / room).glob("*.py"))
-        if called.search(path.read_text(encoding="utf-8"))
-    ]
-    rows = sorted((ROOT / "gradkit" / "parity").glob("rows_*.py"))
-    return found + [path for path in rows if f'"{name}"' in path.read_text(encoding="utf-8")]
+def tests(name: str) -> list[Path]:
+    """The files that test a name: its record, what calls it in the rooms of methods, its parity."""
+    called = re.compile(rf"\bgk\.(?:schedules\.)?{name}\(")
+    recorded = re.compile(rf'"{name}",')
+    parity = ROOT / "gradkit" / "parity"
+    found = []
+    for folder, files, pattern in (
+        (ROOT / "tests" / "records", "*.py", recorded),
+        (ROOT / "tests" / "optimizers", "test_*.py", called),
+        (ROOT / "tests" / "schedules", "test_*.py", called),
+        (ROOT / "tests" / "precision", "test_*.py", called),
+        (parity, "rows_*.py", recorded),
+    ):
+        paths = sorted(folder.glob(files))
+        found += [path for path in paths if pattern.search(path.read_text(encoding="utf-8"))]
+    return found
 
 
 def link(path: Path) -> str:
@@ -106,45 +112,48 @@ def link(path: Path) -> str:
 
 
 def links(path: Path, names: list[str]) -> str:
-    """The paragraph of links."""
+    """The section of links."""
     found = list(dict.fromkeys(found for name in names for found in tests(name)))
-    code = f"Code: {link(path)}."
-    return f"{code}\n\nTests: {', '.join(map(link, found))}." if found else code
+    rows = [f"- code: {link(path)}", *(f"- test: {link(path)}" for path in found)]
+    return "\n".join(["## Code and tests", "", *rows, ""])
+
+
+def directive(module: str, names: list[str]) -> str:
+    """The docstrings of a module's public factories."""
+    return (
+        f"::: {module}\n    options: {{show_root_heading: false, show_root_toc_entry: false,"
+        f" heading_level: 2, members: [{', '.join(names)}]}}\n"
+    )
 
 
 def method_page(name: str, method: Method) -> str:
     """The page of an optimizer."""
     module = f"gradkit.optimizers.{name}"
-    lead = inspect.getdoc(sys.modules[module]).partition("\n")[0].partition(": Δθ")[0]
+    text = inspect.getdoc(sys.modules[module])
+    title = text.partition("\n")[0].partition(": Δθ")[0].rstrip(".")
+    names = sorted(factories(module), key=lambda factory: factory != name)
     count, table = state(method, name)
-    rate = "Its step size is set by the method itself: the picture shows the defaults" if (
-        method.fixed
-    ) else "The learning rate of each panel is the best of a grid"
-    call = repr(method.transform(name, 0.1))
+    rate = "The learning rate α of each panel is the best\nof a grid."
+    if method.fixed:
+        rate = "The method sets its own\nstep size."
+    call = repr(method.transform(name, 0.12345)).replace("0.12345", "α")
     needs = f" It takes {method.extras}." if method.extras else ""
-    own = "" if table.count("\n") == 1 else f"\n{table}\n"
-    lines = f"""{HEAD}# {name}
-
-{lead.rstrip(".")}.
-
-$$
-{method.tex}
-$$
-
-<figure class="path">
+    parts = [
+        f"{HEAD}# {name}",
+        f"{title}.",
+        f"$$\n{method.tex}\n$$",
+        typeset.explanation(text),
+        f"""<figure class="path">
 --8<-- "docs/assets/paths/{name}.svg"
-<figcaption>Each dot is a step of <code>{name}</code>. Dashed: plain gradient descent. The ring is
-the start, the cross the minimum. {rate}.</figcaption>
-</figure>
-
-**{count} bytes of state per parameter**, measured for one float32 matrix of 200 × 500 with
-`{call}`.{needs}
-{own}
-{links(Path(sys.modules[module].__file__), factories(module))}
-
-::: {module}
-{OPTIONS}"""
-    return lines
+<figcaption>Each dot is a step of <code>{escape(call)}</code>. Dashed: plain gradient descent. Ring: start. Cross: minimum. {rate}</figcaption>
+</figure>""",
+        f"**{count} bytes of state per parameter**, measured for one float32 matrix of 200 × 500."
+        f"{needs}",
+        table,
+        directive(module, names),
+        links(Path(sys.modules[module].__file__), names),
+    ]
+    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
 
 
 def schedule_page(family: str, formulas: dict[str, str]) -> str:
@@ -154,46 +163,73 @@ def schedule_page(family: str, formulas: dict[str, str]) -> str:
     missing = set(names) ^ set(formulas)
     if missing:
         raise KeyError(f"docs/formulas.py and {module} differ in {sorted(missing)}")
-    rows = "\n".join(f"| `{name}` | $\\displaystyle {tex}$ |" for name, tex in formulas.items())
-    figure = f"""
-<figure class="path">
---8<-- "docs/assets/schedules/{family}.svg"
-</figure>
-"""
-    return f"""{HEAD}# {TITLES[family]}
-
-| schedule | value |
-|---|---|
-{rows}
-{figure}
-{links(Path(sys.modules[module].__file__), names)}
-
-::: {module}
-{OPTIONS}"""
+    rows = [
+        f"| [`{name}`][{module}.{name}] | $\\displaystyle {tex}$ |"
+        for name, tex in formulas.items()
+    ]
+    parts = [
+        f"{HEAD}# {TITLES[family]}",
+        "\n".join(["| | value |", "|---|---|", *rows]),
+        f'<figure class="path">\n--8<-- "docs/assets/schedules/{family}.svg"\n</figure>',
+        directive(module, list(formulas)),
+        links(Path(sys.modules[module].__file__), names),
+    ]
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
 def index() -> str:
     """The overview of the optimizers, in teaching order."""
     parts = [
-        HEAD + "# Optimizers\n\nOne page for each method, in teaching order: its formula, its path on"
+        HEAD
+        + "# Optimizers\n\nOne page for each method, in teaching order: its formula, its path on"
         " two landscapes, its state, its arguments. The bytes are those of the state per float32"
         " parameter, measured for a matrix of 200 × 500.\n\nEvery `scale_by_*` is its method without"
         " the learning rate.\n"
     ]
     for family, methods in FAMILIES.items():
-        rows = []
+        rows = [f"## {family}", "", "| | | bytes |", "|---|---|---|"]
         for name, method in methods.items():
             module = f"gradkit.optimizers.{name}"
             count, _ = state(method, name)
-            for factory in factories(module):
-                # The name of the file is first in the table, and has the numbers.
-                first = factory == name
-                rows.append((not first, f"| [`{factory}`](../methods/{name}.md) |"
-                             f" {summary(factory, module)} | {count if first else ''} |"))
-        parts.append(
-            f"## {family}\n\n| | | bytes |\n|---|---|---|\n" + "\n".join(row for _, row in rows) + "\n"
-        )
+            first, *others = sorted(factories(module), key=lambda factory: factory != name)
+            also = ", ".join(f"[`{other}`][{module}.{other}]" for other in others)
+            text = summary(first, module) + (f"<br>Also {also}." if also else "")
+            rows.append(f"| [`{first}`](../methods/{name}.md) | {text} | {count} |")
+        parts.append("\n".join([*rows, ""]))
     return "\n".join(parts)
+
+
+def example(path: Path) -> str:
+    """An example's picture, its title and what its first lines say."""
+    code = path.read_text(encoding="utf-8")
+    if code.startswith("# %%"):  # a notebook in the percent format
+        said = "\n".join(line[2:] for line in code.splitlines()[1:] if line.startswith("#"))
+        title = said.partition("\n")[0].lstrip("# ")
+    else:
+        said = inspect.cleandoc(ast.get_docstring(ast.parse(code)))
+        title = said.partition("\n")[0].rstrip(".")
+    inside = path.relative_to(ROOT).as_posix()
+    return (
+        f"## {title}\n\n![{title}](assets/gallery/{path.stem}.png)\n\n"
+        f"`python {inside}`: [{inside}](../{inside})\n"
+    )
+
+
+def gallery() -> str:
+    """Every example's picture, and the paths of all optimizers."""
+    parts = [HEAD + "# Gallery\n\nEvery picture comes from a script of the repository.\n"]
+    parts += [example(path) for path in sorted((ROOT / "examples").glob("*.py"))]
+    parts.append(
+        "## The path of every optimizer\n\nOn a ravine and in Rosenbrock's valley; a picture leads to"
+        ' the page of its method.\n\n<div class="gallery">'
+    )
+    for methods in FAMILIES.values():
+        parts += [
+            f'<a href="../methods/{name}/">{name}<img loading="lazy" alt="The path of {name}"'
+            f' src="../assets/paths/{name}.svg"></a>'
+            for name in methods
+        ]
+    return "\n".join([*parts, "</div>", ""])
 
 
 def navigation() -> str:
@@ -207,12 +243,15 @@ def navigation() -> str:
     return "\n".join(lines)
 
 
-MARKS = re.compile(r"(  # Written by docs/methods\.py:.*?\n).*?(  # End of what docs/methods\.py writes\.)", re.DOTALL)
+MARKS = re.compile(
+    r"(  # Written by docs/methods\.py:.*?\n).*?(  # End of what docs/methods\.py writes\.)",
+    re.DOTALL,
+)
 
 
 def pages() -> dict[Path, str]:
     """Every file that this script writes, with its text."""
-    found = {DOCS / "api" / "optimizers.md": index()}
+    found = {DOCS / "api" / "optimizers.md": index(), DOCS / "gallery.md": gallery()}
     for methods in FAMILIES.values():
         for name, method in methods.items():
             found[DOCS / "methods" / f"{name}.md"] = method_page(name, method)
