@@ -43,7 +43,7 @@ def factories(module: str) -> list[str]:
     """The public names of a module that its package exports, in the order of the source."""
     package = sys.modules[module.rpartition(".")[0]]
     inside = vars(sys.modules[module])
-    offered = {name for name in vars(package) if not name.startswith("_")}
+    offered = {name for name in (*vars(package), *vars(gk)) if not name.startswith("_")}
     return [
         name
         for name, value in inside.items()

@@ -10,7 +10,7 @@ import numpy as np
 
 import gradkit as gk
 
-STEPS, WIDTH, HEIGHT = 1000, 720, 260
+STEPS, WIDTH, HEIGHT = 1000, 480, 240
 COLOURS = ("#f0602d", "#3b82f6", "#12a150", "#a855f7", "#d49a06", "#e8488a", "#0ea5a5", "#8b93a7")
 COSINE = gk.cosine_decay_schedule(1.0, 600)
 FAMILIES = {
@@ -102,7 +102,7 @@ def curve(schedule) -> str:
 
 
 def picture(family: str) -> str:
-    """The SVG of a family; the legend stands below the axes, in two columns."""
+    """The SVG of a family; the legend is below the axes."""
     curves = FAMILIES[family]
     lines = "".join(
         f'<path d="{curve(schedule)}" stroke="{colour}"/>\n'
@@ -110,10 +110,10 @@ def picture(family: str) -> str:
     )
     legend = ""
     for index, (name, colour) in enumerate(zip(curves, COLOURS)):
-        x, y = 30 + index % 2 * 350, HEIGHT + 18 + index // 2 * 20
+        x, y = 30, HEIGHT + 16 + index * 19
         text = name.replace('"', "&quot;")
         legend += f'<path d="M{x} {y - 4}h22" stroke="{colour}"/><text x="{x + 30}" y="{y}">{text}</text>\n'
-    base, height = HEIGHT - 30, HEIGHT + 8 + (len(curves) + 1) // 2 * 20
+    base, height = HEIGHT - 30, HEIGHT + 6 + len(curves) * 19
     axes = f"M30 10V{base}H{WIDTH - 10}M25 10h5M25 {base}h5"
     return f"""<svg class="gk-curves" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">
 <title>{", ".join(curves).replace('"', "&quot;")}: the value at each step</title>
