@@ -1,4 +1,4 @@
-"""A griffe extension for the API pages: sections, typeset rules, and only what a package exports."""
+"""A griffe extension for the API pages: sections, typeset rules, only what a package exports."""
 
 import re
 import sys
@@ -8,12 +8,14 @@ from typing import Any
 
 from griffe import ExprName, Extension, Module, Object
 
-sys.path.insert(0, str(Path(__file__).parent))
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS))
 import typeset  # noqa: E402  beside this file
 
 RULE = re.compile(
     r"^(?P<head>\*\*(?:Update rule|Value|Rule)\*\*)(?P<text>.*?)(?=\n[ \t]*\n|\Z)", re.M | re.S
 )
+ROOMS = ("gradkit.optimizers.", "gradkit.schedules.", "gradkit.wrappers.")
 MADE = {"transform": "Transform", "schedule": "Schedule", "predicate": "Predicate"}
 
 
@@ -24,7 +26,8 @@ class Docstrings(Extension):
         """Name the section as Google style does, and typeset the rule."""
         if not obj.docstring:
             return
-        if obj.is_module and obj.path.startswith(("gradkit.optimizers.", "gradkit.schedules.")):
+        page = DOCS / "methods" / f"{obj.name}.md"
+        if obj.is_module and obj.path.startswith(ROOMS) and page.exists():
             obj.docstring = None  # docs/methods.py writes it into the page
             return
         text = obj.docstring.value.replace("\nExample:\n", "\nExamples:\n")

@@ -1,8 +1,9 @@
-r"""The methods in teaching order, each with its formula in TeX and the transform that its picture shows.
+r"""The methods in teaching order, each with its formula in TeX and the transform of its picture.
 
-A method is a file of gradkit/optimizers; its page is docs/methods/<file>.md (docs/methods.py). The
-symbols are those of the docstrings. ``\ema{x}{b}`` is the exponential moving average of x with decay
-b, and a hat is the debiased average (docs/javascripts/math.js defines both).
+A method is a file of gradkit/optimizers or gradkit/wrappers; its page is docs/methods/<file>.md,
+written by docs/methods.py. The symbols are those of the docstrings. ``\ema{x}{b}`` is the
+exponential moving average of x with decay b, a hat is the debiased average, ``\D`` is Δθ
+(docs/javascripts/math.js has the macros).
 """
 
 from collections.abc import Callable
@@ -22,6 +23,7 @@ class Method:
     fixed: bool = False  # the method sets its own step size: the picture shows the defaults
     examples: bool = False  # takes the gradients of single examples
     extras: str = ""  # what its note says of the extra arguments
+    room: str = "optimizers"  # the package of its module
 
     def transform(self, name: str, rate: Any) -> gk.Transform:
         """The transform at a learning rate."""
@@ -172,7 +174,8 @@ FAMILIES: dict[str, dict[str, Method]] = {
         "laprop": Method(
             _lines(
                 r"\D_t &= -\alpha_t\, (\hat m_t + \lambda\, \theta_t), \qquad v = \ema{|g|^2}{b_2}",
-                r"m &= \ema{\frac{g}{\sqrt{\hat v + \varepsilon_{\text{root}}} + \varepsilon}}{b_1}",
+                r"m &= \ema{\frac{g}{\sqrt{\hat v + \varepsilon_{\text{root}}} +"
+                r" \varepsilon}}{b_1}",
             )
         ),
         "adopt": Method(
@@ -257,7 +260,8 @@ FAMILIES: dict[str, dict[str, Method]] = {
                 r"\D_t &= -\alpha_t \left(\frac{m_t}{\sqrt{S_t}} + \lambda\, \theta_t\right),"
                 r" \qquad m = \ema{\hat u}{b_1}, \qquad"
                 r" S = \ema{|\hat u - m|^2 + \varepsilon_2}{b_3}",
-                r"\hat u &= \operatorname{clip}_{\operatorname{rms}}\left(\frac{g}{\sqrt{V}}\right),"
+                r"\hat u &= \operatorname{clip}_{\operatorname{rms}}"
+                r"\left(\frac{g}{\sqrt{V}}\right),"
                 r" \qquad V = \ema{|g|^2 + \varepsilon_1}{b_2}",
             )
         ),
@@ -380,6 +384,53 @@ FAMILIES: dict[str, dict[str, Method]] = {
     },
 }
 
+FAMILIES["Around another optimizer"] = {
+    "lookahead": Method(
+        _lines(
+            r"\varphi &\leftarrow \varphi + \text{fast}(g), \qquad g \text{ the gradient at }"
+            r" \varphi",
+            r"\theta &\leftarrow \theta + \alpha\, (\varphi - \theta), \qquad"
+            r" \varphi \leftarrow \theta \qquad\text{on every } k\text{-th step}",
+        ),
+        lambda rate: gk.lookahead(gk.sgd(rate, momentum=0.9), 6, 0.5),
+        room="wrappers",
+    ),
+    "sam": Method(
+        r"\D_t = \text{optimizer}\bigl(\nabla L(\theta_t - \text{adv}(g_t))\bigr), \qquad"
+        r" \text{adv}(g) = -\rho\, \frac{g}{\lVert g \rVert} \quad\text{in the paper}",
+        lambda rate: gk.sam(
+            gk.sgd(rate, momentum=0.9), gk.chain(gk.normalize(), gk.sgd(0.05)), opaque_mode=True
+        ),
+        room="wrappers",
+        extras="the loss as a function of the parameters (`value_fn`) or a gradient function"
+        " (`grad_fn`), with `opaque_mode=True`",
+    ),
+    "schedule_free": Method(
+        _lines(
+            r"z_{t+1} &= z_t + \text{inner}(\nabla L(y_t)), \qquad"
+            r" y_t = (1 - b_1)\, z_t + b_1\, x_t",
+            r"x_{t+1} &= (1 - c_t)\, x_t + c_t\, z_{t+1}, \qquad"
+            r" c_t = \frac{w_t}{\sum_{s \le t} w_s}, \qquad w_t = (\max_{s \le t} \alpha_s)^r",
+        ),
+        lambda rate: gk.schedule_free_sgd(rate),
+        room="wrappers",
+    ),
+    "mechanize": Method(
+        r"\theta_t = \theta_0 + \Bigl(\sum_i s_{t,i}\Bigr)\, \Delta_t, \qquad"
+        r" \Delta_{t+1} = \Delta_t + \text{the update of the base optimizer}",
+        lambda rate: gk.mechanize(gk.sgd(0.05), s_init=0.01),
+        fixed=True,
+        room="wrappers",
+    ),
+    "cautious": Method(
+        r"u \leftarrow u\, \varphi\, \frac{n}{\sum \varphi + \varepsilon}, \qquad"
+        r" \varphi = \begin{cases} 1 & u\, g < 0 \\ 0 & \text{elsewhere} \end{cases}, \qquad"
+        r" u = \text{inner}(g) \text{, a leaf of } n \text{ elements}",
+        lambda rate: gk.cautious(gk.adam(rate)),
+        room="wrappers",
+    ),
+}
+
 SCHEDULES: dict[str, dict[str, str]] = {
     "constant": {
         "constant_schedule": r"\alpha_t = c",
@@ -411,7 +462,8 @@ SCHEDULES: dict[str, dict[str, str]] = {
     },
     "cycles": {
         "triangular_schedule": r"\alpha_t = \gamma^{m-1} \left(\alpha_{\min} + (\alpha_{\max}"
-        r" - \alpha_{\min}) \left(1 - \left\lvert\tfrac{t}{\Delta T} - 2m + 1\right\rvert\right)\right),"
+        r" - \alpha_{\min}) \left(1 - \left\lvert\tfrac{t}{\Delta T} - 2m + 1"
+        r"\right\rvert\right)\right),"
         r" \quad m = \left\lfloor 1 + \tfrac{t}{2 \Delta T} \right\rfloor",
         "warm_restarts_schedule": r"\alpha_t = \gamma^{m-1} I \left(a + \tfrac{1-a}{2}"
         r" \left(1 + \cos \tfrac{\pi t}{T_m}\right)\right), \quad T_m = \kappa\, T_{m-1}",

@@ -1,7 +1,7 @@
 """An mkdocs hook: a link to a Python file of the repository leads to a page that shows the file.
 
-The pages are made at build time under source/, and only for the files that are linked; search leaves
-them out.
+The pages are made at build time under source/, and only for the files that are linked; search
+leaves them out.
 """
 
 import posixpath
@@ -36,7 +36,7 @@ def on_files(files, config):
             wanted |= {match["path"] for match in LINK.finditer(file.content_string)}
     for path in sorted(wanted):
         code = (ROOT / path).read_text(encoding="utf-8")
-        text = PAGE.format(path=path, code=code.rstrip().replace("```", "`​``"))
+        text = PAGE.format(path=path, code=code.rstrip().replace("```", "`\u200b``"))
         files.append(File.generated(config, f"source/{path}.md", content=text))
     return files
 

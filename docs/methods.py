@@ -2,9 +2,10 @@
 
     python docs/methods.py
 
-A page for each file of gradkit/optimizers and gradkit/schedules: the formula (docs/formulas.py), the
-picture of its path (docs/pictures/paths.py), the docstrings (mkdocstrings, at build time), the state
-as jax.eval_shape measures it, and links to the code, the record and the tests.
+A page for each file of gradkit/optimizers and gradkit/schedules, and for the methods among the
+wrappers: the formula (docs/formulas.py),
+the picture of its path (docs/pictures/paths.py), the docstrings (mkdocstrings, at build time), the
+state as jax.eval_shape measures it, and links to the code, the record and the tests.
 tests/docs/test_methods.py holds the pages against this script.
 """
 
@@ -96,6 +97,7 @@ def tests(name: str) -> list[Path]:
     for folder, files, pattern in (
         (ROOT / "tests" / "records", "*.py", recorded),
         (ROOT / "tests" / "optimizers", "test_*.py", called),
+        (ROOT / "tests" / "wrappers", f"test_{name}.py", called),
         (ROOT / "tests" / "schedules", "test_*.py", called),
         (ROOT / "tests" / "precision", "test_*.py", called),
         (parity, "rows_*.py", recorded),
@@ -106,7 +108,7 @@ def tests(name: str) -> list[Path]:
 
 
 def link(path: Path) -> str:
-    """A link from docs/methods to a file of the repository; docs/hooks.py shows the file as a page."""
+    """A link from docs/methods to a file of the repository, which docs/hooks.py shows as a page."""
     inside = path.relative_to(ROOT).as_posix()
     return f"[{inside}](../../{inside})"
 
@@ -128,14 +130,14 @@ def directive(module: str, names: list[str]) -> str:
 
 def method_page(name: str, method: Method) -> str:
     """The page of an optimizer."""
-    module = f"gradkit.optimizers.{name}"
+    module = f"gradkit.{method.room}.{name}"
     text = inspect.getdoc(sys.modules[module])
     title = text.partition("\n")[0].partition(": Δθ")[0].rstrip(".")
     names = sorted(factories(module), key=lambda factory: factory != name)
     count, table = state(method, name)
-    rate = "The learning rate α of each panel is the best\nof a grid."
+    rate = "The learning rate α of each panel is the best of a grid."
     if method.fixed:
-        rate = "The method sets its own\nstep size."
+        rate = "The method sets its own step size."
     call = repr(method.transform(name, 0.12345)).replace("0.12345", "α")
     needs = f" It takes {method.extras}." if method.extras else ""
     parts = [
@@ -145,7 +147,8 @@ def method_page(name: str, method: Method) -> str:
         typeset.explanation(text),
         f"""<figure class="path">
 --8<-- "docs/assets/paths/{name}.svg"
-<figcaption>Each dot is a step of <code>{escape(call)}</code>. Dashed: plain gradient descent. Ring: start. Cross: minimum. {rate}</figcaption>
+<figcaption>Each dot is a step of <code>{escape(call)}</code>. Dashed: plain gradient descent.
+Ring: start. Cross: minimum. {rate}</figcaption>
 </figure>""",
         f"**{count} bytes of state per parameter**, measured for one float32 matrix of 200 × 500."
         f"{needs}",
@@ -183,13 +186,13 @@ def index() -> str:
         HEAD
         + "# Optimizers\n\nOne page for each method, in teaching order: its formula, its path on"
         " two landscapes, its state, its arguments. The bytes are those of the state per float32"
-        " parameter, measured for a matrix of 200 × 500.\n\nEvery `scale_by_*` is its method without"
-        " the learning rate.\n"
+        " parameter, measured for a matrix of 200 × 500.\n\nEvery `scale_by_*` is its method"
+        " without the learning rate.\n"
     ]
     for family, methods in FAMILIES.items():
         rows = [f"## {family}", "", "| | | bytes |", "|---|---|---|"]
         for name, method in methods.items():
-            module = f"gradkit.optimizers.{name}"
+            module = f"gradkit.{method.room}.{name}"
             count, _ = state(method, name)
             first, *others = sorted(factories(module), key=lambda factory: factory != name)
             also = ", ".join(f"[`{other}`][{module}.{other}]" for other in others)
@@ -220,8 +223,8 @@ def gallery() -> str:
     parts = [HEAD + "# Gallery\n\nEvery picture comes from a script of the repository.\n"]
     parts += [example(path) for path in sorted((ROOT / "examples").glob("*.py"))]
     parts.append(
-        "## The path of every optimizer\n\nOn a ravine and in Rosenbrock's valley; a picture leads to"
-        ' the page of its method.\n\n<div class="gallery">'
+        "## The path of every optimizer\n\nOn a ravine and in Rosenbrock's valley; a picture leads"
+        ' to the page of its method.\n\n<div class="gallery">'
     )
     for methods in FAMILIES.values():
         parts += [

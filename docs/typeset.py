@@ -34,6 +34,6 @@ def explanation(docstring: str) -> str:
     kept = [
         block
         for block in blocks
-        if not re.match(r" {4}|Δθ|θ ←|c_t =", block) or block.startswith("|")
+        if not re.match(r" {4}|Δθ|θ ←|c_t = g", block) or block.startswith("|")
     ]
     return "\n\n".join(formula(block.strip("\n")) for block in kept)

@@ -1,7 +1,9 @@
-"""Run the examples and keep their pictures in docs/assets/gallery: ``python docs/pictures/gallery.py [name ...]``.
+"""Run the examples and keep their pictures in docs/assets/gallery.
 
-An example with ``--out`` draws its own picture. The picture of examples/bf16.py, which prints a table,
-is drawn here from its METHODS. The whole run takes a few minutes on two cores.
+    python docs/pictures/gallery.py [name ...]
+
+An example with ``--out`` draws its own picture. The picture of examples/bf16.py, which prints a
+table, is drawn here from its METHODS. The whole run takes a few minutes on two cores.
 """
 
 import os

@@ -1,12 +1,14 @@
-"""Draw docs/assets/paths/*.svg, the path of every optimizer: ``python docs/pictures/paths.py [name ...]``.
+"""Draw docs/assets/paths/*.svg, the path of every optimizer on two landscapes.
 
-Each picture shows two landscapes: a rotated ravine (a quadratic whose curvatures are 1 and 30) and
-Rosenbrock's valley. For each landscape the learning rate is the best of a logarithmic grid: the one
-with the lowest mean of log f along the path. The grey path is plain gradient descent, its rate chosen
-in the same way. The whole grid is one vmap over the transform.
+    python docs/pictures/paths.py [name ...]
 
-The colours are CSS variables with a default: an SVG inside a page takes the page's, a linked one the
-default, which is readable on white and on black.
+The landscapes are a rotated ravine (a quadratic whose curvatures are 1 and 30) and Rosenbrock's
+valley. For each the learning rate is the best of a logarithmic grid: the one with the lowest mean
+of log f along the path. The dashed path is plain gradient descent, its rate chosen in the same way.
+The whole grid is one vmap over the transform.
+
+The colours are CSS variables with a default: an SVG inside a page takes the page's, a linked one
+the default, which is readable on white and on black.
 """
 
 import sys
@@ -39,12 +41,22 @@ def rosenbrock(x):
 # name -> function, start, minimum, steps, window (left, right, bottom, top), levels
 LANDSCAPES = {
     "A ravine, curvatures 1 and 30": (
-        ravine, (-1.7, -0.2), (0.0, 0.0), 60, (-2.1, 2.1, -1.5, 1.5), np.geomspace(0.05, 40, 9)
+        ravine,
+        (-1.7, -0.2),
+        (0.0, 0.0),
+        60,
+        (-2.1, 2.1, -1.5, 1.5),
+        np.geomspace(0.05, 40, 9),
     ),
     "Rosenbrock's valley": (
-        rosenbrock, (-1.2, 0.9), (1.0, 1.0), 150, (-1.6, 1.6, -0.65, 1.64), np.geomspace(0.05, 60, 9)
+        rosenbrock,
+        (-1.2, 0.9),
+        (1.0, 1.0),
+        150,
+        (-1.6, 1.6, -0.65, 1.64),
+        np.geomspace(0.05, 60, 9),
     ),
-}  # fmt: skip
+}
 
 
 def path(method: Method, name: str, function, start, steps: int, rate):
@@ -102,9 +114,8 @@ def contours(landscape: str) -> str:
     function, _, _, _, window, levels = LANDSCAPES[landscape]
     left, right, bottom, top = window
     x, y = np.linspace(left, right, 85), np.linspace(bottom, top, 61)
-    heights = np.asarray(jax.vmap(jax.vmap(lambda a, b: function(jnp.stack([a, b])), (0, None)), (None, 0))(
-        x.astype(np.float32), y.astype(np.float32)
-    ))  # fmt: skip
+    grid = np.stack(np.meshgrid(x, y), axis=-1).astype(np.float32)
+    heights = np.asarray(jax.vmap(jax.vmap(function))(grid))
     generator = contourpy.contour_generator(x, y, heights)
     found = [piece for level in levels for piece in generator.lines(float(level))]
     kept = [piece[sorted({*range(0, len(piece), 2), len(piece) - 1})] for piece in found]
@@ -122,20 +133,22 @@ def panel(landscape: str, own, plain, shift: int, caption: str) -> str:
     (sx, sy), (mx, my) = place(np.array([start, minimum]), window)
     places = place(own, window)
     cross = f"M{mx - 5:g} {my:g}h10M{mx:g} {my - 5:g}v10"
-    return f"""<svg x="{shift}" y="22" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}">
+    size = f'width="{WIDTH}" height="{HEIGHT}"'
+    return f"""<svg x="{shift}" y="22" {size} viewBox="0 0 {WIDTH} {HEIGHT}">
 <path class="c" d="{contours(landscape)}"/>
 <path class="s" d="{line(place(plain, window))}"/>
 <path class="p" d="{line(places)}"/>
 <path class="d" d="{dots(places)}"/>
 <circle class="o" cx="{sx:g}" cy="{sy:g}" r="5"/><path class="m" d="{cross}"/>
 </svg>
-<rect class="f" x="{shift}" y="22" width="{WIDTH}" height="{HEIGHT}" rx="6"/>
+<rect class="f" x="{shift}" y="22" {size} rx="6"/>
 <text x="{shift}" y="14">{landscape}</text>
 <text x="{shift + WIDTH}" y="14" text-anchor="end">{caption}</text>
 """
 
 
-STYLE = """.gk-path path,.gk-path circle,.gk-path rect{fill:none;stroke-linecap:round;stroke-linejoin:round}
+STYLE = """.gk-path path,.gk-path circle,.gk-path rect{fill:none}
+.gk-path path{stroke-linecap:round;stroke-linejoin:round}
 .gk-path .c{stroke:var(--gk-contour,#8b93a7);stroke-width:.9;opacity:.6}
 .gk-path .s{stroke:var(--gk-plain,#8b93a7);stroke-width:1.4;stroke-dasharray:4 3}
 .gk-path .p{stroke:var(--gk-accent,#f0602d);stroke-width:1.4}
@@ -154,7 +167,8 @@ def picture(name: str, method: Method, plain: dict) -> str:
         caption = "" if method.fixed else f"learning rate {rate:.2g}"
         panels += panel(landscape, own, plain[landscape][1], index * (WIDTH + GAP), caption)
     width, height = 2 * WIDTH + GAP, HEIGHT + 23
-    return f"""<svg class="gk-path" xmlns="http://www.w3.org/2000/svg" viewBox="-1 0 {width + 2} {height}" role="img">
+    box = f'viewBox="-1 0 {width + 2} {height}" role="img"'
+    return f"""<svg class="gk-path" xmlns="http://www.w3.org/2000/svg" {box}>
 <title>The steps of {name} on a ravine and in Rosenbrock's valley</title>
 <style>{STYLE}</style>
 {panels}</svg>

@@ -1,4 +1,6 @@
-"""Draw docs/assets/schedules/*.svg, the curves of each family: ``python docs/pictures/schedule_families.py``.
+"""Draw docs/assets/schedules/*.svg, the curves of each family of schedules.
+
+    python docs/pictures/schedule_families.py
 
 The colours of the text and the axes are CSS variables with a default, as in docs/pictures/paths.py.
 """
@@ -112,15 +114,21 @@ def picture(family: str) -> str:
     for index, (name, colour) in enumerate(zip(curves, COLOURS)):
         x, y = 30, HEIGHT + 16 + index * 19
         text = name.replace('"', "&quot;")
-        legend += f'<path d="M{x} {y - 4}h22" stroke="{colour}"/><text x="{x + 30}" y="{y}">{text}</text>\n'
+        legend += f'<path d="M{x} {y - 4}h22" stroke="{colour}"/>'
+        legend += f'<text x="{x + 30}" y="{y}">{text}</text>\n'
     base, height = HEIGHT - 30, HEIGHT + 6 + len(curves) * 19
     axes = f"M30 10V{base}H{WIDTH - 10}M25 10h5M25 {base}h5"
-    return f"""<svg class="gk-curves" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">
-<title>{", ".join(curves).replace('"', "&quot;")}: the value at each step</title>
+    title = ", ".join(curves).replace('"', "&quot;")
+    box = f'viewBox="0 0 {WIDTH} {height}" role="img"'
+    end = f'x="{WIDTH - 10}" y="{base + 16}" text-anchor="end"'
+    return f"""<svg class="gk-curves" xmlns="http://www.w3.org/2000/svg" {box}>
+<title>{title}: the value at each step</title>
 <style>{STYLE}</style>
 <path class="a" d="{axes}"/>
-<text x="22" y="14" text-anchor="end">1</text><text x="22" y="{base + 4}" text-anchor="end">0</text>
-<text x="30" y="{base + 16}">step 0</text><text x="{WIDTH - 10}" y="{base + 16}" text-anchor="end">{STEPS}</text>
+<text x="22" y="14" text-anchor="end">1</text>
+<text x="22" y="{base + 4}" text-anchor="end">0</text>
+<text x="30" y="{base + 16}">step 0</text>
+<text {end}>{STEPS}</text>
 {lines}{legend}</svg>
 """
 
