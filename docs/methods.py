@@ -163,6 +163,7 @@ def schedule_page(family: str, formulas: dict[str, str]) -> str:
     """The page of a family of schedules."""
     module = f"gradkit.schedules.{family}"
     names = factories(module)
+    said = typeset.explanation(inspect.getdoc(sys.modules[module]))
     missing = set(names) ^ set(formulas)
     if missing:
         raise KeyError(f"docs/formulas.py and {module} differ in {sorted(missing)}")
@@ -172,12 +173,13 @@ def schedule_page(family: str, formulas: dict[str, str]) -> str:
     ]
     parts = [
         f"{HEAD}# {TITLES[family]}",
+        *(block for block in said.split("\n\n") if not block.startswith("|")),
         "\n".join(["| | value |", "|---|---|", *rows]),
         f'<figure class="path">\n--8<-- "docs/assets/schedules/{family}.svg"\n</figure>',
         directive(module, list(formulas)),
         links(Path(sys.modules[module].__file__), names),
     ]
-    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
 
 
 def index() -> str:
@@ -190,7 +192,7 @@ def index() -> str:
         " without the learning rate.\n"
     ]
     for family, methods in FAMILIES.items():
-        rows = [f"## {family}", "", "| | | bytes |", "|---|---|---|"]
+        rows = [f'## {family}\n\n<div class="overview" markdown>\n\n| | | bytes |\n|---|---|---|']
         for name, method in methods.items():
             module = f"gradkit.{method.room}.{name}"
             count, _ = state(method, name)
@@ -198,7 +200,7 @@ def index() -> str:
             also = ", ".join(f"[`{other}`][{module}.{other}]" for other in others)
             text = summary(first, module) + (f"<br>Also {also}." if also else "")
             rows.append(f"| [`{first}`](../methods/{name}.md) | {text} | {count} |")
-        parts.append("\n".join([*rows, ""]))
+        parts.append("\n".join([*rows, "\n</div>\n"]))
     return "\n".join(parts)
 
 
@@ -212,8 +214,10 @@ def example(path: Path) -> str:
         said = inspect.cleandoc(ast.get_docstring(ast.parse(code)))
         title = said.partition("\n")[0].rstrip(".")
     inside = path.relative_to(ROOT).as_posix()
+    head, _, rest = title.partition(": ")
+    more = f"{rest[:1].upper()}{rest[1:]}.\n\n" if rest else ""
     return (
-        f"## {title}\n\n![{title}](assets/gallery/{path.stem}.png)\n\n"
+        f"## {head}\n\n{more}![{title}](assets/gallery/{path.stem}.png)\n\n"
         f"`python {inside}`: [{inside}](../{inside})\n"
     )
 
