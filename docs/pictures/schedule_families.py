@@ -30,7 +30,7 @@ FAMILIES = {
         "natural_exponential_decay": gk.schedules.natural_exponential_decay(1.0, STEPS, 4.0),
         "inverse_time_decay": gk.schedules.inverse_time_decay(1.0, 100, 1.0),
         "inverse_sqrt_schedule, warmup 50": gk.schedules.inverse_sqrt_schedule(1.0, 50),
-        "adafactor_decay_schedule": gk.adafactor_decay_schedule(0.8),
+        "adafactor_decay_schedule": gk.schedules.adafactor_decay_schedule(0.8),
     },
     "warmup": {
         "linear_warmup of a cosine": gk.schedules.linear_warmup(COSINE, 100),
