@@ -1,9 +1,10 @@
-"""gradkit.nn beside Flax's layers: time forward and with gradient, bytes kept for the backward pass, errors against float64.
+"""Compare gradkit.nn with Flax's layers: time, memory of the backward pass, errors against float64.
 
     python -m benchmarks.nn [--json PATH] [--repeats N] [--layers NAME ...]
 
-Each layer and its counterpart run in one process, in turns, compiled, on the same arrays; a time is the median of all turns, a ratio the
-median of the turns' ratios, for what slows a turn slows both.
+Each layer and its counterpart run compiled in one process, alternately, on the same arrays. A time
+is the median of all rounds; a ratio is the median of the rounds' ratios, because a slow round is
+slow for both.
 """
 
 import argparse
@@ -22,43 +23,31 @@ from flax import nnx
 import gradkit.nn as gnn
 
 BLOCK, STAGE = (8, 128, 768), (8, 28, 28, 128)  # a transformer block, a ResNet stage
+F32, BF16 = jnp.float32, jnp.bfloat16
+
+
+def layer(name: str, *args: Any, **options: Any) -> Callable[[Any], Any]:
+    """A function from the module that has the layer (gradkit's or Flax's) to the layer."""
+    return lambda module: getattr(module, name)(*args, **options, rngs=nnx.Rngs(0))
+
+
 WORK: dict[str, tuple[tuple[int, ...], Any, Callable[[Any], Any]]] = {
-    "LayerNorm": (BLOCK, jnp.float32, lambda where: where.LayerNorm(768, rngs=nnx.Rngs(0))),
-    "LayerNorm, two-pass Flax": (
-        BLOCK,
-        jnp.float32,
-        lambda where: where.LayerNorm(768, use_fast_variance=False, rngs=nnx.Rngs(0)),
-    ),
-    "LayerNorm bf16": (
-        BLOCK,
-        jnp.bfloat16,
-        lambda where: where.LayerNorm(768, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)),
-    ),
-    "RMSNorm": (BLOCK, jnp.float32, lambda where: where.RMSNorm(768, rngs=nnx.Rngs(0))),
-    "RMSNorm bf16": (
-        BLOCK,
-        jnp.bfloat16,
-        lambda where: where.RMSNorm(768, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)),
-    ),
-    "Dropout": (BLOCK, jnp.float32, lambda where: where.Dropout(0.1, rngs=nnx.Rngs(0))),
-    "BatchNorm": (STAGE, jnp.float32, lambda where: where.BatchNorm(128, rngs=nnx.Rngs(0))),
-    "BatchNorm, two-pass Flax": (
-        STAGE,
-        jnp.float32,
-        lambda where: where.BatchNorm(128, use_fast_variance=False, rngs=nnx.Rngs(0)),
-    ),
-    "BatchNorm eval": (
-        STAGE,
-        jnp.float32,
-        lambda where: where.BatchNorm(128, use_running_average=True, rngs=nnx.Rngs(0)),
-    ),
-    "GroupNorm": (STAGE, jnp.float32, lambda where: where.GroupNorm(128, 32, rngs=nnx.Rngs(0))),
-    "InstanceNorm": (STAGE, jnp.float32, lambda where: where.InstanceNorm(128, rngs=nnx.Rngs(0))),
+    "LayerNorm": (BLOCK, F32, layer("LayerNorm", 768)),
+    "LayerNorm, Flax two-pass": (BLOCK, F32, layer("LayerNorm", 768, use_fast_variance=False)),
+    "LayerNorm in bfloat16": (BLOCK, BF16, layer("LayerNorm", 768, dtype=BF16)),
+    "RMSNorm": (BLOCK, F32, layer("RMSNorm", 768)),
+    "RMSNorm in bfloat16": (BLOCK, BF16, layer("RMSNorm", 768, dtype=BF16)),
+    "Dropout": (BLOCK, F32, layer("Dropout", 0.1)),
+    "BatchNorm": (STAGE, F32, layer("BatchNorm", 128)),
+    "BatchNorm, Flax two-pass": (STAGE, F32, layer("BatchNorm", 128, use_fast_variance=False)),
+    "BatchNorm, inference": (STAGE, F32, layer("BatchNorm", 128, use_running_average=True)),
+    "GroupNorm": (STAGE, F32, layer("GroupNorm", 128, 32)),
+    "InstanceNorm": (STAGE, F32, layer("InstanceNorm", 128)),
 }
 
 
 def functions(layer: Any) -> tuple[Callable[..., Any], Callable[..., Any], Any, Callable[..., Any]]:
-    """Forward, forward and backward as inside a network (y is wanted, dy is given), the state they take, and the pure call."""
+    """Forward; forward and backward as in a network (dy given); params; the pure call."""
     graph, params, rest = nnx.split(layer, nnx.Param, ...)
 
     def call(params: Any, x: Any) -> Any:
@@ -72,8 +61,8 @@ def functions(layer: Any) -> tuple[Callable[..., Any], Callable[..., Any], Any, 
     return jax.jit(call), jax.jit(gradient), params, call
 
 
-def kept(call: Callable[..., Any], params: Any, x: Any) -> int:
-    """Bytes that the backward pass holds on to, the input among them."""
+def saved_bytes(call: Callable[..., Any], params: Any, x: Any) -> int:
+    """Bytes held for the backward pass, including the input."""
     _, pull = jax.eval_shape(
         lambda params, x: jax.vjp(lambda p, x: call(p, x)[0], params, x), params, x
     )
@@ -83,12 +72,12 @@ def kept(call: Callable[..., Any], params: Any, x: Any) -> int:
 def timed(
     contestants: dict[str, Callable[[], Any]], repeats: int, calls: int = 16
 ) -> dict[str, list[float]]:
-    """Milliseconds of a call of each, turn by turn; whoever was first is last in the next turn."""
+    """Milliseconds per call of each contestant in every round; the order alternates."""
     names, times = list(contestants), {name: [] for name in contestants}
     for name in names:
         jax.block_until_ready(contestants[name]())
-    for turn in range(repeats):
-        for name in names[:: 1 if turn % 2 else -1]:
+    for round_ in range(repeats):
+        for name in names[:: 1 if round_ % 2 else -1]:
             start = time.perf_counter()
             for _ in range(calls):
                 result = contestants[name]()
@@ -111,7 +100,7 @@ def speed(repeats: int, layers: list[str] | None = None) -> list[dict[str, Any]]
             run, gradient, params, call = functions(make(where))
             forward[who] = functools.partial(run, params, x)
             backward[who] = functools.partial(gradient, params, x, dy)
-            row[f"kept_{who}"] = kept(call, params, x) / x.nbytes
+            row[f"kept_{who}"] = saved_bytes(call, params, x) / x.nbytes
         for what, contestants in {"forward": forward, "gradient": backward}.items():
             times = timed(contestants, repeats)
             row |= {f"{what}_{who}": statistics.median(values) for who, values in times.items()}
@@ -126,7 +115,7 @@ INPUTS = {"N(0, 1)": (0, 1), "N(0, 0.01²) + 100": (100, 0.01), "N(0, 0.01²) + 
 
 
 def torch_error(name: str, x: np.ndarray, wanted: np.ndarray, half: bool) -> float | None:
-    """The same by torch, where it is installed."""
+    """The error of torch, if it is installed."""
     try:
         import torch  # noqa: PLC0415
     except ImportError:
@@ -207,18 +196,17 @@ def show(rows: list[dict[str, Any]], columns: list[str], form: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", help="write all numbers there")
-    parser.add_argument("--repeats", type=int, default=60, help="turns per layer")
-    parser.add_argument("--layers", nargs="*", choices=WORK, help="only these")
+    parser.add_argument("--json", help="path of a file for all numbers")
+    parser.add_argument("--repeats", type=int, default=60, help="rounds per layer")
+    parser.add_argument("--layers", nargs="*", choices=WORK, help="run only these")
     options = parser.parse_args()
     results = {
         "device": str(jax.devices()[0]),
         "speed": speed(options.repeats, options.layers),
         "errors": errors(),
     }
-    print(
-        f"milliseconds (median of {options.repeats}) and kept bytes / bytes of the input, on {results['device']}\n"
-    )
+    unit = f"milliseconds (median of {options.repeats}), and bytes for the backward pass / input"
+    print(f"{unit}, on {results['device']}\n")
     columns = [
         f"{what}_{of}" for what in ("forward", "gradient") for of in ("gradkit", "flax", "ratio")
     ]

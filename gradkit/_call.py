@@ -54,7 +54,7 @@ class Call:
                 str(error) if unknown is None else f"got an unexpected keyword argument {unknown!r}"
             )
             hint = (
-                f"It is {factory.__name__}{factory.__signature__}"
+                f"It is {factory.__name__}({', '.join(parameters)})"
                 if unknown is None
                 else check.nearest(unknown, parameters)
             )
@@ -416,12 +416,13 @@ CONVERTERS[int] = _as_integer
 
 def _qualified(factory: Any) -> str:
     """The name under which ``gradkit`` has the factory: ``adam``, ``masks.by_dtype``."""
-    name, module = factory.__name__, factory.__module__.split(".")
-    package = sys.modules.get("gradkit")
-    if module[0] != "gradkit" or package is None or getattr(package, name, None) is factory:
-        return str(name)
-    room = getattr(package, module[1], None) if len(module) > 1 else None
-    return f"{module[1]}.{name}" if getattr(room, name, None) is factory else str(name)
+    name, package = str(factory.__name__), sys.modules.get("gradkit")
+    if package is None or vars(package).get(name) is factory:
+        return name
+    for room in ("averages", "masks", "schedules", "stores"):
+        if vars(vars(package)[room]).get(name) is factory:
+            return f"{room}.{name}"
+    return name
 
 
 def _rebuild(kind: type[Call], factory: Any, arguments: dict[str, Any]) -> Any:

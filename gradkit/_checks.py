@@ -16,6 +16,8 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
+from gradkit._flax import without_value
+
 _inside: ContextVar[tuple[tuple[str, Any], ...]] = ContextVar("gradkit_where", default=())
 _judging: ContextVar[bool] = ContextVar("gradkit_judging", default=True)
 
@@ -119,11 +121,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def keystr(path: Any) -> str:
-    """A leaf's dotted path; the root of the tree is ``params`` itself."""
-    if len(path) > 1 and path[-1] == jax.tree_util.GetAttrKey("value"):
-        path = path[
-            :-1
-        ]  # a Flax nnx Variable is a node of its own, whose only leaf is its value: that is no part of the name
+    """A leaf's dotted path; that of a tree which is a single array says so."""
+    path = without_value(path)
     return jax.tree_util.keystr(path, simple=True, separator=".") or "the tree's only leaf"
 
 
@@ -160,8 +159,8 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _number(expected: str, is_right: Any, values: dict[str, Any]) -> None:
-    """Numbers in a range, which is written with ``x`` for the number."""
+def number(expected: str, is_right: Any, /, **values: Any) -> None:
+    """Numbers in a range, which is written with ``x`` for the number: ``"x >= 4"``."""
     for name, value in values.items():
         known = _concrete(value)
         if known is None:
@@ -200,27 +199,27 @@ def as_number(name: str, value: Any, *, schedule: bool = False) -> Any:
 
 def positive(**values: Any) -> None:
     """Numbers > 0 (infinity allowed: a bound that never binds)."""
-    _number("x > 0", lambda v: v > 0, values)
+    number("x > 0", lambda v: v > 0, **values)
 
 
 def non_negative(**values: Any) -> None:
     """Finite numbers >= 0: rates, epsilons, weight decays."""
-    _number("0 <= x < inf", lambda v: (v >= 0) & np.isfinite(v), values)
+    number("0 <= x < inf", lambda v: (v >= 0) & np.isfinite(v), **values)
 
 
 def finite(**values: Any) -> None:
     """Finite numbers of any sign."""
-    _number("a finite x", np.isfinite, values)
+    number("a finite x", np.isfinite, **values)
 
 
 def decay(**values: Any) -> None:
     """Decays of an average, in [0, 1)."""
-    _number("0 <= x < 1", lambda v: (v >= 0) & (v < 1), values)
+    number("0 <= x < 1", lambda v: (v >= 0) & (v < 1), **values)
 
 
 def probability(**values: Any) -> None:
     """Numbers in [0, 1]."""
-    _number("0 <= x <= 1", lambda v: (v >= 0) & (v <= 1), values)
+    number("0 <= x <= 1", lambda v: (v >= 0) & (v <= 1), **values)
 
 
 def integer(at_least: int, fix: str = "", /, **values: Any) -> None:

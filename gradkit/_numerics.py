@@ -10,8 +10,6 @@ import numpy as np
 from jax import lax
 
 from gradkit import _checks as check
-from gradkit._xla import after as after
-from gradkit._xla import run_if as run_if
 
 # What jax.typing.ArrayLike says (arrays, tracers, Python numbers), and ShapeDtypeStruct.
 Array = Any
@@ -90,6 +88,16 @@ def divide(x: Array, by: Array) -> Array:
     return jnp.where(
         zero, jnp.zeros_like(x), x / jnp.where(zero, jnp.ones_like(by), by).astype(x.dtype)
     )
+
+
+def complement(decay: Any) -> Any:
+    """1 − β, of a rate that is a number by the time a rule runs."""
+    return 1 - decay
+
+
+def negative(rate: Any) -> Any:
+    """−x, of a number or a schedule."""
+    return -rate
 
 
 def log(decay: Array) -> Array:

@@ -16,6 +16,7 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit import _xla as xla
 from gradkit.typing import InitFn, OptState, Params, PyTree, UpdateFn, Updates
 
 
@@ -270,7 +271,7 @@ def gate(
         differentiated with respect to what ``function`` closes over.
     """
     if pure:
-        return numerics.run_if(wanted, function, carry, operands)
+        return xla.run_if(wanted, function, carry, operands)
     return lax.cond(wanted, function, lambda carry, _: carry, carry, operands)
 
 

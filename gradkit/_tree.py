@@ -93,15 +93,6 @@ def magnitudes_like(params: Any) -> Any:
     return jax.tree.map(lambda x: x.real if jnp.iscomplexobj(x) else x, zeros_like(params))
 
 
-def bare(tree: Any) -> Any:
-    """The tree with arrays in place of Flax NNX variables, as in ``nnx.Optimizer.opt_state``."""
-
-    def holds(x: Any) -> bool:
-        return hasattr(x, "get_value")
-
-    return jax.tree.map(lambda x: x.get_value() if holds(x) else x, tree, is_leaf=holds)
-
-
 def widen(tree: Any) -> Any:
     """Every leaf in at least float32."""
 
@@ -229,7 +220,7 @@ def count(tree: Any) -> int:
 
 def arrays_only(tree: Any) -> Any:
     """The tree with None in place of leaves that are no arrays: the functions and flags of an Equinox module."""
-    leaves: Any
+    treedef: Any
     leaves, treedef = jax.tree.flatten(tree)
     kept = [leaf if is_array(leaf) else None for leaf in leaves]
     return tree if all(leaf is not None for leaf in kept) else treedef.unflatten(kept)
@@ -242,7 +233,7 @@ def is_array(leaf: Any) -> bool:
 
 def only_where(tree: Any, like: Any) -> Any:
     """The tree with None where ``like`` has None."""
-    if jax.tree.structure(tree) == jax.tree.structure(like):
+    if _same_structure(tree, like):
         return tree
     try:
         return jax.tree.map(lambda one, x: None if one is None else x, like, tree, is_leaf=_is_none)
@@ -252,9 +243,14 @@ def only_where(tree: Any, like: Any) -> Any:
 
 def fill(tree: Any, params: Any) -> Any:
     """The tree with the leaves of ``params`` where it has None."""
-    if jax.tree.structure(tree) == jax.tree.structure(params):
+    if _same_structure(tree, params):
         return tree
     return jax.tree.map(lambda new, p: p if new is None else new, tree, params, is_leaf=_is_none)
+
+
+def _same_structure(a: Any, b: Any) -> bool:
+    one: Any = jax.tree.structure(a)
+    return bool(one == jax.tree.structure(b))
 
 
 def _is_none(x: Any) -> bool:

@@ -8,6 +8,7 @@ code runs. A row of ``python -m benchmarks.step`` shows the effect.
 | ``run_if`` | copies what merely passes through a ``cond`` | accumulate 8, guard, dog |
 | ``after`` | copies an old buffer that is both read and overwritten | dadapt_adamw |
 | ``separate`` | writes to memory what two computations share | clip+adamw, adafactor |
+| ``one_pass_pays`` | takes longer for a second pass than for a branch | ``benchmarks.nn`` |
 | ``sq_norm`` | copies a sum into every fusion that uses it | clip+adamw, in the column *compile* |
 
 The choice is made while tracing, by ``jax.default_backend()``. (``lax.platform_dependent`` would
@@ -109,3 +110,21 @@ def sq_norm(x: Any) -> Any:
     minute of compiling at 300. It computes a dot product once.
     """
     return jnp.dot(x, x, precision="highest") if on_cpu() else jnp.sum(x * x)
+
+
+_LARGE = 1 << 16  # elements; for smaller inputs the branch costs as much as the pass it may save
+
+
+def one_pass_pays(x: jax.Array, axis_name: Any) -> bool:
+    """XLA on CPU only: whether `moments` first tries the one-pass variance Σ|x|²/n − |s|².
+
+    Reason: XLA computes Σx and Σ|x|² in one pass over memory, and the exact formula needs a second
+    one. For a large input on a CPU that pass takes longer than the branch (one ``lax.cond``) that
+    decides whether it is needed. On accelerators the branch costs more than the pass; under a
+    mapped axis the devices would have to agree on it. There the exact formula always runs.
+
+    Benchmark: ``python -m benchmarks.nn --layers LayerNorm BatchNorm`` (forward).
+
+    Backends: CPU; every other backend runs the plain code.
+    """
+    return axis_name is None and x.size >= _LARGE and on_cpu()

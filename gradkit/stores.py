@@ -103,7 +103,7 @@ def store_in(dtype: Any) -> Store:
     return _store_in(dtype, "dtype", "a floating or complex dtype such as 'bfloat16'")
 
 
-def as_store(value: StoreLike, argument: str = "store") -> Store:
+def as_store(value: StoreLike, argument: str = "") -> Store:
     """Convert an argument that says how state is kept: None is the wide dtype of the leaf.
 
     Args:
@@ -124,7 +124,8 @@ def as_store(value: StoreLike, argument: str = "store") -> Store:
 
 
 def _store_in(dtype: Any, argument: str, expected: str) -> Store:
-    problem = f"{argument}={getattr(dtype, '__name__', None) or repr(dtype)} is not a dtype"
+    shown = f"{argument}=" if argument else ""
+    problem = f"{shown}{getattr(dtype, '__name__', None) or repr(dtype)} is not a dtype"
     try:
         if isinstance(dtype, (np.ndarray, np.generic, jax.Array)) or dtype is None:
             raise TypeError  # NumPy would read the array's dtype, and None as float64
@@ -135,7 +136,7 @@ def _store_in(dtype: Any, argument: str, expected: str) -> Store:
             fix = f"Call it: {dtype.__name__}(...)"
         check.refuse(problem, expected=expected, fix=fix, error=TypeError)
     if not jnp.issubdtype(kind, jnp.inexact):
-        problem = f"{argument}={kind.name!r} is not a floating dtype"
+        problem = f"{shown}{kind.name!r} is not a floating dtype"
         check.refuse(problem, expected=expected, error=TypeError)
     return Store(_With(_narrow, kind.name), _like)
 

@@ -1,8 +1,9 @@
-"""One record per public factory: every contract runs over them, and a factory without a record fails (tests/test_house.py).
+"""One record per public factory: every contract runs over them.
 
-A record says how to make the thing, with arguments that are not the defaults; which arguments it must refuse, and in what words; and
-what it supports. The words are a regular expression, looked for in a message that must begin with the factory's name. Records stand by
-family in tests/records; here they are joined.
+A record says how to make the thing, with arguments that are not the defaults; which arguments it
+must refuse, and in what words; and what it supports. The words are a regular expression, searched
+in a message that must begin with the factory's name. Records are kept by room in tests/records;
+here they are joined. A factory without a record fails tests/test_house.py.
 """
 
 import inspect
@@ -11,44 +12,33 @@ from typing import Any
 
 import gradkit as gk
 from gradkit._call import Call
-from gradkit._schedule import Schedule
 from gradkit._transform import Transform
+from tests.records.averages import AVERAGES
 from tests.records.case import SHAPES as SHAPES
 from tests.records.case import Case as Case
 from tests.records.case import shrunk as shrunk
 from tests.records.case import tree_of as tree_of
 from tests.records.case import zeros as zeros
-from tests.records.elementwise import ELEMENTWISE
-from tests.records.links import PREDICATES, ROUTES, TRANSFORMS
+from tests.records.masks import MASKS
 from tests.records.optimizers import OPTIMIZERS
 from tests.records.schedules import SCHEDULES
-from tests.records.special import SPECIAL
-from tests.records.structure import AVERAGES, STRUCTURE
+from tests.records.transforms import TRANSFORMS
 from tests.records.wrappers import WRAPPERS
 
-CASES = [
-    *STRUCTURE,
-    *AVERAGES,
-    *TRANSFORMS,
-    *ROUTES,
-    *OPTIMIZERS,
-    *ELEMENTWISE,
-    *SPECIAL,
-    *WRAPPERS,
-    *PREDICATES,
-    *SCHEDULES,
-]
+CASES = [*AVERAGES, *TRANSFORMS, *WRAPPERS, *OPTIMIZERS, *MASKS, *SCHEDULES]
 
 
 def factories(kind: type[Call] = Call) -> dict[str, Any]:
     """Every public name that `gradkit._call.factory` made."""
     made = gk.chain.__code__
+    rooms = (gk, gk.averages, gk.masks, gk.schedules, gk.stores)
     # GradientTransformation is a type, which calls the factory of that name.
-    named = {**vars(gk), "GradientTransformation": gk._transform.GradientTransformation}
+    named = {name: value for room in reversed(rooms) for name, value in vars(room).items()}
+    named["GradientTransformation"] = gk._transform.GradientTransformation
     public = {
         name: value
         for name, value in named.items()
-        if inspect.isfunction(value) and value.__code__ is made
+        if inspect.isfunction(value) and value.__code__ is made and not name.startswith("_")
     }
     return {
         name: value
@@ -63,8 +53,8 @@ def cases(kind: type[Call]) -> list[Case]:
 
 
 def is_recipe(case: Case) -> bool:
-    """Whether the factory makes an optimizer, a chain of public links that have records of their own."""
-    links = [re.sub(r"_\d+$", "", link.name) for link in case.transform().links]
+    """Whether the factory makes a chain of public transforms that have records of their own."""
+    links = [re.sub(r"_\d+$", "", link.name) for link in case.transform().members]
     known = {case.name for case in CASES} - {case.name}
     return (
         factories()[case.name].__module__.startswith("gradkit.optimizers.")
@@ -73,5 +63,5 @@ def is_recipe(case: Case) -> bool:
     )
 
 
-TRANSFORM_CASES, SCHEDULE_CASES = cases(Transform), cases(Schedule)
+TRANSFORM_CASES = cases(Transform)
 LINK_CASES = [case for case in TRANSFORM_CASES if not is_recipe(case)]

@@ -104,7 +104,7 @@ def running_sum(initial_value: float = 0.0, store: StoreLike = None) -> Rule:
       >>> assert tx.update(jnp.ones(1), state)[0][0] == 2.5
     """
     check.finite(initial_value=initial_value)
-    store = as_store(store)
+    store = as_store(store, "store")
 
     def update(updates: Any, state: Any, params: Any) -> Any:
         def leaf(x: Any, stored: Any) -> Any:
@@ -142,7 +142,7 @@ def running_max(average: Transform, store: StoreLike = None) -> Rule:
 
     Reference: Reddi et al. 2018, https://openreview.net/forum?id=ryQu7f-RZ.
     """
-    part, store = Part("average", average), as_store(store)
+    part, store = Part("average", average), as_store(store, "store")
 
     def init(params: Any, *, context: Any) -> Any:
         inner = part.init(params, context=context)
@@ -191,7 +191,7 @@ def decayed_max(decay: Rate, eps: Rate = 0.0, store: StoreLike = None) -> Rule:
     """
     check.decay(decay=decay)
     check.non_negative(eps=eps)
-    store = as_store(store)
+    store = as_store(store, "store")
 
     def update(updates: Any, state: Any, params: Any) -> Any:
         def leaf(x: Any, stored: Any) -> Any:

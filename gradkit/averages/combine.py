@@ -13,6 +13,13 @@ from gradkit.stores import Store, blockwise_mean, encoded
 from gradkit.typing import Rate
 
 
+def _average(**named: Any) -> Rule:
+    """The rule of an argument that must be an average."""
+    (part,) = named.values()
+    check.part(**named)
+    return part.rule
+
+
 @transform
 def weighted_sum(first: Transform, second: Transform, weight: Rate = 1.0) -> Rule:
     """Add two averages of the same values, the second with a weight.

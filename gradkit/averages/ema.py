@@ -40,7 +40,8 @@ def ema(
     per parameter) and, debiased, ``log_unseen`` = log u_t (one scalar).
 
     Args:
-      decay: β in [0, 1), a number or a schedule. 0 is ``latest``, also under ``grad``.
+      decay: β in [0, 1), a number or a schedule. 0 is ``latest`` (but for rounding), also under
+        ``grad``.
       debias: divide by the weight 1 − u_t of the values seen.
       accumulator_dtype: dtype of the state, or a `Store`.
       nesterov: look one step ahead.
@@ -77,7 +78,7 @@ def ema(
         )
 
     def update(updates: Any, state: Any, params: Any) -> Any:
-        fresh = 1 - decay
+        fresh = numerics.complement(decay)
         if debias:
             log_unseen = state["log_unseen"] + numerics.log(decay)
             seen, ahead = -jnp.expm1(log_unseen), -jnp.expm1(log_unseen + numerics.log(decay))
@@ -141,7 +142,7 @@ def variance(
     """
     check.decay(decay=decay)
     check.non_negative(initial_value=initial_value)
-    store = as_store(store)
+    store = as_store(store, "store")
 
     def init(params: Any) -> Any:
         state = {
@@ -153,7 +154,7 @@ def variance(
         )
 
     def update(updates: Any, state: Any, params: Any, *, gradient: Any) -> Any:
-        fresh = 1 - decay
+        fresh = numerics.complement(decay)
         if debias:
             log_unseen = state["log_unseen"] + numerics.log(decay)
             seen = -jnp.expm1(log_unseen)
@@ -210,12 +211,14 @@ def ema_from_first(decay: Rate, store: StoreLike = None) -> Rule:
       >>> assert first[0] == 4.0 and tx.update(jnp.zeros(1), state)[0][0] == 3.0
     """
     check.decay(decay=decay)
-    store = as_store(store)
+    store = as_store(store, "store")
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         def leaf(x: Any, stored: Any) -> Any:
             old = store.decode(stored, x)
-            new = jnp.where(step == 0, x, old + tree.factor_like(1 - decay, x) * (x - old))
+            new = jnp.where(
+                step == 0, x, old + tree.factor_like(numerics.complement(decay), x) * (x - old)
+            )
             return new, store.encode(new)
 
         averages, stored = tree.map(leaf, updates, state["average"], outputs=2)
@@ -258,7 +261,7 @@ def additive_ema(
     """
     check.decay(decay=decay)
     check.non_negative(initial_value=initial_value)
-    store = as_store(store)
+    store = as_store(store, "store")
 
     def init(params: Any) -> Any:
         average = encoded(store, params, initial_value, real=True)
@@ -276,7 +279,7 @@ def additive_ema(
         def leaf(x: Any, stored: Any) -> Any:
             check.real(x)
             old = store.decode(stored, x)
-            new = old - tree.factor_like(1 - decay, x) * jnp.sign(old - x) * x
+            new = old - tree.factor_like(numerics.complement(decay), x) * jnp.sign(old - x) * x
             return (new / tree.factor_like(seen, x) if debias else new), store.encode(new)
 
         averages, stored = tree.map(leaf, updates, state["average"], outputs=2)

@@ -6,7 +6,7 @@ import jax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
-from gradkit import _tree as tree
+from gradkit._flax import unwrap
 from gradkit._restore import conform
 from gradkit._rule import Context, Part
 from gradkit._transform import Transform
@@ -40,8 +40,8 @@ def eval_params(tx: Transform, state: OptState, params: Params) -> Params:
     """
     with check.inside("eval_params"):
         check.part(tx=tx)
-        own = tree.bare(params)
-        nodes = [n for n in walk(tx, conform(tree.bare(state))) if n.rule and n.rule.evaluate]
+        own = unwrap(params)
+        nodes = [n for n in walk(tx, conform(unwrap(state))) if n.rule and n.rule.evaluate]
         if not nodes:
             fix = "Add an average of the weights, such as weight_ema, or use params"
             check.refuse(f"{tx!r} keeps no evaluation weights", fix=fix)

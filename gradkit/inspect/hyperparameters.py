@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
-from gradkit import _tree as tree
+from gradkit._flax import unwrap
 from gradkit._restore import conform
 from gradkit._schedule import Schedule
 from gradkit._transform import Transform
@@ -44,7 +44,7 @@ def hyperparameters(tx: Transform, state: OptState) -> dict[str, Any]:
             fix = "Pass what tx.init or tx.update returned"
             check.refuse(problem, expected="the State of a transform", fix=fix, error=TypeError)
     found: dict[str, Any] = {}
-    for node in walk(tx, tree.bare(state)):
+    for node in walk(tx, unwrap(state)):
         if not node.written:
             continue
         for name, value in node.transform.arguments.items():

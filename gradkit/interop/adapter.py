@@ -95,8 +95,8 @@ def as_optax(tx: Any) -> Any:
 class _Pair(type):
     """Both a type for ``isinstance`` and annotations, and the function that makes a transform."""
 
-    def __call__(cls, init: Any, update: Any) -> Transform:
-        return _transform.GradientTransformation(init, update)
+    def __call__(cls, *args: Any, **kwargs: Any) -> Transform:
+        return _transform.GradientTransformation(*args, **kwargs)
 
     def __instancecheck__(cls, value: Any) -> bool:
         if isinstance(value, Transform):

@@ -211,7 +211,7 @@ def _patterns(predicate: Call) -> Iterator[Predicate]:
 
 
 def hint(predicate: Any, params: Params) -> str:
-    """``Did you mean by_path('x.*')?`` for the first ``by_path`` that matches nothing; or ``""``."""
+    """``Did you mean by_path('x.*')?`` for a ``by_path`` that matches nothing; else ``''``."""
     paths = _paths(params)
     for pattern in _patterns(predicate) if isinstance(predicate, Predicate) else ():
         if not pattern.arguments["regex"] and not any(pattern(path, None) for path in paths):

@@ -13,11 +13,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit import _xla as xla
 from gradkit._rule import Part, Rule
 from gradkit._transform import Transform, chain, identity, transform
 from gradkit.averages.ema import ema
@@ -102,9 +102,7 @@ def scale_by_factored_rms(
             # terms, or that two sums share. So ε is added to the mean of |g|², and the column sums
             # read g through a barrier, which hides that both sums use the same square. The row
             # "adafactor" of benchmarks/step.py measures the speedup (on CPU only).
-            means, columns = (
-                store.encode(numerics.abs_sq(x)) for x in (g, lax.optimization_barrier(g))
-            )
+            means, columns = (store.encode(numerics.abs_sq(x)) for x in (g, xla.separate(g)))
             if isinstance(means, dict):
                 means = means | {"columns": columns["columns"]}
             return jax.tree.map(lambda mean: mean + tree.factor_like(epsilon, mean), means)
@@ -119,7 +117,7 @@ def scale_by_factored_rms(
             return over_root(g, means)
         # On CPU, XLA writes to memory an array that two computations share. So the rms computes u
         # again from inputs behind a barrier; the same benchmark row measures the speedup.
-        size = numerics.rms(over_root(*lax.optimization_barrier((g, means))))
+        size = numerics.rms(over_root(*xla.separate((g, means))))
         return over_root(g, means) / tree.factor_like(
             jnp.maximum(1.0, size / tree.factor_like(clipping_threshold, size)), g
         )

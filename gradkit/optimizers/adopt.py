@@ -76,7 +76,7 @@ def scale_by_adopt(
     """
     check.decay(b1=b1, b2=b2)
     check.non_negative(eps=eps)
-    store = as_store(mu_dtype)
+    store = as_store(mu_dtype, "mu_dtype")
 
     def init(params: Any) -> Any:
         return {"moment": encoded(store, params), "preconditioner": tree.magnitudes_like(params)}

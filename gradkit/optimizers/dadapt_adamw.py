@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit import _xla as xla
 from gradkit._rule import Rule
 from gradkit._transform import transform
 from gradkit.typing import Rate
@@ -110,7 +111,7 @@ def dadapt_adamw(
         # The gain reads S and v before they are overwritten. XLA on CPU copies both arrays unless
         # their update depends on the gain, so `after` adds a false dependency. The row
         # "dadapt_adamw" of benchmarks/step.py measures the speedup (on CPU only).
-        sum_decay, square_decay = numerics.after(beta, gain), numerics.after(b2, gain)
+        sum_decay, square_decay = xla.after(beta, gain), xla.after(b2, gain)
 
         def leaf(g: Any, m: Any, v: Any, s: Any) -> Any:
             step_g, root = like(now, g) * g, like(sum_decay, g)

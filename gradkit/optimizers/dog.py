@@ -16,6 +16,7 @@ from jax.typing import DTypeLike
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit import _xla as xla
 from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, identity, transform
 from gradkit.transforms.scale import scale_by_learning_rate
@@ -75,7 +76,7 @@ def scale_by_dog(init_step: tuple[str, Rate], eps: Rate = 1e-8) -> Rule:
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         origin = tree.origin_at(state["origin"], params, step)
-        distance = numerics.run_if(
+        distance = xla.run_if(
             step == 0, lambda _, given: first_distance(*given), state["distance"], (origin, size)
         )
         distance = jnp.maximum(distance, tree.norm(tree.map(jnp.subtract, origin, params)))
@@ -210,7 +211,7 @@ def scale_by_distance_over_gradients(
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         origin = tree.origin_at(state["origin"], params, step)
-        distance = numerics.run_if(
+        distance = xla.run_if(
             step == 0,
             lambda _, given: first_distances(*given),
             state["distance"],

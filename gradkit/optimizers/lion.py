@@ -59,7 +59,7 @@ def scale_by_lion(
     check.decay(b1=b1, b2=b2)
     check.one_of(("hard", "smooth", "refined"), mode=mode)
     check.positive(smooth_beta=smooth_beta)
-    store = as_store(mu_dtype)
+    store = as_store(mu_dtype, "mu_dtype")
 
     def squash(x: Any) -> Any:
         if mode == "hard":

@@ -3,6 +3,8 @@
 φ = ``latest`` of the noisy gradient, no ψ.
 """
 
+from typing import cast
+
 from gradkit import _checks as check
 from gradkit._transform import Transform, chain, transform
 from gradkit.transforms.noise import add_noise
@@ -55,5 +57,6 @@ def noisy_sgd(
     if key is not None and seed is not None:
         check.refuse("key and seed are both given", expected="one of them", fix="Leave out seed")
     return chain(
-        add_noise(eta, gamma, seed if key is None else key), scale_by_learning_rate(learning_rate)
+        add_noise(eta, gamma, cast(Key, seed if key is None else key)),
+        scale_by_learning_rate(learning_rate),
     )

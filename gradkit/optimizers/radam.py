@@ -65,7 +65,8 @@ def scale_by_radam(
     Reference: Liu et al. 2020, https://arxiv.org/abs/1908.03265.
     """
     check.decay(b1=b1, b2=b2)
-    check.non_negative(eps=eps, eps_root=eps_root, **{"threshold - 4": cast(Any, threshold) - 4})
+    check.non_negative(eps=eps, eps_root=eps_root)
+    check.number("x >= 4", lambda v: v >= 4, threshold=threshold)
 
     first = Part("moment", ema(b1, nesterov=nesterov))
     second = Part("preconditioner", ema(b2))

@@ -58,12 +58,10 @@ def scale_by_rprop(
     Reference: Riedmiller and Braun 1993, https://doi.org/10.1109/ICNN.1993.298623; Igel and Hüsken
     2000 (iRprop−).
     """
-    check.positive(learning_rate=learning_rate, eta_minus=eta_minus)
-    up: Any = eta_plus
-    down: Any = eta_minus
-    check.non_negative(
-        min_step_size=min_step_size, **{"eta_plus - 1": up - 1, "1 - eta_minus": 1 - down}
-    )
+    check.positive(learning_rate=learning_rate)
+    check.non_negative(min_step_size=min_step_size)
+    check.number("0 < x <= 1", lambda v: (v > 0) & (v <= 1), eta_minus=eta_minus)
+    check.number("x >= 1", lambda v: v >= 1, eta_plus=eta_plus)
     check.ordered(min_step_size=min_step_size, max_step_size=max_step_size)
 
     def init(params: Any) -> Any:

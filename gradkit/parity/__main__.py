@@ -10,23 +10,27 @@ from pathlib import Path
 from typing import Any
 
 from gradkit import _checks as check
-from gradkit.parity.compare import difference
+from gradkit.parity.report import difference
 from gradkit.parity.table import ALL, TABLE, Row, installed
 
 _COLUMNS = ("part", "against", "verdict", "largest difference", "rounding error", "note")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the rows that the arguments name; 0 when all pass, 1 when one fails, 2 when nothing could be run."""
+    """Run the rows that the arguments name.
+
+    Returns 0 when all pass, 1 when one fails, 2 when nothing could be run.
+    """
     options = _parser().parse_args(argv)
     against = options.against or [
         peer for peer in ("optax", "torch") if peer == "optax" or installed(peer)
     ]
     for peer in against:
         if not installed(peer):
-            mend = "pip install 'gradkit[parity]'" if peer == "optax" else f"pip install {peer}"
+            command = "pip install 'gradkit[parity]'" if peer == "optax" else f"pip install {peer}"
             print(
-                f"gradkit.parity: {peer} is not installed. Install it with {mend}, or choose --against the other.",
+                f"gradkit.parity: {peer} is not installed. "
+                f"Install it with {command}, or choose --against the other.",
                 file=sys.stderr,
             )
             return 2
@@ -44,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
             options.json.open("a").close()  # now, not after the whole run
         except OSError as error:
             print(
-                f"gradkit.parity: --json needs a file that can be written; got {options.json} ({error.strerror}).",
+                f"gradkit.parity: --json {options.json} cannot be written ({error.strerror}).",
                 file=sys.stderr,
             )
             return 2
@@ -53,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     failed = [result for result in results if not result["passed"]]
     _print(
         results,
-        f"{len(rows) - len(failed)} of {len(rows)} rows pass over {options.steps} steps in {options.dtype}",
+        f"{len(rows) - len(failed)} of {len(rows)} rows pass "
+        f"over {options.steps} steps in {options.dtype}",
     )
     for result in failed:
         print(f"\n{result['name']}\n{result['text']}", file=sys.stderr)
@@ -71,9 +76,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    text = """Hold gradkit's parts against their counterparts, step by step. In float64 the trajectories agree to 1e-10; in float32 and
-    bfloat16 gradkit's rounding error against the float64 trajectory is no larger than the reference's
-    (within a tenth, and two units of float32 in the last place)."""
+    text = """Compare gradkit's transforms with their counterparts, step by step. In float64 the
+    trajectories agree to 1e-10; in float32 and bfloat16 gradkit's rounding error against the
+    float64 trajectory is no larger than the reference's (within a tenth, and two units of float32
+    in the last place)."""
     parser = argparse.ArgumentParser("python -m gradkit.parity", description=text)
     parser.add_argument(
         "names", nargs="*", help="parts to run (adamw), or patterns (adam*); all by default"
@@ -95,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 def _steps(text: str) -> int:
     steps = int(text)
     if steps < 1:
-        raise argparse.ArgumentTypeError(f"needs a whole number >= 1; got {text}")
+        raise argparse.ArgumentTypeError(f"{text} is out of range. Expected a whole number >= 1")
     return steps
 
 
@@ -104,14 +110,16 @@ def _named(row: Row, names: list[str]) -> bool:
 
 
 def _unknown(name: str, against: list[str], dtype: str) -> str:
-    """Why no row has this name: it stands elsewhere in the table, or nowhere."""
+    """Why no row has this name: it is elsewhere in the table, or nowhere."""
     needed = f"no row is named {name} against {' or '.join(against)} in {dtype}."
     elsewhere = [row for row in TABLE if _named(row, [name])]
     if elsewhere:
-        return f"{needed} There is one against {elsewhere[0].against} in {', '.join(elsewhere[0].dtypes)}."
+        dtypes = ", ".join(elsewhere[0].dtypes)
+        return f"{needed} There is one against {elsewhere[0].against} in {dtypes}."
     near = check.nearest(name, {row.part for row in TABLE})
     # All that is known are some 150 names.
-    return f"{needed} {near if near.endswith('?') else 'Without a name all rows run, and print theirs.'}"
+    every = "Without a name all rows run, and print theirs."
+    return f"{needed} {near if near.endswith('?') else every}"
 
 
 def _run(row: Row, steps: int, dtype: str) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from gradkit.parity.compare import Report, compare
+from gradkit.parity.compare import compare
+from gradkit.parity.report import Report
 
 ALL = ("float64", "float32", "bfloat16")
 WIDE = ALL[
@@ -28,13 +29,15 @@ class Row:
       make: makes gradkit's transform, given ``gradkit``.
       reference: makes the other, given ``optax`` or ``torch``; by default the call is the same.
       against: ``"optax"`` or ``"torch"``.
-      feed: ``"gradients"`` (the same for both), ``"nans"`` (with NaN among them), or ``"loss"`` (each side at its own parameters).
+      feed: ``"gradients"`` (the same for both), ``"nans"`` (with NaN among them), or ``"loss"``
+        (each side at its own parameters).
       note: where the two differ on purpose, or why the call looks as it does.
       rtol: the tolerance in float64, and
       atol: the absolute one, where numbers nearly cancel.
       dtypes: the precisions in which the row means something.
       most: the steps after which the two are no longer meant to agree.
-      scalars: whether the tree has its scalar and its empty leaf; some rules of the others do not take them.
+      scalars: whether the tree has its scalar and its empty leaf, which some references do not
+        take.
       extras: what ``update`` is passed beside the gradients, a function of the step.
     """
 
@@ -100,7 +103,7 @@ def installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-# ---- what the rows are fed ------------------------------------------------------------------------------------------
+# ---- what the rows are fed -----------------------------------------------------------------------
 
 
 def start() -> Any:
@@ -114,7 +117,10 @@ def start() -> Any:
 
 
 def gradients(steps: int, nans: bool = False) -> list[Any]:
-    """Gradients whose size changes from step to step; one entry of the vector is always zero, one every other time, one falls silent."""
+    """Gradients whose size changes from step to step.
+
+    Of the vector one entry is always zero, one is zero every other step, one from step 20 on.
+    """
     rng = np.random.default_rng(1)
     shapes = jax.tree.map(np.shape, start(), is_leaf=lambda x: isinstance(x, np.generic))
     trees = []
@@ -135,7 +141,7 @@ def gradients(steps: int, nans: bool = False) -> list[Any]:
 
 
 def loss(params: Any) -> Any:
-    """A smooth bowl with bounded slopes, which no row comes to the bottom of: there all differences are rounding."""
+    """A smooth bowl with bounded slopes, whose bottom no row reaches: there all is rounding."""
     layer, scalar = params["layer"], params["scalar"]
     bowls = [
         jax.numpy.sum(jax.numpy.sqrt(1 + (leaf - at) ** 2))
@@ -152,7 +158,17 @@ def matrices(params: Any) -> Any:
 
 
 def fine(k: Any, schedule: Any) -> Any:
-    """Optax's schedules given a float64 step under x64: from the int32 one they compute in float32 there."""
+    """Optax's schedules on a float64 step under x64: on an int32 step they compute in float32."""
     if k.__name__ != "optax" or not jax.config.read("jax_enable_x64"):
         return schedule
     return lambda step: schedule(jax.numpy.asarray(step, np.float64))
+
+
+def wide(step: Any) -> Any:
+    """The step as optax's rates should get it: from an int32 one they compute in float32."""
+    return jax.numpy.asarray(step, float)
+
+
+def contrib(part: str, case: str, make: Callable[[Any], Any], **more: Any) -> Row:
+    """A row whose other half lives in ``optax.contrib``."""
+    return Row(part, case, make, lambda o: make(o.contrib), **more)

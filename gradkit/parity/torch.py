@@ -15,8 +15,10 @@ class Torch:
     """A torch optimizer to compare with; torch is imported when it runs.
 
     Args:
-      optimizer: makes the optimizer from a list of tensors, ``lambda tensors: torch.optim.Adam(tensors, lr=1e-3)``.
-      scheduler: makes a learning-rate scheduler from the optimizer, or None; it is stepped after every step.
+      optimizer: makes the optimizer from a list of tensors, such as
+        ``lambda tensors: torch.optim.Adam(tensors, lr=1e-3)``.
+      scheduler: makes a learning-rate scheduler from the optimizer, or None; it is stepped after
+        every step.
 
     Raises:
       TypeError: for an optimizer or a scheduler that was made already: it holds tensors of its own.
@@ -26,7 +28,8 @@ class Torch:
       >>> torch = pytest.importorskip("torch")
       >>> from gradkit.parity import Torch, compare
       >>> sgd = Torch(lambda tensors: torch.optim.SGD(tensors, lr=0.1))
-      >>> assert compare(gk.scale(-0.1), sgd, jnp.ones(3), lambda p: (p**4).sum(), 20, dtype="float64")
+      >>> loss = lambda p: (p**4).sum()
+      >>> assert compare(gk.scale(-0.1), sgd, jnp.ones(3), loss, 20, dtype="float64")
     """
 
     optimizer: Callable[[Any], Any]
@@ -35,20 +38,18 @@ class Torch:
     def __post_init__(self) -> None:
         with check.inside("Torch"):
             if not callable(self.optimizer):
-                mend = "Such as lambda tensors: torch.optim.Adam(tensors, lr=1e-3)"
-                check.fail(
-                    "needs a function that makes it from a list of tensors",
-                    f"a {type(self.optimizer).__name__}",
-                    mend,
+                check.refuse(
+                    f"{type(self.optimizer).__name__} is not a function",
+                    expected="a function that makes the optimizer from a list of tensors",
+                    fix="Such as lambda tensors: torch.optim.Adam(tensors, lr=1e-3)",
                     path="optimizer",
                     error=TypeError,
                 )
             if self.scheduler is not None and not callable(self.scheduler):
-                mend = "Such as lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)"
-                check.fail(
-                    "needs a function that makes it from the optimizer",
-                    f"a {type(self.scheduler).__name__}",
-                    mend,
+                check.refuse(
+                    f"{type(self.scheduler).__name__} is not a function",
+                    expected="a function that makes the scheduler from the optimizer",
+                    fix="Such as lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)",
                     path="scheduler",
                     error=TypeError,
                 )
@@ -56,7 +57,7 @@ class Torch:
     def trajectory(
         self, params: Any, gradients: Any, loss: Callable[[Any], Any] | None, steps: int
     ) -> Any:
-        """The parameters after every step, stacked; ``gradients`` with the steps in front, or a loss."""
+        """The parameters after every step, stacked; ``gradients`` have the steps in front."""
         import torch  # noqa: PLC0415  an optional peer, needed only to compare
 
         treedef: Any

@@ -1,5 +1,8 @@
-"""Pure functions of the step."""
+"""Schedules: hyperparameters as functions of the step."""
 
+from gradkit._schedule import Schedule as Schedule
+from gradkit._schedule import function_schedule as function_schedule
+from gradkit._schedule import schedule as schedule
 from gradkit.schedules.constant import constant_schedule as constant_schedule
 from gradkit.schedules.constant import piecewise_constant_schedule as piecewise_constant_schedule
 from gradkit.schedules.cycles import sgdr_schedule as sgdr_schedule

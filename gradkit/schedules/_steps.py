@@ -1,221 +1,239 @@
-"""The integers of a schedule: counts, boundaries and cycles are exact, only bounded fractions become floats.
+"""Exact step arithmetic: counts stay integers, and only bounded fractions become floats.
 
-A float32 holds whole numbers up to 2**24 and an int32 counts to 2**31 - 1, so differences, floor divisions and remainders are taken in
-integers, and a length too long for the step's dtype (never reached there) stays a Python number. Of a fraction both parts are made, what
-is done and what is left, each from its own integer: 1 - d/T loses its digits near the end of a decay, (T - d)/T does not.
+A float32 holds integers exactly up to 2**24, an int32 counts to 2**31 - 1. Differences, floor
+divisions and remainders of steps are therefore taken in integers. A length above the largest step
+of the dtype is never reached and stays a Python number. `fractions` returns both the remaining and
+the completed fraction, each from its own integer: 1 - d/T loses its digits near the end of a decay,
+(T - d)/T does not.
+
+A *count* is a number of steps: a Python int, a float such as 312.5, or an array of rank zero. Where
+a count is a float, the arithmetic is done in floats. A transition of 0 steps never begins: its
+completed fraction is 0. No function here divides by zero.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gradkit import _checks as check
-from gradkit import _numerics as numerics
-from gradkit._schedule import rate_at
-
 Array = Any
 
 
-def numbers(**values: Any) -> None:
-    """Finite numbers, not schedules: those join, add and multiply."""
-    for name, value in values.items():
-        if callable(value):
-            mend = "Schedules join, add and multiply: join_schedules, a + b, a * b"
-            check.fail("needs a number", repr(value), mend, path=name, error=TypeError)
-    check.finite(**values)
-
-
-def sorted_boundaries(boundaries_and_scales: Any) -> tuple[list[Any], list[Any]]:
-    """Boundaries and scales in the order of the boundaries, judged."""
-    if boundaries_and_scales is not None and not isinstance(boundaries_and_scales, dict):
-        mend = "Such as {1000: 0.1, 2000: 0.1}"
-        check.fail(
-            "needs a dict of boundary: scale",
-            repr(boundaries_and_scales),
-            mend,
-            path="boundaries_and_scales",
-            error=TypeError,
-        )
-    pairs = sorted((boundaries_and_scales or {}).items())
-    for boundary, scale in pairs:
-        check.integer(0, "A boundary is a step", boundaries_and_scales=boundary)
-        numbers(**{f"boundaries_and_scales[{boundary}]": scale})
-        check.non_negative(**{f"boundaries_and_scales[{boundary}]": scale})
-    return [boundary for boundary, _ in pairs], [scale for _, scale in pairs]
-
-
 def default_float() -> Any:
-    """float32, or float64 when x64 is on: the dtype of every schedule's value."""
+    """Return float32, or float64 when x64 is enabled: the dtype of every schedule's value."""
     return jnp.result_type(float)
 
 
-def number(x: Any) -> Any:
-    """A hyperparameter in the dtype of the value; a Python number stays one and keeps its digits."""
+def as_float(x: Any) -> Any:
+    """Return an array in the default float dtype; a Python number keeps its digits."""
     return x if isinstance(x, (int, float)) else jnp.asarray(x).astype(default_float())
 
 
 def as_step(step: Any) -> Array:
-    """The step as an int32 (int64) or default float array, not below 0; an integer too large is clamped, never wrapped."""
-    kind = jnp.result_type(int)
+    """Return a step as an array of int32 (int64) or of the default float dtype.
+
+    Integers too large for the dtype are clamped, never wrapped; values below 0 become 0.
+    """
+    dtype = jnp.result_type(int)
     if isinstance(step, int):
-        return jnp.asarray(min(max(step, 0), int(jnp.iinfo(kind).max)), kind)
-    if isinstance(step, (list, tuple)) or not numerics.is_number(step):
-        needed = "needs a step: an integer, a number or an array of them"
-        check.fail(needed, f"{type(step).__name__} {step!r}", path="step", error=TypeError)
+        return jnp.asarray(min(max(step, 0), int(jnp.iinfo(dtype).max)), dtype)
     if not isinstance(step, jax.Array):
         step = np.asarray(step)
         if step.dtype.kind in "iu":  # clamped before JAX may truncate 64 bits to 32
-            step = np.clip(
-                step, 0, min(int(jnp.iinfo(kind).max), int(np.iinfo(step.dtype).max))
-            ).astype(kind)
+            largest = min(int(jnp.iinfo(dtype).max), int(np.iinfo(step.dtype).max))
+            step = np.clip(step, 0, largest).astype(dtype)
     step = jnp.asarray(step)
     if jnp.issubdtype(step.dtype, jnp.floating):
         step = step.astype(default_float())
-    elif jnp.issubdtype(step.dtype, jnp.integer):
-        if step.dtype != jnp.int32:
-            top = min(int(jnp.iinfo(kind).max), int(jnp.iinfo(step.dtype).max))
-            step = jnp.minimum(step, np.array(top, step.dtype)).astype(kind)
-    else:
-        check.fail(
-            "needs a step: an integer, a number or an array of them",
-            check.shape_dtype(step),
-            path="step",
-            error=TypeError,
-        )
+    elif step.dtype != jnp.int32:
+        step = _clamped(step, dtype)
     return jnp.maximum(step, 0)
 
 
-def at(rate: Any, step: Array) -> Array:
-    """A number's or a schedule's value at the step, in the default float dtype and in the step's shape."""
-    value = jnp.asarray(rate_at(rate, step)).astype(default_float())
-    return jnp.broadcast_to(value, jnp.shape(step)) if value.ndim == 0 else value
+# ---- counts -------------------------------------------------------------------------------------
 
 
-# ---- counts ---------------------------------------------------------------------------------------------------------
+def is_known(count: Any) -> TypeGuard[float]:
+    """Return whether a count is a Python number."""
+    return isinstance(count, (int, float))
 
 
 def is_zero(count: Any) -> bool:
-    """Whether a count is known, and 0."""
-    return isinstance(count, (int, float)) and count == 0
+    """Return whether a count is known to be 0."""
+    return is_known(count) and count == 0
 
 
-def beyond(count: Any, step: Array) -> bool:
-    """Whether a count is known to be larger than any step of this dtype."""
+def is_unreachable(count: Any, step: Array) -> bool:
+    """Return whether a count is known to be larger than every step of this dtype."""
+    count = _exact(count)
     return (
-        isinstance(count, (int, float))
+        isinstance(count, int)
         and jnp.issubdtype(step.dtype, jnp.integer)
         and count > jnp.iinfo(step.dtype).max
     )
 
 
-def like(count: Any, step: Array) -> Any:
-    """A count in the dtype of the step, clamped to it."""
-    if beyond(count, step):
-        return np.array(jnp.iinfo(step.dtype).max, step.dtype)
-    return (
-        np.array(count, step.dtype)
-        if isinstance(count, (int, float))
-        else jnp.asarray(count).astype(step.dtype)
-    )
+def add(a: Any, b: Any) -> Any:
+    """Return the sum of two counts."""
+    if is_known(a) and is_known(b):
+        return a + b
+    a, b = _paired(a, b)
+    return a + b
 
 
-def since(step: Array, begin: Any, limit: Any = None) -> Array:
-    """How many steps lie behind ``begin``: 0 before it, at most ``limit``."""
-    if beyond(begin, step):
+def subtract(a: Any, b: Any) -> Any:
+    """Return the difference of two counts, at least 0."""
+    if is_known(a) and is_known(b):
+        return max(a - b, 0)
+    a, b = _paired(a, b)
+    return jnp.maximum(a - b, 0)
+
+
+def elapsed(step: Array, begin: Any, limit: Any = None) -> Array:
+    """Return the number of steps since ``begin``: 0 before it, at most ``limit``."""
+    if is_unreachable(begin, step):
         return jnp.zeros_like(step)
-    elapsed = jnp.maximum(step - like(begin, step), 0)
-    return elapsed if limit is None else jnp.minimum(elapsed, like(limit, step))
+    step, begin = _matched(step, begin)
+    passed = jnp.maximum(step - begin, 0)
+    return passed if limit is None else jnp.minimum(*_matched(passed, limit))
 
 
-def cycle(step: Array, period: Any) -> tuple[Array, Array]:
-    """Which period of this length the step is in, from 0, and the step within it."""
-    if beyond(period, step):
+def is_before(step: Array, boundary: Any) -> Array:
+    """Return whether a step lies before a boundary."""
+    if is_unreachable(boundary, step):
+        return jnp.ones_like(step, bool)
+    step, boundary = _matched(step, boundary)
+    return step < boundary
+
+
+def distance(step: Array, count: Any) -> Array:
+    """Return the number of steps between a step and a count that is reachable."""
+    step, count = _matched(step, count)
+    return jnp.abs(step - count)
+
+
+def cycle_and_offset(step: Array, period: Any) -> tuple[Array, Array]:
+    """Return the index of the period that holds the step, from 0, and the step within it."""
+    if is_unreachable(period, step):
         return jnp.zeros_like(step), step
-    period = like(period, step)
+    step, period = _matched(step, period)
+    period = jnp.where(period > 0, period, np.ones((), period.dtype))
     index = jnp.floor_divide(step, period)
-    return index, step - index * period
+    return index, jnp.clip(step - index * period, 0, period)
 
 
-# ---- fractions ------------------------------------------------------------------------------------------------------
+# ---- fractions ----------------------------------------------------------------------------------
 
 
 def ratio(count: Array, length: Any) -> Array:
-    """``count / length`` as a float."""
-    by = float(length) if isinstance(length, (int, float)) else jnp.maximum(number(length), 1)
-    return count.astype(default_float()) / by
+    """Return ``count / length`` as a float; a length of 0 counts as 1."""
+    return count.astype(default_float()) / _positive(length)
 
 
-def parts(elapsed: Array, length: Any) -> tuple[Array, Array]:
-    """``(length - elapsed) / length`` and ``elapsed / length``: what is left and what is done, for 0 <= elapsed <= length."""
-    if beyond(length, elapsed):
-        done = ratio(elapsed, length)
-        return 1 - done, done
-    return ratio(like(length, elapsed) - elapsed, length), ratio(elapsed, length)
+def fractions(passed: Array, length: Any) -> tuple[Array, Array]:
+    """Return ``(length - passed) / length`` and ``passed / length``, for 0 <= passed <= length."""
+    if is_unreachable(length, passed):
+        completed = ratio(passed, length)
+        return 1 - completed, completed
+    passed, whole = _matched(passed, length)
+    remaining, completed = ratio(whole - passed, length), ratio(passed, length)
+    if is_known(length) and length > 0:
+        return remaining, completed
+    return jnp.where(whole > 0, remaining, 1.0), jnp.where(whole > 0, completed, 0.0)
 
 
-def segment(
-    step: Array, starts: Sequence[Any], lengths: Sequence[Any]
+def locate(
+    step: Array, starts: Sequence[Any], segment_lengths: Sequence[Any]
 ) -> tuple[Array, Array, Array]:
-    """In which segment a step lies, and what is left and done of it.
+    """Return the index of the segment that holds the step, and its two fractions.
 
-    ``starts`` rises from 0; of segments that start together the last counts. Behind its length a segment is done.
+    ``starts`` increases from 0; of segments that start together the last one counts. Beyond its
+    length a segment is complete.
     """
-    seen = [i for i, start in enumerate(starts) if not beyond(start, step)]
-    table = jnp.stack([jnp.asarray(like(starts[i], step)) for i in seen])
-    index = (
-        jnp.sum(
-            step[..., None] >= jnp.expand_dims(table, tuple(range(step.ndim))),
-            axis=-1,
-            dtype=jnp.int32,
+    if any(map(_is_fractional, (*starts, *segment_lengths))):
+        step = step.astype(default_float())
+    reached = [i for i, start in enumerate(starts) if not is_unreachable(start, step)]
+    table = _stack([_matched(step, starts[i])[1] for i in reached])
+    before = jnp.expand_dims(table, tuple(range(step.ndim)))
+    index = jnp.sum(step[..., None] >= before, axis=-1, dtype=jnp.int32) - 1
+    whole = _stack([_matched(step, segment_lengths[i])[1] for i in reached])[index]
+    divisor = _float_table([_positive(segment_lengths[i]) for i in reached])[index]
+    passed = jnp.minimum(step - table[index], whole)
+    remaining, completed = ratio(whole - passed, 1), ratio(passed, 1)
+    if is_unreachable(segment_lengths[reached[-1]], step):  # of those reached only the last can be
+        remaining = jnp.where(index == len(reached) - 1, divisor - completed, remaining)
+    return index, remaining / divisor, completed / divisor
+
+
+# ---- curves -------------------------------------------------------------------------------------
+
+
+def interpolate(start: Any, end: Any, remaining: Array, completed: Array, power: Any = 1) -> Array:
+    """Return ``start * r**power + end * (1 - r**power)``, accurate at both ends.
+
+    ``r`` is the remaining fraction, and ``remaining + completed = 1``.
+    """
+    if is_known(power) and power == 1:
+        return as_float(start) * remaining + as_float(end) * completed
+    power = as_float(power) * 1.0
+    weight = jnp.power(remaining, power)
+    open_ = completed < 1
+    # 1 - r**p without cancellation.
+    other = -jnp.expm1(power * jnp.log1p(-jnp.where(open_, completed, 0.0)))
+    return as_float(start) * weight + as_float(end) * jnp.where(open_, other, 1 - weight)
+
+
+def cosine_weights(remaining: Array, completed: Array) -> tuple[Array, Array]:
+    """Return ``(1 + cos(π completed)) / 2`` and its complement.
+
+    Both are computed as the sin² of a fraction: cos loses its digits near -1.
+    """
+    return jnp.sin(remaining * (math.pi / 2)) ** 2, jnp.sin(completed * (math.pi / 2)) ** 2
+
+
+def interpolate_through(
+    step: Array,
+    lengths: Sequence[Any],
+    begins: Sequence[Any],
+    ends: Sequence[Any],
+    kinds: Sequence[str],
+    powers: Sequence[Any] = (),
+) -> tuple[Array, Array]:
+    """Return the index of the segment that holds the step, and the value of its curve.
+
+    Segment i goes from ``begins[i]`` to ``ends[i]`` in ``lengths[i]`` steps, by a line or by half a
+    cosine raised to ``powers[i]``. Beyond the last segment its end value stays.
+    """
+    starts = itertools.accumulate(lengths[:-1], add, initial=0)
+    index, remaining, completed = locate(step, list(starts), lengths)
+    if "cosine" in kinds:
+        is_cosine = jnp.asarray([kind == "cosine" for kind in kinds])[index]
+        weights = cosine_weights(remaining, completed)
+        remaining, completed = (
+            jnp.where(is_cosine, weight, fraction)
+            for weight, fraction in zip(weights, (remaining, completed))
         )
-        - 1
+    straight = all(is_known(power) and power == 1 for power in powers)
+    power = 1 if straight else _float_table(powers)[index]
+    return index, interpolate(
+        _float_table(begins)[index], _float_table(ends)[index], remaining, completed, power
     )
-    whole = jnp.stack([jnp.asarray(like(lengths[i], step)) for i in seen])[index]
-    exact = jnp.stack(
-        [jnp.asarray(jnp.maximum(number(lengths[i]) * 1.0, 1.0), default_float()) for i in seen]
-    )[index]
-    elapsed = jnp.minimum(step - table[index], whole)
-    rest = (whole - elapsed).astype(default_float())
-    done = ratio(elapsed, 1)
-    if beyond(lengths[seen[-1]], step):  # only the last one seen can be longer than the clock
-        rest = jnp.where(index == len(seen) - 1, exact - done, rest)
-    return index, rest / exact, done / exact
-
-
-# ---- curves ---------------------------------------------------------------------------------------------------------
-
-
-def blend(start: Any, end: Any, left: Array, done: Array, power: Any = 1) -> Array:
-    """``start * left**power + end * (1 - left**power)``, where left + done = 1; no digit is lost at either end."""
-    if isinstance(power, (int, float)) and power == 1:
-        return number(start) * left + number(end) * done
-    power = number(power) * 1.0
-    weight = jnp.power(left, power)
-    open_ = done < 1
-    other = jnp.where(
-        open_, -jnp.expm1(power * jnp.log1p(-jnp.where(open_, done, 0.0))), 1 - weight
-    )
-    return number(start) * weight + number(end) * other
-
-
-def cosine(left: Array, done: Array) -> tuple[Array, Array]:
-    """``(1 + cos(π done)) / 2`` and its complement, as sin² of the two parts: cos loses its digits near -1."""
-    return jnp.sin(left * (math.pi / 2)) ** 2, jnp.sin(done * (math.pi / 2)) ** 2
 
 
 def exponential(rate: Any, count: Array, length: Any = 1) -> Array:
-    """``exp(rate * count / length)``, also for long counts.
+    """Return ``exp(rate * count / length)``, accurate for large counts too.
 
-    An exponent x rounded to float32 costs |x| ulp of the result. Here the product is taken exactly in three parts (8 bits of the slope
-    times 15 and 16 bits of the count, and the rest of the slope), summed, and what the sum rounds off is put back as a factor 1 + e.
+    Rounding an exponent x to float32 costs |x| ulp of the result. Here the product is computed
+    exactly in three parts (8 bits of the slope times 15 and 16 bits of the count, and the rest of
+    the slope) and summed; the rounding error e of the sum returns as a factor 1 + e.
     """
-    known = isinstance(rate, (int, float)) and isinstance(length, (int, float))
-    slope = rate / length if known else number(rate) / number(length)
+    known = is_known(rate) and is_known(length)
+    slope = rate / _positive(length) if known else as_float(rate) / _positive(length)
     dtype = default_float()
     if dtype != jnp.float32 or count.dtype != jnp.int32:
         return jnp.exp(slope * count.astype(dtype))
@@ -237,3 +255,65 @@ def exponential(rate: Any, count: Array, length: Any = 1) -> Array:
     total = ab + c
     lost = lost + ((ab - total) + c)
     return jnp.exp(total) * (1 + lost)
+
+
+# ---- dtypes of counts ---------------------------------------------------------------------------
+
+
+def _exact(count: Any) -> Any:
+    """Return a Python float that is an integer as an int."""
+    return int(count) if isinstance(count, float) and count.is_integer() else count
+
+
+def _is_fractional(count: Any) -> bool:
+    """Return whether arithmetic with a count has to be done in floats."""
+    count = _exact(count)
+    return isinstance(count, float) or (
+        not isinstance(count, int) and jnp.issubdtype(jnp.asarray(count).dtype, jnp.floating)
+    )
+
+
+def _clamped(x: Array, dtype: Any) -> Array:
+    """Return an integer array in another integer dtype, clamped to its range."""
+    largest = min(int(jnp.iinfo(dtype).max), int(jnp.iinfo(x.dtype).max))
+    return jnp.minimum(x, np.array(largest, x.dtype)).astype(dtype)
+
+
+def _stack(values: Sequence[Any]) -> Array:
+    """Return scalars as an array; where all are known, as one constant."""
+    if all(isinstance(value, np.ndarray) for value in values):
+        return jnp.asarray(np.stack(values))
+    return jnp.stack([jnp.asarray(value) for value in values])
+
+
+def _float_table(values: Sequence[Any]) -> Array:
+    """Return numbers as an array of the default float dtype."""
+    dtype = default_float()
+    return _stack([np.array(v, dtype) if is_known(v) else as_float(v) for v in values])
+
+
+def _matched(step: Array, count: Any) -> tuple[Array, Array]:
+    """Return a step and a count in one dtype: floats when one of them is a float."""
+    count = _exact(count)
+    if _is_fractional(count) or jnp.issubdtype(step.dtype, jnp.floating):
+        dtype = default_float()
+        if is_known(count):
+            return step.astype(dtype), np.array(min(count, 2.0**100), dtype)
+        return step.astype(dtype), jnp.maximum(as_float(count), 0)
+    if is_known(count):
+        return step, np.array(min(count, int(jnp.iinfo(step.dtype).max)), step.dtype)
+    return step, jnp.maximum(_clamped(jnp.asarray(count), step.dtype), 0)
+
+
+def _paired(a: Any, b: Any) -> tuple[Array, Array]:
+    """Return two counts, of which one is an array, as arrays of one dtype."""
+    dtype = default_float() if _is_fractional(a) or _is_fractional(b) else jnp.result_type(int)
+    return _matched(jnp.zeros((), dtype), a)[1], _matched(jnp.zeros((), dtype), b)[1]
+
+
+def _positive(length: Any) -> Any:
+    """Return a length as a float divisor; 1 instead of 0."""
+    if is_known(length):
+        return float(length) if length > 0 else 1.0
+    length = as_float(length)
+    return jnp.where(length > 0, length, 1.0)

@@ -1,4 +1,4 @@
-"""Constant."""
+"""Constant schedules, in one piece or several."""
 
 import itertools
 import operator
@@ -8,57 +8,68 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradkit._schedule import schedule
+from gradkit.schedules import _arguments as arguments
 from gradkit.schedules import _steps as steps
+from gradkit.typing import Scalar
 
 
 @schedule
-def constant_schedule(value: Any) -> Callable[[Any], Any]:
-    """The same value at every step.
+def constant_schedule(value: Scalar) -> Callable[[Any], Any]:
+    """Return the same value at every step.
 
-    **Rule** α_t = ``value``.
+    **Value** α_t = ``value``.
 
     Args:
       value: a finite number.
+
+    Raises:
+      ValueError: ``value`` is not finite.
+      TypeError: ``value`` is not a number.
 
     Example:
       >>> import gradkit as gk
       >>> assert gk.constant_schedule(0.5)(7) == 0.5
     """
-    steps.numbers(value=value)
-    return lambda step: steps.at(value, steps.as_step(step))
+    arguments.numbers(value=value)
+
+    def at(step: Any) -> Any:
+        return jnp.broadcast_to(jnp.asarray(value).astype(steps.default_float()), step.shape)
+
+    return arguments.of_step(at, value=value)
 
 
 @schedule
 def piecewise_constant_schedule(
-    init_value: Any, boundaries_and_scales: dict[int, Any] | None = None
+    init_value: Scalar, boundaries_and_scales: dict[int, float] | None = None
 ) -> Callable[[Any], Any]:
-    """A constant that is scaled at each boundary.
+    """Keep the value constant between boundaries, and scale it at each boundary.
 
-    **Rule** α_t = I Π s_i over the boundaries b_i ≤ step.
+    **Value** α_t = I Π s_i over the boundaries b_i ≤ step.
 
     Args:
       init_value: I, a finite number.
-      boundaries_and_scales: ``{b_i: s_i}``: from step b_i ≥ 0 on, the value is also multiplied by s_i ≥ 0. The scales are data, the boundaries structure.
+      boundaries_and_scales: ``{b_i: s_i}``: from step b_i ≥ 0 on, the value is also multiplied by
+        s_i ≥ 0. The scales are data, the boundaries structure.
 
     Raises:
-      ValueError: a boundary or a scale below 0.
+      ValueError: a boundary or a scale is below 0.
+      TypeError: ``boundaries_and_scales`` is not a dict of numbers.
 
     Example:
       >>> import gradkit as gk
       >>> rate = gk.piecewise_constant_schedule(1.0, {10: 0.5, 20: 0.5})
       >>> assert [float(rate(t)) for t in (9, 10, 19, 20)] == [1.0, 0.5, 0.5, 0.25]
+
+    **Differs from optax**: a boundary below 0 is refused; optax applies its scale from step 0 on.
     """
-    steps.numbers(init_value=init_value)
-    starts, scales = steps.sorted_boundaries(boundaries_and_scales)
+    arguments.numbers(init_value=init_value)
+    starts, scales = arguments.boundaries_and_scales(boundaries_and_scales)
 
     def value(step: Any) -> Any:
-        step = steps.as_step(step)
-        values = list(
-            itertools.accumulate(
-                map(steps.number, scales), operator.mul, initial=steps.number(init_value)
-            )
+        values = itertools.accumulate(
+            map(steps.as_float, scales), operator.mul, initial=steps.as_float(init_value)
         )
-        index, _, _ = steps.segment(step, [0, *starts], [1, *(1 for _ in starts)])
+        index, _, _ = steps.locate(step, [0, *starts], [1] * (len(starts) + 1))
         return jnp.stack([jnp.asarray(v, steps.default_float()) for v in values])[index]
 
-    return value
+    return arguments.of_step(value, init_value=init_value, **arguments.scale_names(starts, scales))

@@ -1,129 +1,145 @@
-"""Join."""
+"""Schedules made of pieces."""
 
 import itertools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradkit import _checks as check
-from gradkit import _numerics as numerics
-from gradkit._schedule import schedule
+from gradkit._schedule import schedule, value_at
+from gradkit.schedules import _arguments as arguments
 from gradkit.schedules import _steps as steps
+from gradkit.typing import Rate, Scalar
 
 
 @schedule
-def join_schedules(schedules: Sequence[Any], boundaries: Sequence[int]) -> Callable[[Any], Any]:
-    """Schedules one after the other.
+def join_schedules(schedules: Sequence[Rate], boundaries: Sequence[Scalar]) -> Callable[[Any], Any]:
+    """Run several schedules one after the other.
 
-    **Rule** α_t = s_i(step − b_i) for b_i ≤ step < b_{i+1}, with b_0 = 0.
+    **Value** α_t = s_i(step − b_i) for b_i ≤ step < b_{i+1}, with b_0 = 0.
 
     Args:
       schedules: schedules, functions of the step, or numbers; each begins at its own step 0.
-      boundaries: the steps where the second, third, ... begin: one fewer than schedules, not falling. Equal ones leave a piece of length 0, which is skipped.
+      boundaries: the steps at which the second, third, ... schedule begins: one fewer than
+        schedules, in increasing order. Equal boundaries make a piece of length 0, which is skipped:
+        ``join_schedules([linear_schedule(0.0, lr, warmup), decay], [warmup])`` also runs with
+        ``warmup = 0``.
 
     Raises:
-      ValueError: no schedule, a wrong number of boundaries, boundaries that fall or lie below 0.
+      ValueError: no schedule, a wrong number of boundaries, a boundary below 0 or below the one
+        before it.
+      TypeError: a piece that is not a schedule, a boundary that is not a number.
 
     Example:
       >>> import gradkit as gk
       >>> rate = gk.join_schedules([gk.linear_schedule(0.0, 1.0, 4), 0.5], [4])
       >>> assert [float(rate(t)) for t in (0, 2, 3, 4, 9)] == [0.0, 0.5, 0.75, 0.5, 0.5]
 
-    **Differs** from optax: numbers may stand for constants; a piece is never asked outside of its own steps.
+    **Differs from optax**: numbers may stand for constants; a piece is never evaluated outside its
+    own steps; a wrong number of boundaries and boundaries out of order are refused.
     """
     _check_pieces(schedules, boundaries)
+    boundaries = list(boundaries)
 
     def value(step: Any) -> Any:
-        step = steps.as_step(step)
-        starts = [0, *boundaries]
-        result = None
-        for i, (piece, start) in enumerate(zip(schedules, starts)):
-            if steps.beyond(start, step):
+        result: Any = None
+        for i, (piece, start) in enumerate(zip(schedules, [0, *boundaries])):
+            if steps.is_unreachable(start, step):
                 break
-            length = None if i == len(boundaries) else boundaries[i] - start
-            here = steps.at(piece, steps.since(step, start, length))
-            result = (
-                here if result is None else jnp.where(step < steps.like(start, step), result, here)
-            )
+            end = boundaries[i] if i < len(boundaries) else None
+            length = None if end is None else steps.subtract(end, start)
+            here = value_at(piece, steps.elapsed(step, start, length))
+            result = here if i == 0 else jnp.where(steps.is_before(step, start), result, here)
         return result
 
-    return value
+    pieces = {f"schedules[{i}]": s for i, s in enumerate(schedules) if not callable(s)}
+    return arguments.of_step(
+        value, **pieces, **{f"boundaries[{i}]": b for i, b in enumerate(boundaries)}
+    )
 
 
 def _check_pieces(schedules: Any, boundaries: Any) -> None:
-    if not isinstance(schedules, (list, tuple)) or not isinstance(boundaries, (list, tuple)):
-        check.fail(
-            "needs a list of schedules and a list of boundaries",
-            f"{type(schedules).__name__} and {type(boundaries).__name__}",
+    if not isinstance(schedules, (list, tuple)):
+        check.refuse(
+            f"schedules={arguments.shown(schedules)} is not a list",
+            expected="a list of schedules, functions of the step and numbers",
             error=TypeError,
         )
-    if not schedules or len(boundaries) != len(schedules) - 1:
-        check.fail(
-            "needs one boundary fewer than schedules",
-            f"{len(boundaries)} for {len(schedules)}",
-            path="boundaries",
+    if not isinstance(boundaries, (list, tuple)) and not (
+        isinstance(boundaries, (np.ndarray, jax.Array)) and np.ndim(boundaries) == 1
+    ):
+        check.refuse(
+            f"boundaries={arguments.shown(boundaries)} is not a list",
+            expected="a list of steps, one fewer than schedules",
+            error=TypeError,
+        )
+    if not schedules:
+        check.refuse("schedules=[] is empty", expected="at least one schedule")
+    if len(boundaries) != len(schedules) - 1:
+        check.refuse(
+            f"boundaries={arguments.shown(boundaries)} has the length {len(boundaries)}",
+            expected=f"{len(schedules) - 1}, one fewer than the {len(schedules)} schedules",
         )
     for i, piece in enumerate(schedules):
-        if not callable(piece) and not numerics.is_number(piece):
-            check.fail(
-                "needs schedules, functions of the step and numbers",
-                repr(piece),
-                path=f"schedules[{i}]",
-                error=TypeError,
-            )
+        arguments.rates(**{f"schedules[{i}]": piece})
     for i, boundary in enumerate(boundaries):
-        check.integer(0, "A boundary is a step", **{f"boundaries[{i}]": boundary})
-    for before, after in itertools.pairwise(boundaries):
-        if isinstance(before, (int, float)) and isinstance(after, (int, float)) and before > after:
-            check.fail(
-                "needs boundaries that do not fall", repr(list(boundaries)), path="boundaries"
-            )
-
-
-def _through(step: Any, boundaries: Sequence[Any], values: Sequence[Any], kind: str) -> Any:
-    """The curve that starts at the first value and has the next one at each boundary."""
-    starts = [0, *boundaries]
-    lengths = [*(after - before for before, after in itertools.pairwise(starts)), 1]
-    index, left, done = steps.segment(steps.as_step(step), starts, lengths)
-    if kind == "cosine":
-        left, done = steps.cosine(left, done)
-    table = jnp.stack([jnp.asarray(v, steps.default_float()) for v in (*values, values[-1])])
-    return steps.blend(table[index], table[index + 1], left, done)
+        arguments.lengths(0, **{f"boundaries[{i}]": boundary})
+    known = [b for b in boundaries if isinstance(b, (int, float))]
+    if any(before > after for before, after in itertools.pairwise(known)):
+        check.refuse(
+            f"boundaries={arguments.shown(boundaries)} is out of order",
+            expected="boundaries in increasing order",
+        )
 
 
 @schedule
 def piecewise_interpolate_schedule(
-    interpolate_type: str, init_value: Any, boundaries_and_scales: dict[int, Any] | None = None
+    interpolate_type: str,
+    init_value: Scalar,
+    boundaries_and_scales: dict[int, float] | None = None,
 ) -> Callable[[Any], Any]:
-    """Lines or half cosines through points given by their scales.
+    """Interpolate by lines or half cosines between values at given boundaries.
 
-    **Rule** v_0 = I at step 0, v_i = v_{i−1} s_i at step b_i, between them a line or half a cosine, after the last boundary its value.
+    **Value** v_0 = I at step 0 and v_i = v_{i−1} s_i at step b_i; between them a line or half a
+    cosine, after the last boundary its value.
 
     Args:
       interpolate_type: ``"linear"`` or ``"cosine"``.
       init_value: I, a finite number.
-      boundaries_and_scales: ``{b_i: s_i}``, steps b_i ≥ 0 and scales s_i ≥ 0. The scales are data, the boundaries structure.
+      boundaries_and_scales: ``{b_i: s_i}``, steps b_i ≥ 0 and scales s_i ≥ 0. The scales are data,
+        the boundaries structure.
 
     Raises:
       ValueError: an unknown type, a boundary or a scale below 0.
+      TypeError: ``boundaries_and_scales`` is not a dict of numbers.
 
     Example:
       >>> import gradkit as gk
       >>> rate = gk.piecewise_interpolate_schedule("linear", 1.0, {10: 0.5, 20: 0.5})
-      >>> assert [float(rate(t)) for t in (0, 5, 10, 15, 20, 99)] == [1.0, 0.75, 0.5, 0.375, 0.25, 0.25]
+      >>> steps = (0, 5, 10, 15, 20, 99)
+      >>> assert [float(rate(t)) for t in steps] == [1.0, 0.75, 0.5, 0.375, 0.25, 0.25]
+
+    **Differs from optax**: a boundary below 0 is refused.
     """
-    check.one_of(("linear", "cosine"), interpolate_type=interpolate_type)
-    steps.numbers(init_value=init_value)
-    boundaries, scales = steps.sorted_boundaries(boundaries_and_scales)
+    arguments.word(("linear", "cosine"), interpolate_type=interpolate_type)
+    arguments.numbers(init_value=init_value)
+    boundaries, scales = arguments.boundaries_and_scales(boundaries_and_scales)
+
+    lengths = [steps.subtract(b, a) for a, b in itertools.pairwise([0, *boundaries])]
 
     def value(step: Any) -> Any:
         values = list(
             itertools.accumulate(
-                map(steps.number, scales), operator.mul, initial=steps.number(init_value)
+                map(steps.as_float, scales), operator.mul, initial=steps.as_float(init_value)
             )
         )
-        return _through(step, boundaries, values, interpolate_type)
+        kinds = [interpolate_type] * len(values)
+        ends = [*values[1:], values[-1]]
+        return steps.interpolate_through(step, [*lengths, 1], values, ends, kinds)[1]
 
-    return value
+    scalars = arguments.scale_names(boundaries, scales)
+    return arguments.of_step(value, init_value=init_value, **scalars)

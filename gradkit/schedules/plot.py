@@ -1,19 +1,21 @@
-"""Pictures of schedules. matplotlib is imported when one is drawn, not before."""
+"""Plots of schedules. matplotlib is imported only when a plot is drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gradkit import _checks as check
-from gradkit import _numerics as numerics
+from gradkit._schedule import value_at
+from gradkit.schedules import _arguments as arguments
 from gradkit.schedules import _steps
+from gradkit.typing import Rate
 
-MOST_POINTS = 2000  # more than a figure has pixels across
+MOST_POINTS = 2000  # more than the pixels of a figure's width
 
 
 def plot_schedule(
-    schedules: Any,
+    schedules: Rate | Sequence[Rate] | Mapping[str, Rate],
     steps: int,
     *,
     ax: Any = None,
@@ -21,13 +23,14 @@ def plot_schedule(
     xlabel: str = "step",
     ylabel: str = "value",
 ) -> Any:
-    """Draw one schedule or several over the steps 0 … ``steps``.
+    """Plot one or several schedules over the steps 0 … ``steps`` with matplotlib.
 
     Args:
-      schedules: a schedule, a function of the step or a number; or a list of them; or a dict label -> schedule.
-      steps: the last step drawn, at least 1. Of long runs every k-th step is drawn, 2000 points at most.
-      ax: matplotlib axes to draw into; without them a new figure is made.
-      labels: one label each; the code that makes the schedule if not given.
+      schedules: a schedule, a function of the step or a number; or a list of them; or a dict
+        label -> schedule.
+      steps: the last step, at least 1. At most 2000 points are drawn, at equal distances.
+      ax: the matplotlib axes to draw into, or None for a new figure.
+      labels: one label for each schedule, or None for the code that makes the schedule.
       xlabel: the name of the horizontal axis.
       ylabel: the name of the vertical axis.
 
@@ -36,7 +39,8 @@ def plot_schedule(
 
     Raises:
       ImportError: matplotlib is missing.
-      ValueError: no schedule, a number of labels other than of schedules, fewer than 1 step.
+      ValueError: no schedule, a wrong number of labels, or fewer than 1 step.
+      TypeError: something that is not a schedule.
 
     Example:
       >>> import gradkit as gk, pytest
@@ -53,15 +57,17 @@ def plot_schedule(
         try:
             from matplotlib import pyplot  # noqa: PLC0415
         except ImportError as error:
-            needed = "needs matplotlib"
-            message = f"plot_schedule: {needed}; got {error}. Install it with: pip install 'gradkit[plot]'."
-            raise ImportError(message) from error
-    if ax is None:
-        _, ax = pyplot.subplots(layout="constrained")
-    every = np.unique(np.linspace(0, steps, min(int(steps) + 1, MOST_POINTS)).astype(np.int64))
-    for name, curve in zip(names, curves, strict=True):
-        values = np.broadcast_to(np.asarray(_steps.at(curve, _steps.as_step(every))), every.shape)
-        ax.plot(every, values, label=name)
+            check.refuse(
+                f"matplotlib is missing ({error})",
+                fix="Install it with: pip install 'gradkit[plot]'",
+                error=ImportError,
+            )
+        if ax is None:
+            _, ax = pyplot.subplots(layout="constrained")
+        count = min(int(steps) + 1, MOST_POINTS)
+        drawn = np.unique(np.linspace(0, steps, count).astype(np.int64))
+        for name, curve in zip(names, curves, strict=True):
+            ax.plot(drawn, np.asarray(value_at(curve, _steps.as_step(drawn))), label=name)
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     ax.legend(fontsize="small")
@@ -75,17 +81,12 @@ def _curves(schedules: Any, labels: Any) -> tuple[list[str], list[Any]]:
         curves = list(schedules) if isinstance(schedules, (list, tuple)) else [schedules]
         names = [getattr(curve, "__name__", None) or repr(curve) for curve in curves]
     for i, curve in enumerate(curves):
-        if not callable(curve) and not numerics.is_number(curve):
-            check.fail(
-                "needs schedules, functions of the step and numbers",
-                repr(curve),
-                path=f"schedules[{i}]",
-                error=TypeError,
-            )
+        arguments.rates(**{f"schedules[{i}]": curve})
     if not curves:
-        check.fail("needs at least one schedule", "none", path="schedules")
+        check.refuse(f"schedules={schedules!r} is empty", expected="at least one schedule")
     if labels is not None and len(labels) != len(curves):
-        check.fail(
-            f"needs {len(curves)} labels", str(len(labels)), "One for each schedule", path="labels"
+        check.refuse(
+            f"labels={labels!r} has the length {len(labels)}",
+            expected=f"{len(curves)}, one label for each schedule",
         )
     return list(labels) if labels is not None else names, curves

@@ -1,11 +1,11 @@
-"""Clipping by the history of the norm: the bound is where most norms have been.
+"""Clipping of outliers: the bound on the joint norm is taken from the norms of the last steps.
 
-| | ‖u‖ ≤ | the history keeps |
+| | bound on ‖u‖ | the history keeps |
 |---|---|---|
-| ``clip_by_percentile(p)`` | the p-th percentile of the last norms, this one among them | ‖g‖ |
-| ``clip_by_zscore(z)`` | μ + z σ of the last norms | the norm after the clip |
+| ``clip_by_percentile(p)`` | the p-th percentile of the last norms, with this one | ‖g‖ |
+| ``clip_by_zscore(z)`` | μ + z σ of the last norms | the norm after clipping |
 
-The last norms are a ring of numbers in the memory, written at one place per step.
+The last norms are a ring buffer of scalars in the state; each step writes one of them.
 """
 
 from typing import Any
@@ -17,21 +17,25 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import transform
+from gradkit.typing import Rate
 
 
 @transform
-def clip_by_percentile(percentile: Any = 10.0, window: int = 1000, *, report: bool = False) -> Rule:
-    """Scale all updates together so that their norm is at most a percentile of the norms so far.
+def clip_by_percentile(
+    percentile: Rate = 10.0, window: int = 1000, *, report: bool = False
+) -> Rule:
+    """Clip by a percentile of the last gradient norms (AutoClip).
 
-    **Rule** u ← g · min(1, c / ‖g‖), c the p-th percentile of the last W finite norms, this one among them (linear between two norms).
+    **Update rule** u ← g · min(1, c / ‖g‖), c the p-th percentile of the last W finite norms,
+    with this one (linear between two norms).
 
-    **Remembers** ``norms`` (W numbers, float32 or wider; −1 is none); with ``report`` its ``logged_values``: ``norm``,
-    ``bound`` = c, ``clipped`` (as of ``clip_by_global_norm``).
+    **State** ``norms`` (W scalars, float32 or wider; −1 is none); with ``report`` its
+    ``logged_values``: ``norm``, ``bound`` = c, ``clipped`` (as of ``clip_by_global_norm``).
 
     Args:
       percentile: p in [0, 100], a number or a schedule.
-      window: W ≥ 1, in steps. A step sorts W numbers.
-      report: keep the metrics.
+      window: W ≥ 1, in steps. Each step sorts W scalars.
+      report: keep the values for ``logged_values``.
 
     Raises:
       ValueError: p outside [0, 100], W < 1.
@@ -44,15 +48,18 @@ def clip_by_percentile(percentile: Any = 10.0, window: int = 1000, *, report: bo
       ...     updates, state = tx.update(jnp.full(1, g), state)
       >>> assert updates[0] == 2.0  # the median of 1, 2 and 9
 
-    Reference: Seetharaman et al. 2020, https://arxiv.org/abs/2007.14469 (its history has no end).
+    **Differs from the paper**, whose history is not bounded.
+
+    Reference: Seetharaman et al. 2020, https://arxiv.org/abs/2007.14469.
     """
     check.finite(percentile=percentile)
-    if isinstance(percentile, (int, float)) and not 0 <= percentile <= 100:
-        check.fail("needs a number in [0, 100]", repr(percentile), path="percentile")
+    if numerics.fails(percentile, lambda p: (p >= 0) & (p <= 100)):
+        problem = f"percentile={percentile!r} is out of range"
+        check.refuse(problem, expected="0 <= percentile <= 100")
     check.integer(1, window=window)
 
     def bound(norm: Any, norms: Any, step: Any) -> Any:
-        norms = _remember(norm, norms, step)
+        norms = _push(norm, norms, step)
         filled = jnp.sum(norms >= 0, dtype=jnp.int32)
         ordered = jnp.sort(jnp.where(norms >= 0, norms, jnp.inf))
         place = (
@@ -68,29 +75,32 @@ def clip_by_percentile(percentile: Any = 10.0, window: int = 1000, *, report: bo
 
 @transform
 def clip_by_zscore(
-    z_score: Any = 2.5,
+    z_score: Rate = 2.5,
     window: int = 100,
     patience: int = 25,
-    eps: Any = 1e-2,
+    eps: Rate = 1e-2,
     *,
     report: bool = False,
 ) -> Rule:
-    """Scale all updates together so that their norm lies at most z deviations above the mean of the norms so far.
+    """Clip by z-score: bound the norm by mean plus z deviations of the last norms (ZClip).
 
-    **Rule** u ← g · min(1, c / ‖g‖), c = μ + z max(σ, ε μ), μ and σ the mean and the standard deviation of the last W norms, before this one. The norm after
-    the clip is what the history keeps, so one spike does not raise the bound; it follows a lasting rise step by step.
+    **Update rule** u ← g · min(1, c / ‖g‖), c = μ + z max(σ, ε μ), μ and σ the mean and the
+    standard deviation of the last W norms, before this one. The history keeps the norm after
+    clipping: one spike does not raise the bound, and a lasting rise raises it step by step.
 
-    **Remembers** ``norms`` (W numbers, float32 or wider; −1 is none); with ``report`` its ``logged_values``: ``norm``,
-    ``bound`` = c, ``clipped`` (as of ``clip_by_global_norm``).
+    **State** ``norms`` (W scalars, float32 or wider; −1 is none); with ``report`` its
+    ``logged_values``: ``norm``, ``bound`` = c, ``clipped`` (as of ``clip_by_global_norm``).
 
     Args:
       z_score: z > 0, a number or a schedule.
       window: W ≥ 1, in steps.
-      patience: how many norms are seen before the first clip, in [1, W].
-      eps: ε ≥ 0, the least deviation, as a share of the mean, so that equal norms do not make a bound that never rises.
+      patience: the number of norms before the first clip, in [1, W].
+      eps: ε ≥ 0, a number or a schedule: the least deviation, as a share of the mean. Equal norms
+        would otherwise make a bound that never rises.
+      report: keep the values for ``logged_values``.
 
     Raises:
-      ValueError: z ≤ 0, W < 1, a patience that the window cannot hold.
+      ValueError: z ≤ 0, W < 1, ε < 0, a patience outside [1, W].
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -100,7 +110,8 @@ def clip_by_zscore(
       ...     updates, state = tx.update(jnp.full(1, g), state)
       >>> assert updates[0] == 4.0  # 2 + 2 · 1
 
-    **Differs** from the paper: μ and σ are those of a window, not moving averages; the bound is at z deviations itself, not at z² / z_t.
+    **Differs from the paper**: μ and σ are those of a window, not moving averages; the bound is
+    at z deviations itself, not at z² / z_t.
 
     Reference: Kumar et al. 2025, https://arxiv.org/abs/2504.02507.
     """
@@ -108,11 +119,10 @@ def clip_by_zscore(
     check.integer(1, window=window, patience=patience)
     check.non_negative(eps=eps)
     if patience > window:
-        check.fail(
-            "needs a patience that the window can hold",
-            f"{patience} > {window}",
-            "Make the window longer",
-            path="patience",
+        check.refuse(
+            f"patience={patience!r} is out of range",
+            expected=f"patience <= window={window!r}",
+            fix="Make the window longer",
         )
 
     def bound(norm: Any, norms: Any, step: Any) -> Any:
@@ -125,7 +135,7 @@ def clip_by_zscore(
             deviation, tree.factor_like(eps, norm) * mean
         )
         limit = jnp.where(filled >= patience, limit, jnp.inf)
-        return limit, _remember(
+        return limit, _push(
             jnp.where(jnp.isfinite(norm), jnp.minimum(norm, limit), norm), norms, step
         )
 
@@ -133,7 +143,7 @@ def clip_by_zscore(
 
 
 def _clipping(window: int, bound: Any, report: bool) -> Rule:
-    """A clip whose ``bound(norm, norms, step)`` gives the bound and the next history."""
+    """A clip whose ``bound(norm, norms, step)`` returns the bound and the next history."""
 
     def init(params: Any) -> Any:
         dtype = numerics.scalar_dtype(params)
@@ -148,17 +158,17 @@ def _clipping(window: int, bound: Any, report: bool) -> Rule:
         limit, norms = bound(norm, state["norms"], step)
         over = norm > limit
         factor = jnp.where(over, limit / jnp.where(over, norm, 1.0), 1.0)
-        kept = {"norms": norms}
+        after = {"norms": norms}
         if report:
             share = state["logged"]["clipped"]
             share = share + (over.astype(share.dtype) - share) / (step + 1).astype(share.dtype)
-            kept["logged"] = {"norm": norm, "bound": limit, "clipped": share}
-        return tree.scale(updates, factor), kept
+            after["logged"] = {"norm": norm, "bound": limit, "clipped": share}
+        return tree.scale(updates, factor), after
 
     return Rule(init, update)
 
 
-def _remember(norm: Any, norms: Any, step: Any) -> Any:
-    """The ring with a norm in the place of the oldest; one that is not finite leaves the place empty."""
-    here = jnp.arange(norms.shape[0], dtype=jnp.int32) == step % norms.shape[0]
-    return jnp.where(here, jnp.where(jnp.isfinite(norm), norm, -1), norms)
+def _push(norm: Any, norms: Any, step: Any) -> Any:
+    """The ring buffer with the norm in place of the oldest, or −1 if the norm is not finite."""
+    oldest = jnp.arange(norms.shape[0], dtype=jnp.int32) == step % norms.shape[0]
+    return jnp.where(oldest, jnp.where(jnp.isfinite(norm), norm, -1), norms)

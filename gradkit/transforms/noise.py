@@ -50,7 +50,7 @@ def add_noise(eta: Rate, gamma: Rate, key: Key) -> Rule:
         zero = jnp.zeros((), numerics.scalar_dtype(updates))
         time = (step + 1).astype(zero.dtype)
         variance = tree.factor_like(eta, zero) / time ** tree.factor_like(gamma, zero)
-        deviation = numerics.sqrt(variance + zero)
+        deviation = numerics.sqrt(variance)
         noisy = [
             u + tree.factor_like(deviation, u) * jax.random.normal(each, u.shape, u.dtype)
             for each, u in zip(jax.random.split(now, max(len(leaves), 1)), leaves)

@@ -65,5 +65,4 @@ def normalize() -> Transform:
 
     **Differs from optax**, where a zero gradient gives NaN.
     """
-
     return normalize_by_update_norm(1.0, 0.0)

@@ -196,4 +196,4 @@ def differentially_private_aggregate(l2_norm_clip: Rate, noise_multiplier: Rate,
 
         return jax.tree.map(leaf, clipped, treedef.unflatten(keys)), {"key": following}
 
-    return Rule(lambda params: {"key": numerics.key_data(first)}, update, examples=True)
+    return Rule(lambda params: {"key": numerics.key_data(first)}, update, per_example=True)

@@ -1,6 +1,7 @@
 """Multiplication by a scalar, constant or scheduled."""
 
 from gradkit import _checks as check
+from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import Transform, identity, stateless, transform
@@ -78,4 +79,4 @@ def scale_by_learning_rate(
     if learning_rate is None:
         return identity()
     check.non_negative(learning_rate=learning_rate)
-    return scale(-learning_rate if flip_sign else learning_rate)
+    return scale(numerics.negative(learning_rate) if flip_sign else learning_rate)

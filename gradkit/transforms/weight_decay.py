@@ -1,7 +1,8 @@
-"""Weight decay and penalties: links that pull the parameters towards zero.
+"""Weight decay and penalties, which pull the parameters towards zero.
 
-Each adds the gradient of λ R(θ) to what passes. Before the averages that is the lectures' *coupled* penalty (the optimizer averages and
-scales the pull along with the gradient); after them it is *decoupled* weight decay. For SGD the two agree, for Adam they do not.
+Each adds the gradient of λ R(θ) to the updates. Before the averages this is a *coupled* penalty:
+the optimizer averages and scales it together with the gradient. After them it is *decoupled*
+weight decay. For SGD the two agree, for Adam they do not.
 
 | | R(θ) | adds |
 |---|---|---|
@@ -28,19 +29,21 @@ from gradkit.typing import Mask, PyTree, Rate
 
 
 @transform
-def add_decayed_weights(weight_decay: Any = 0.0, mask: Any = None) -> Rule | Transform:
-    """Weight decay.
+def add_decayed_weights(weight_decay: Rate = 0.0, mask: Mask | None = None) -> Rule:
+    """Weight decay: add λ θ to the updates; decoupled (AdamW) when it comes after the averages.
 
-    **Rule** u ← g + λ θ on the leaves of the mask.
+    **Update rule** u ← g + λ θ on the leaves that the mask selects.
 
-    **Remembers** nothing. Needs params.
+    **State** none. Needs params.
 
     Args:
       weight_decay: λ ≥ 0, a number, a schedule, or any function of the step.
-      mask: which leaves: a tree of bools, a function of params, a predicate (``by_rank(2)`` spares biases and norms), or None for all.
+      mask: which leaves: a tree of bools, a function of params, a predicate (``by_rank(2)``
+        excludes biases and norms), or None for all.
 
     Raises:
-      ValueError: λ < 0, no params, a mask that means no leaf.
+      ValueError: λ < 0, no params, a mask that does not fit the parameters.
+      TypeError: a mask of anything but bools.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -53,47 +56,52 @@ def add_decayed_weights(weight_decay: Any = 0.0, mask: Any = None) -> Rule | Tra
     """
     check.non_negative(weight_decay=weight_decay)
     if isinstance(weight_decay, (int, float)) and weight_decay == 0:
-        return stateless(lambda updates, params: updates)
+        return _judged(mask, stateless(lambda updates, params: updates))
     return _penalty(mask, lambda p: tree.factor_like(weight_decay, p) * p)
 
 
 @transform
-def add_l2_penalty(penalty: Any, mask: Any = None) -> Transform:
-    """The gradient of an L2 penalty, for a place before the averages.
+def add_l2_penalty(penalty: Rate, mask: Mask | None = None) -> Transform:
+    """L2 penalty: add its gradient λ θ, for use before the averages of an optimizer.
 
-    **Rule** u ← g + λ θ, the gradient of L + ½ λ‖θ‖².
+    **Update rule** u ← g + λ θ, the gradient of L + ½ λ‖θ‖².
 
-    **Remembers** nothing. Needs params.
+    **State** none. Needs params.
 
     Args:
       penalty: λ ≥ 0, a number or a schedule.
       mask: which leaves, as in ``add_decayed_weights``.
 
+    Raises:
+      ValueError: λ < 0, no params, a mask that does not fit the parameters.
+
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> w = jnp.full(1, 2.0)
-      >>> coupled = gk.chain(gk.add_l2_penalty(0.1), gk.adam(0.01))  # Adam divides the pull away
+      >>> coupled = gk.chain(gk.add_l2_penalty(0.1), gk.adam(0.01))  # Adam divides the penalty away
       >>> decoupled = gk.adamw(0.01, weight_decay=0.1)
       >>> a, b = (tx.update(jnp.ones(1), tx.init(w), w)[0][0] for tx in (coupled, decoupled))
       >>> assert abs(float(a) + 0.01) < 1e-7 and abs(float(b) + 0.012) < 1e-7
     """
     check.non_negative(penalty=penalty)
-    return add_decayed_weights(
-        penalty, mask
-    )  # the same pull; the place in the chain makes the difference
+    # The same update; the place in the chain makes the difference.
+    return add_decayed_weights(penalty, mask)
 
 
 @transform
-def add_l1_penalty(penalty: Any, mask: Any = None) -> Rule:
-    """The gradient of an L1 penalty.
+def add_l1_penalty(penalty: Rate, mask: Mask | None = None) -> Rule:
+    """L1 penalty: add its (sub)gradient λ sign θ to the updates.
 
-    **Rule** u ← g + λ sign θ, the (sub)gradient of L + λ‖θ‖₁; sign 0 = 0.
+    **Update rule** u ← g + λ sign θ, the (sub)gradient of L + λ‖θ‖₁; sign 0 = 0.
 
-    **Remembers** nothing. Needs params.
+    **State** none. Needs params.
 
     Args:
       penalty: λ ≥ 0, a number or a schedule.
       mask: which leaves, as in ``add_decayed_weights``.
+
+    Raises:
+      ValueError: λ < 0, no params, a mask that does not fit the parameters.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -101,24 +109,27 @@ def add_l1_penalty(penalty: Any, mask: Any = None) -> Rule:
       >>> w = jnp.array([-2.0, 0.0, 3.0])
       >>> assert tx.update(jnp.zeros(3), tx.init(w), w)[0].tolist() == [-0.5, 0.0, 0.5]
 
-    **Differs** from the lectures' slide, whose penalty ½ λ‖θ‖₁ would have half the gradient it is given there.
+    Reference: Goodfellow et al. 2016, Deep Learning, section 7.1.2.
     """
     check.non_negative(penalty=penalty)
     return _penalty(mask, lambda p: tree.factor_like(penalty, p) * jnp.sign(p))
 
 
 @transform
-def add_elastic_net_penalty(l1: Any, l2: Any, mask: Any = None) -> Rule:
-    """The gradient of L1 and L2 penalties together.
+def add_elastic_net_penalty(l1: Rate, l2: Rate, mask: Mask | None = None) -> Rule:
+    """Elastic net: add the gradients of an L1 and an L2 penalty to the updates.
 
-    **Rule** u ← g + λ₁ sign θ + λ₂ θ.
+    **Update rule** u ← g + λ₁ sign θ + λ₂ θ.
 
-    **Remembers** nothing. Needs params.
+    **State** none. Needs params.
 
     Args:
       l1: λ₁ ≥ 0, a number or a schedule.
       l2: λ₂ ≥ 0, a number or a schedule.
       mask: which leaves, as in ``add_decayed_weights``.
+
+    Raises:
+      ValueError: λ₁ < 0, λ₂ < 0, no params, a mask that does not fit the parameters.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -135,23 +146,27 @@ def add_elastic_net_penalty(l1: Any, l2: Any, mask: Any = None) -> Rule:
 
 
 @transform
-def add_smoothed_l1_penalty(penalty: Any, eps: Any = 1e-8, mask: Any = None) -> Rule:
-    """The gradient of the smoothed L1 penalty, differentiable also at zero.
+def add_smoothed_l1_penalty(penalty: Rate, eps: Rate = 1e-8, mask: Mask | None = None) -> Rule:
+    """Smoothed L1 penalty: add its gradient, which exists also at zero, to the updates.
 
-    **Rule** u ← g + λ θ / √(|θ|² + ε), the gradient of L + λ Σ √(|θ|² + ε).
+    **Update rule** u ← g + λ θ / √(|θ|² + ε), the gradient of L + λ Σ √(|θ|² + ε).
 
-    **Remembers** nothing. Needs params.
+    **State** none. Needs params.
 
     Args:
       penalty: λ ≥ 0, a number or a schedule.
-      eps: ε ≥ 0; √ε is the width of the round bottom.
+      eps: ε ≥ 0, a number or a schedule; √ε is the width of the rounded minimum.
       mask: which leaves, as in ``add_decayed_weights``.
+
+    Raises:
+      ValueError: λ < 0, ε < 0, no params, a mask that does not fit the parameters.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> tx = gk.add_smoothed_l1_penalty(1.0, eps=16.0)
       >>> w = jnp.array([0.0, 3.0])
-      >>> assert jnp.allclose(tx.update(jnp.zeros(2), tx.init(w), w)[0], jnp.array([0.0, 0.6]))
+      >>> updates, _ = tx.update(jnp.zeros(2), tx.init(w), w)
+      >>> assert jnp.allclose(updates, jnp.array([0.0, 0.6]))
 
     Reference: Schmidt et al. 2007, https://doi.org/10.1007/978-3-540-74958-5_28.
     """
@@ -165,27 +180,30 @@ def add_smoothed_l1_penalty(penalty: Any, eps: Any = 1e-8, mask: Any = None) -> 
     return _penalty(mask, pull)
 
 
-def _penalty(mask: Any, pull: Callable[[Any], Any]) -> Rule:
-    """Add ``pull(p)`` to the updates of the masked leaves."""
-    if mask is None:
-        return stateless(lambda updates, params: _pulled(updates, params, pull))
+def _penalty(mask: Mask | None, pull: Callable[[Any], Any]) -> Rule:
+    """Add ``pull(p)`` to the updates of the leaves that the mask selects."""
 
-    def select(context: Context) -> PyTree:
-        return masks.resolve(mask, context.leaves, whole=context.whole)
+    def update(updates: Any, params: Any, *, context: Context) -> Any:
+        check.params(params)
+        if mask is None:
+            return tree.map(lambda u, p: u + pull(p), updates, params)
+        on = _select(mask)(context)
+        return jax.tree.map(lambda yes, u, p: u + pull(p) if yes else u, on, updates, params)
+
+    return _judged(mask, stateless(update))
+
+
+def _judged(mask: Mask | None, rule: Rule) -> Rule:
+    """A rule without state whose ``init`` refuses a mask that does not fit the parameters."""
+    if mask is None:
+        return rule
 
     def init(params: Any, *, context: Context) -> Any:
-        select(context)  # a mask that does not fit is refused before the first step
+        _select(mask)(context)
         return ()
 
-    def update(updates: Any, state: Any, params: Any, *, context: Context) -> Any:
-        check.params(params)
-        on = select(context)
-        new = jax.tree.map(lambda yes, u, p: u + pull(p) if yes else u, on, updates, params)
-        return new, state
-
-    return Rule(init, update, mask=select)
+    return rule._replace(init=init, mask=_select(mask))
 
 
-def _pulled(updates: Any, params: Any, pull: Callable[[Any], Any]) -> Any:
-    check.params(params)
-    return tree.map(lambda u, p: u + pull(p), updates, params)
+def _select(mask: Mask) -> Callable[[Context], PyTree]:
+    return lambda context: masks.resolve(mask, context.leaves, whole=context.whole)

@@ -13,11 +13,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit import _xla as xla
 from gradkit._rule import Part, Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit._walk import refuse_evaluation
@@ -75,7 +75,7 @@ def schedule_free(
     check.probability(b1=b1)
     check.finite(weight_lr_power=weight_lr_power)
     refuse_evaluation(base_optimizer=base_optimizer)
-    part, store = Part("base_optimizer", base_optimizer), as_store(state_dtype)
+    part, store = Part("base_optimizer", base_optimizer), as_store(state_dtype, "state_dtype")
 
     def init(params: Any, *, context: Any) -> Any:
         dtype = numerics.scalar_dtype(params)
@@ -107,7 +107,7 @@ def schedule_free(
         def leaf(u: Any, y: Any, stored: Any) -> Any:
             like = tree.factor_like
             z = jnp.where(context.step == 0, y, store.decode(stored, y))
-            stored = lax.optimization_barrier(store.encode(z + u))
+            stored = xla.separate(store.encode(z + u))
             new = store.decode(stored, y)
             return like(along, y) * (u if twice else new - z) + like(across, y) * (new - y), stored
 

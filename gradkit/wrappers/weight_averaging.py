@@ -59,7 +59,7 @@ def weight_ema(decay: Rate, debias: bool = True, store: StoreLike = None) -> Rul
 
     def update(updates: Any, state: Any, params: Any, *, leaves: Any) -> Any:
         check.params(params)
-        fresh, first = 1 - decay, state["log_unseen"] == 0
+        fresh, first = numerics.complement(decay), state["log_unseen"] == 0
 
         def leaf(w: Any, before: Any, stored: Any) -> Any:
             old = kept.decode(stored, w)

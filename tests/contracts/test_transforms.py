@@ -1,4 +1,9 @@
-"""What is true of every transform, whatever it computes: types, traces, transformations of JAX, odd trees, odd numbers, checkpoints."""
+"""What is true of every transform, whatever it computes.
+
+Types, traces, transformations of JAX, odd trees, odd numbers, checkpoints. What a program's jaxpr
+decides is read from the jaxpr and compiles nothing. What is compiled is compiled once per record
+and serves all contracts; the records of one transform stay on one worker.
+"""
 
 import functools
 import io
@@ -11,10 +16,24 @@ import pytest
 
 import gradkit as gk
 from tests.cases import LINK_CASES, SHAPES, TRANSFORM_CASES, Case, shrunk, tree_of, zeros
+from tests.contracts.programs import controls, rounds_narrowly, text
 
-every = pytest.mark.parametrize("case", TRANSFORM_CASES, ids=repr)
-# A recipe is a chain of links that have records of their own; what compiles long and holds for a chain when it holds for its links, they show.
-every_link = pytest.mark.parametrize("case", LINK_CASES, ids=repr)
+
+def each(cases: list[Case]) -> Any:
+    """A test for every record, on the worker that has compiled the record's program."""
+    return pytest.mark.parametrize(
+        "case",
+        [
+            pytest.param(case, marks=pytest.mark.xdist_group(case.name), id=case.name)
+            for case in cases
+        ],
+    )
+
+
+every = each(TRANSFORM_CASES)
+# A recipe is a chain of transforms that have records of their own; what compiles long, and holds
+# for a chain when it holds for its parts, they show.
+every_link = each(LINK_CASES)
 
 
 def types(tree: Any) -> Any:
@@ -53,7 +72,7 @@ def step(tx: Any, params: Any, state: Any, grads: Any, case: Case) -> Any:
 
 @functools.cache
 def compiled(case: Case) -> Any:
-    """The case's jitted update, which takes the transform as an argument, and the list of its traces."""
+    """The case's jitted update, the transform an argument of it; and the list of its traces."""
     traces: list[int] = []
 
     @jax.jit
@@ -64,25 +83,81 @@ def compiled(case: Case) -> Any:
     return run, traces
 
 
+def trace(case: Case, params: Any, grads: Any) -> Any:
+    """The program of `init` and one update; the shapes of state, updates and next state."""
+    tx, extras = case.transform(), case.extras(grads)
+
+    def run(params: Any, fed: Any) -> Any:
+        state = tx.init(params)
+        return state, *tx.update(fed, state, params, **extras)
+
+    return jax.make_jaxpr(run, return_shape=True)(params, case.fed(grads))
+
+
+@functools.cache
+def traced(case: Case, dtype: str = "float32") -> Any:
+    """`trace` on the shared tree, once for all that is read from it."""
+    return trace(case, tree_of(0, dtype), tree_of(1, dtype))
+
+
 @pytest.fixture(scope="module")
 def params() -> Any:
     return tree_of(0)
 
 
+# Without control flow a program is mapped, scanned and widened equation by equation, which JAX
+# tests. Run are those that have some (test_control_flow_is_declared keeps the list true), those
+# that draw random numbers, and a few for the rest: an average, a norm of all leaves, a store.
+BRANCHING = {
+    "MultiSteps",
+    "apply_if_finite",
+    "conditionally_mask",
+    "conditionally_transform",
+    "guard",
+    "mechanize",
+    "polyak_average",
+    "prodigy",
+    "sam",
+    "scale_by_cocob",
+    "scale_by_distance_over_gradients",
+    "scale_by_dog",
+    "scale_by_dowg",
+    "scale_by_madgrad",
+    "scale_by_sophia",
+    "swa",
+}
+REPRESENTATIVE = {"clip_by_global_norm", "scale_by_adam", "scale_by_factored_rms"}
+every_branching = each(
+    [case for case in LINK_CASES if case.stochastic or case.name in BRANCHING | REPRESENTATIVE]
+)
+
+
+@every_link
+def test_control_flow_is_declared(case):
+    program, _ = traced(case)
+    found = controls(program)
+    assert bool(found) == (case.name in BRANCHING), sorted(found)
+
+
 @every
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_types_stand_from_init_on(case, dtype):
-    tx, grads = case.transform(), tree_of(1, dtype)
-    state = jax.eval_shape(tx.init, grads)
-    updates, after = jax.eval_shape(lambda s: step(tx, grads, s, grads, case), state)
-    assert types(updates) == types(grads)
+    program, (state, updates, after) = traced(case, dtype)
+    assert types(updates) == types(tree_of(1, dtype))
     assert types(after) == types(state)
     assert case.narrow or all(
         leaf.dtype.itemsize >= 4
         for leaf in jax.tree.leaves(after)
         if jnp.issubdtype(leaf.dtype, jnp.inexact)
     )
-    assert not any(leaf.weak_type for leaf in jax.tree.leaves((state, updates, after)))
+    assert not any(aval.weak_type for aval in program.out_avals if hasattr(aval, "weak_type"))
+
+
+@every
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_narrow_gradients_are_computed_on_wide(case, dtype):
+    program, _ = traced(case, dtype)
+    assert not rounds_narrowly(program)
 
 
 @every
@@ -105,7 +180,7 @@ def test_state_is_the_clock_and_a_dict_by_link_name(case, params):
     state = jax.eval_shape(tx.init, params)
     assert type(state) is gk.State
     assert state.step.dtype == jnp.int32
-    assert set(state.inner) <= {link.name for link in tx.links}
+    assert set(state.inner) <= {link.name for link in tx.members}
     leaves = jax.tree_util.tree_leaves_with_path(state.inner)
     counting = [path for path, leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.signedinteger)]
     assert bool(counting) == case.counts, (
@@ -140,26 +215,18 @@ def test_one_trace_serves_every_step_and_every_hyperparameter(case, params):
 
 
 @every
-def test_a_changed_hyperparameter_changes_what_is_compiled_for_all(case, params):
+def test_jit_is_eager_also_with_changed_hyperparameters(case, params):
     run, _ = compiled(case)
-    tx, grads = shrunk(case.transform()), tree_of(1)
-    state = tx.init(params)
-    assert_close(run(tx, params, state, grads), step(tx, params, state, grads, case))
-
-
-@every
-def test_jit_is_eager(case, params):
-    run, _ = compiled(case)
-    tx, grads = case.transform(), tree_of(1)
+    tx = case.transform()
     one = other = tx.init(params)
-    for seed in (1, 2):
+    for seed, now in ((1, tx), (2, tx), (3, shrunk(tx))):
         grads = tree_of(seed)
-        updates, one = run(tx, params, one, grads)
-        expected, other = step(tx, params, other, grads, case)
+        updates, one = run(now, params, one, grads)
+        expected, other = step(now, params, other, grads, case)
         assert_close((updates, one), (expected, other))
 
 
-@every_link
+@every_branching
 def test_scan_is_a_loop(case, params):
     run, _ = compiled(case)
     tx, grads = case.transform(), [tree_of(seed) for seed in (1, 2, 3)]
@@ -178,7 +245,7 @@ def test_scan_is_a_loop(case, params):
     assert_close(updates, jax.tree.map(lambda *leaves: jnp.stack(leaves), *expected))
 
 
-@every_link
+@every_branching
 def test_vmap_is_one_tree_at_a_time(case):
     run, _ = compiled(case)
     tx, trees = case.transform(), [(tree_of(seed), tree_of(seed + 10)) for seed in (1, 2)]
@@ -193,7 +260,7 @@ def test_vmap_is_one_tree_at_a_time(case):
         assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], together), run(tx, p, tx.init(p), g))
 
 
-@every
+@every_branching
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_cond_takes_an_update_as_a_branch(case, dtype):
     tx, grads = case.transform(), tree_of(1, dtype)
@@ -207,23 +274,19 @@ def test_cond_takes_an_update_as_a_branch(case, dtype):
     assert types(jax.eval_shape(maybe, True, state)) == types((grads, state))
 
 
-@every_link
+@every
 def test_none_leaves_are_left_out(case, params):
-    run, _ = compiled(case)
-    tx, grads = case.transform(), tree_of(1)
+    usual, _ = traced(case)
     hole = {"frozen": None, "module": [None, None]}
-    around = ({"inside": params, **hole}, {"inside": grads, **hole})
-    if case.stochastic:  # its draws depend on the number of leaves, which None does not change
-        around = ({**params, **hole}, {**grads, **hole})
-    updates, state = jax.jit(lambda p, g: step(tx, p, tx.init(p), g, case))(*around)
-    assert jax.tree.structure(updates) == jax.tree.structure(around[1])
-    expected, after = run(tx, params, tx.init(params), grads)
-    for one, other in zip(numbers((updates, state)), numbers((expected, after)), strict=True):
-        np.testing.assert_allclose(one, other, 2e-5, 2e-6)
+    for tree in (lambda leaves: {**leaves, **hole}, lambda leaves: {"inside": leaves, **hole}):
+        program, (_, updates, _) = trace(case, tree(params), tree(tree_of(1)))
+        assert jax.tree.structure(updates) == jax.tree.structure(tree(params))
+        assert text(program) == text(usual), "the same program runs over the leaves that are there"
+    tx, p, grads = case.transform(), tree(params), tree(tree_of(1))
     new, _ = jax.eval_shape(
-        lambda p, g: tx.apply(p, tx.init(p), case.fed(g), **case.extras(g)), *around
+        lambda p, g: tx.apply(p, tx.init(p), case.fed(g), **case.extras(g)), p, grads
     )
-    assert types(new) == types(around[0])
+    assert types(new) == types(p)
 
 
 @every
@@ -235,7 +298,7 @@ def test_an_empty_tree_passes(case):
     assert all(np.isfinite(x).all() for x in numbers(state) if x.dtype.kind == "f")
 
 
-@every_link
+@every_branching
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_narrow_gradients_give_finite_updates_near_the_wide_ones(case, dtype):
     run, _ = compiled(case)
@@ -259,25 +322,27 @@ def test_complex_leaves_are_taken_or_refused_in_words(case, params):
     tx = case.transform()
     grads, at = tree_of(1, jnp.complex64), tree_of(0, jnp.complex64)
     if not case.complex:
-        with pytest.raises(TypeError, match=r": needs real numbers; got complex64\[") as error:
+        with pytest.raises(TypeError, match=r": Expected real numbers; got complex64\[") as error:
             jax.eval_shape(lambda: step(tx, at, tx.init(at), grads, case))
-        assert {link.name for link in tx.links} & set(str(error.value).split(":")[0].split(".")), (
-            "the message names the link"
-        )
+        assert {link.name for link in tx.members} & set(
+            str(error.value).split(":")[0].split(".")
+        ), "the message names the link"
         assert "real and imaginary" in str(error.value)
         return
-    state = jax.eval_shape(tx.init, at)
-    updates, after = jax.eval_shape(lambda s: step(tx, at, s, grads, case), state)
+    _, (state, updates, after) = trace(case, at, grads)
     assert types(updates) == types(grads)
     assert types(after) == types(state)
-    if not case.stochastic:  # on the real axis a complex rule is the real rule
-        real = tree_of(1)
-        on_axis = jax.tree.map(lambda x: x.astype(jnp.complex64), (params, real))
-        run, _ = compiled(case)
-        updates, _ = jax.jit(lambda p, g: step(tx, p, tx.init(p), g, case))(*on_axis)
-        expected, _ = run(tx, params, tx.init(params), real)
-        for a, b in zip(numbers(updates), numbers(expected), strict=True):
-            np.testing.assert_allclose(a, b, 2e-5, 2e-6)
+
+
+@each([case for case in LINK_CASES if case.complex and not case.stochastic])
+def test_on_the_real_axis_a_complex_rule_is_the_real_one(case, params):
+    run, _ = compiled(case)
+    tx, real = case.transform(), tree_of(1)
+    on_axis = jax.tree.map(lambda x: x.astype(jnp.complex64), (params, real))
+    updates, _ = jax.jit(lambda p, g: step(tx, p, tx.init(p), g, case))(*on_axis)
+    expected, _ = run(tx, params, tx.init(params), real)
+    for a, b in zip(numbers(updates), numbers(expected), strict=True):
+        np.testing.assert_allclose(a, b, 2e-5, 2e-6)
 
 
 @every
@@ -354,7 +419,8 @@ def test_a_checkpoint_of_arrays_by_path_restores_the_run(case, params):
 def test_a_donating_apply_uses_every_buffer(case, params):
     tx, grads = case.transform(), tree_of(1)
     state = tx.init(params)
-    # XLA has one buffer of each size to give back for each one it is given, so an unused donation warns here, and a warning is an error.
+    # XLA has one buffer of each size to give back for each one it is given, so an unused donation
+    # warns here, and a warning is an error.
     lowered = jax.jit(
         lambda p, s, g: tx.apply(p, s, case.fed(g), **case.extras(g)), donate_argnums=(0, 1)
     ).lower(params, state, grads)
@@ -368,12 +434,13 @@ def test_missing_parameters_are_asked_for(case, params):
     if case.needs_params:
         with pytest.raises(
             ValueError,
-            match=r": needs the parameters; got params=None\. Call update\(updates, state, params\)",
+            match=r": params=None, but this transform needs the parameters\. "
+            r"Call update\(updates, state, params\)",
         ) as error:
             tx.update(case.fed(grads), state, **case.extras(grads))
-        assert {link.name for link in tx.links} & set(str(error.value).split(":")[0].split(".")), (
-            "the message names the link"
-        )
+        assert {link.name for link in tx.members} & set(
+            str(error.value).split(":")[0].split(".")
+        ), "the message names the link"
     else:
         expected = jax.eval_shape(lambda: step(tx, params, state, grads, case))
         assert types(

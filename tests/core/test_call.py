@@ -43,7 +43,7 @@ def test_a_traced_leaf_is_not_judged_and_not_kept():
     np.testing.assert_allclose(run(tx)["w"], [0.6, 0.8], 1e-6)
     np.testing.assert_allclose(run(tx.replace(max_norm=2.0))["w"], [1.2, 1.6], 1e-6)
     run(jax.tree.map(lambda x: -x, tx))  # out of range, but not known to be
-    with pytest.raises(ValueError, match="max_norm: needs a number > 0"):
+    with pytest.raises(ValueError, match="max_norm=.* is out of range"):
         tx.replace(max_norm=-1.0)
 
 
@@ -115,7 +115,7 @@ def test_replace_by_unique_name_by_path_and_by_link_name():
     assert tx.replace(b1=0.5, step_size=-1.0) == gk.chain(
         gk.clip_by_global_norm(1.0), gk.scale_by_adam(0.5), gk.scale(-1.0)
     )
-    assert tx.max_norm if hasattr(tx, "max_norm") else True
+    assert not hasattr(tx, "max_norm"), "a chain has its parts' arguments by path, not as its own"
     twice = gk.chain(gk.trace(0.9), gk.trace(0.8))
     assert twice.replace({"trace_1.decay": 0.5}) == gk.chain(gk.trace(0.9), gk.trace(0.5))
     assert twice.replace({"trace.decay": 0.5}) == gk.chain(gk.trace(0.5), gk.trace(0.8))
@@ -143,7 +143,7 @@ def test_replace_of_an_ambiguous_or_unknown_name_lists_the_candidates():
 
 
 def test_replace_judges_the_new_value():
-    with pytest.raises(ValueError, match=r"decay: needs a decay in \[0, 1\); got 1.5"):
+    with pytest.raises(ValueError, match=r"decay=1.5 is out of range"):
         gk.chain(gk.ema(0.9), gk.scale(1.0)).replace(decay=1.5)
 
 
@@ -158,7 +158,9 @@ def test_own_arguments_come_before_those_of_parts():
 def test_pickle_keeps_arrays_schedules_and_nested_calls():
     tx = gk.chain(
         gk.scale(jnp.array(2.0)),
-        gk.named_chain(("m", gk.ema(gk.sum_schedule(0.5, 0.25), accumulator_dtype="bfloat16"))),
+        gk.named_chain(
+            ("m", gk.ema(0.5 + gk.constant_schedule(0.25), accumulator_dtype="bfloat16"))
+        ),
     )
     back = pickle.loads(pickle.dumps(tx))
     assert back == tx
@@ -258,15 +260,15 @@ def test_a_random_key_prints():
         (lambda: gk.adamw(0.1, weight_decay_mask=None), "Did you mean 'mask'"),
         (
             lambda: gk.adam(gk.sgd(0.1)),
-            r"learning_rate: needs a finite number >= 0, or a schedule; got Transform sgd\(0\.1\)",
+            r"learning_rate=.* is out of range, or a schedule; got Transform sgd\(0\.1\)",
         ),
         (
             lambda: gk.sgd(gk.cosine_decay_schedule),
-            r"learning_rate: needs a number or a schedule; got the factory .* Call the factory: cosine_decay_schedule",
+            r"cosine_decay_schedule is a factory .* Call the factory: cosine_decay_schedule\(",
         ),
         (
             lambda: gk.MultiSteps(gk.adam, 4),
-            r"MultiSteps, opt: needs a transform; got .* Call the factory: adam\(\.\.\.\)",
+            r"MultiSteps: opt=. is not a transform* Call the factory: adam\(\.\.\.\)",
         ),
     ],
 )

@@ -41,14 +41,14 @@ def polyak(floor=0.0):
 
 def test_links_go_by_their_factory_and_the_second_by_a_number():
     tx = gk.chain(gk.trace(0.9), gk.ema(0.9), gk.trace(0.8), gk.chain(gk.trace(0.7)))
-    assert [link.name for link in tx.links] == ["trace", "ema", "trace_1", "trace_2"]
+    assert [link.name for link in tx.members] == ["trace", "ema", "trace_1", "trace_2"]
     assert list(tx.init(ones()).inner) == ["trace", "ema", "trace_1", "trace_2"]
 
 
 def test_a_lone_recipe_goes_by_its_own_name_and_a_chain_by_its_links():
     assert list(gk.scale_by_adam().init(ones()).inner) == ["scale_by_adam"]
     assert list(gk.adam(0.1).init(ones()).inner) == ["scale_by_adam"]
-    assert next(link.name for link in gk.adam(0.1).links) == "scale_by_adam"
+    assert next(link.name for link in gk.adam(0.1).members) == "scale_by_adam"
 
 
 def test_named_chain_keys_its_parts_and_what_is_inside_them():
@@ -64,7 +64,7 @@ def test_named_chain_keys_its_parts_and_what_is_inside_them():
 def test_chains_are_spliced_flat():
     a, b, c = gk.trace(0.9), gk.clip(1.0), gk.ema(0.5)
     nested, flat = gk.chain(a, gk.chain(b, gk.chain(c)), gk.identity()), gk.chain(a, b, c)
-    assert [link.name for link in nested.links] == [link.name for link in flat.links]
+    assert [link.name for link in nested.members] == [link.name for link in flat.members]
     assert jax.tree.structure(nested.init(ones())) == jax.tree.structure(flat.init(ones()))
 
 
@@ -114,7 +114,7 @@ def test_a_missing_extra_names_the_link():
     tx = gk.chain(gk.trace(0.9), polyak())
     with pytest.raises(
         TypeError,
-        match=r"^polyak: needs the extra argument 'value'; got none. Call update\(updates, state, params, value=...\)",
+        match=r"^polyak: the extra argument 'value' is missing. Call update\(updates, state, params, value=...\)",
     ):
         tx.update(ones(), tx.init(ones()))
 
@@ -317,7 +317,7 @@ def test_the_plain_door_asks_by_keyword_and_takes_all_by_extra_args():
 
     tx = gk.chain(asks())
     assert tx.update(ones(), tx.init(ones()), value=3.0, whatever=1)[0]["w"][0] == 3.0
-    with pytest.raises(TypeError, match="asks: needs the extra argument 'value'"):
+    with pytest.raises(TypeError, match="asks: the extra argument 'value' is missing"):
         tx.update(ones(), tx.init(ones()))
 
 
@@ -390,7 +390,7 @@ def test_a_named_chain_takes_pairs():
 def test_a_list_is_no_rate():
     with pytest.raises(
         TypeError,
-        match=r"sgd.scale_by_learning_rate, learning_rate: needs a finite number >= 0, or a schedule; got list",
+        match=r"sgd.scale_by_learning_rate: learning_rate=.* is out of range, or a schedule; got list",
     ):
         gk.sgd([1e-3])
 
@@ -399,7 +399,7 @@ def test_a_list_is_no_rate():
     "make", [lambda: gk.add_noise(1.0, 0.5, None), lambda: gk.stochastic_rounding(None)]
 )
 def test_noise_without_a_key_is_refused(make):
-    with pytest.raises(TypeError, match="key: needs a seed or a random key; got None"):
+    with pytest.raises(TypeError, match=r"key is None\. Expected a seed"):
         make()
 
 

@@ -1,26 +1,24 @@
-"""The dropout family: rates, limits, means, keys. Run as a program on eight virtual devices, it prints one line of JSON per fact of explicit sharding."""
+"""The dropout family: rates, limits, means, keys."""
 
 import functools
-import json
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen, nnx
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
+from flax import nnx
 
-import gradkit as gk
 import gradkit.nn as gnn
-import gradkit.nn.linen as gln
 from gradkit.nn import functional as F  # noqa: N812
+from gradkit.nn import linen as gln
+from gradkit.nn.functional.random import uniform
 
 KEY = jax.random.key(0)
+
+
 block = functools.partial(F.drop_block, block_size=2)
+
+
 FAMILY = {
     "dropout": F.dropout,
     "path": F.drop_path,
@@ -28,7 +26,11 @@ FAMILY = {
     "alpha": F.alpha_dropout,
     "gaussian": F.gaussian_dropout,
 }
+
+
 each = pytest.mark.parametrize("drop", FAMILY.values(), ids=FAMILY)
+
+
 X = jnp.asarray(np.random.default_rng(0).normal(size=(4, 6, 6, 2)), jnp.float32)
 
 
@@ -72,7 +74,7 @@ def test_keep_rate_and_mean_are_within_four_standard_deviations(rate):
 
 
 def test_the_two_numbers_of_a_word_are_uniform_and_independent():
-    u = np.asarray(F.dropout.__globals__["uniform"](jax.random.key(5), (200_000, 2)), np.float64)
+    u = np.asarray(uniform(jax.random.key(5), (200_000, 2)), np.float64)
     assert abs(u.mean(0) - 0.5).max() < 4 * np.sqrt(1 / 12 / 2e5)
     assert abs(np.corrcoef(u.T)[0, 1]) < 4 / np.sqrt(2e5)
     both = ((u < 0.3).all(1)).mean()
@@ -145,61 +147,6 @@ def test_alpha_dropout_keeps_mean_and_variance():
         assert abs(float(y.std()) - 1) < 0.02
 
 
-def test_stochastic_pool_draws_in_proportion():
-    x = jnp.tile(jnp.array([1.0, 0.0, 5.0, 2.0]).reshape(1, 2, 2, 1), (40_000, 1, 1, 1))
-    y = np.asarray(F.stochastic_pool(x, (2, 2), key=KEY)).ravel()
-    assert set(y) == {1.0, 5.0, 2.0}
-    for value, share in [(1, 1 / 8), (5, 5 / 8), (2, 2 / 8)]:
-        assert abs((y == value).mean() - share) < 4 * np.sqrt(share * (1 - share) / y.size)
-    np.testing.assert_allclose(
-        F.stochastic_pool(x[:1], (2, 2), deterministic=True).ravel(), [30 / 8], rtol=1e-6
-    )
-    assert F.stochastic_pool(-x[:1], (2, 2), key=KEY).item() == 0
-
-
-def test_stochastic_pool_windows_are_flax_s():
-    x = jnp.abs(X)
-    for padding in ("VALID", "SAME", ((1, 1), (0, 1))):
-        y = F.stochastic_pool(x, (3, 2), (2, 2), padding, deterministic=True)
-        with jax.numpy_dtype_promotion("standard"):
-            total = linen.avg_pool(x, (3, 2), (2, 2), padding)
-            squares = linen.avg_pool(x * x, (3, 2), (2, 2), padding)
-        np.testing.assert_allclose(y, squares / total, rtol=1e-5)
-    assert np.isfinite(
-        jax.jit(jax.grad(lambda x: F.stochastic_pool(x, (2, 2), key=KEY).sum()))(x)
-    ).all()
-
-
-def test_mc_predict_of_a_linear_model_has_the_mean_and_variance_of_theory():
-    weights = jnp.array([[1.0], [2.0], [-1.0]])
-    model = nnx.Sequential(
-        gnn.Dropout(0.4, rngs=nnx.Rngs(0)),
-        nnx.Linear(3, 1, rngs=nnx.Rngs(0)),
-        gnn.BatchNorm(1, epsilon=0.0, rngs=nnx.Rngs(0)),
-    )
-    model.layers[1].kernel[...] = weights
-    model.eval()
-    x = jnp.array([[1.0, 1.0, 1.0], [0.0, 3.0, 0.0]])
-    mean, var = gnn.mc_predict(model, x, 4000, jax.random.key(1))
-    np.testing.assert_allclose(mean, x @ weights, atol=0.25)
-    np.testing.assert_allclose(var, (x**2) @ (weights**2) * (0.4 / 0.6), rtol=0.1)
-    assert model.layers[0].deterministic  # the model stays in its mode
-    again = jax.jit(lambda key: gnn.mc_predict(model, x, 4000, key).mean)(jax.random.key(1))
-    np.testing.assert_allclose(again, mean, rtol=1e-5)
-
-
-def test_mc_predict_takes_a_function_of_input_and_key():
-    mean, var = gnn.mc_predict(lambda x, key: {"y": F.dropout(x, 0.5, key)}, jnp.ones(2), 2000, KEY)
-    np.testing.assert_allclose(mean["y"], 1, atol=0.1)
-    np.testing.assert_allclose(var["y"], 1, atol=0.1)
-    with pytest.raises(
-        ValueError, match="mc_predict, model: needs a model with random layers that own their rngs"
-    ):
-        gnn.mc_predict(nnx.Linear(2, 2, rngs=nnx.Rngs(0)), jnp.ones((1, 2)), 3, KEY)
-    with pytest.raises(ValueError, match="mc_predict, samples: needs a whole number >= 1; got 0"):
-        gnn.mc_predict(lambda x, key: x, jnp.ones(2), 0, KEY)
-
-
 def test_a_population_of_rates_is_one_vmap():
     rates = jnp.array([0.0, 0.5, 1.0])
     layer = gnn.Dropout(0.5)
@@ -207,45 +154,6 @@ def test_a_population_of_rates_is_one_vmap():
     assert float(y[0].min()) == 1
     assert abs(float(y[1].mean()) - 1) < 0.1
     assert float(y[2].max()) == 0
-
-
-class Obstinate(nnx.Module):
-    def __init__(self):
-        self.drop = gnn.Dropout(0.5, rngs=nnx.Rngs(0))
-
-    def __call__(self, x):
-        return self.drop(x, deterministic=True)
-
-
-class Homemade(nnx.Module):
-    def __init__(self):
-        self.stream = nnx.Rngs(0).noise.fork()
-
-    def __call__(self, x):
-        return x + jax.random.normal(self.stream(), x.shape)
-
-
-def test_mc_predict_refuses_a_model_that_draws_nothing():
-    plain = Homemade()
-    plain.__class__ = type("Plain", (Homemade,), {"__call__": lambda self, x: x})
-    for model in (Obstinate(), plain):
-        for predict in (gnn.mc_predict, jax.jit(gnn.mc_predict, static_argnums=(0, 2))):
-            with pytest.raises(
-                ValueError,
-                match="mc_predict, model: needs a model whose output depends on its keys; got one that draws no noise",
-            ):
-                predict(model, jnp.ones(3), 3, KEY)
-    assert (gnn.mc_predict(Homemade(), jnp.ones(3), 3, KEY).var > 0).all()
-    assert (
-        gnn.mc_predict(
-            nnx.Sequential(nnx.Dropout(0.5, rngs=nnx.Rngs(0))), jnp.ones(100), 3, KEY
-        ).var
-        > 0
-    ).any()
-    assert (
-        gnn.mc_predict(nnx.Sequential(gnn.Dropout(0.0, rngs=nnx.Rngs(0))), jnp.ones(3), 3, KEY).var
-        == 0
-    ).all()  # a rate of zero is meant
 
 
 def test_a_seed_is_a_key():
@@ -299,247 +207,3 @@ def test_bfloat16_is_rounded_once(rate):
         np.testing.assert_array_equal(
             drop(x, rate, KEY), drop(x.astype(jnp.float32), rate, KEY).astype(jnp.bfloat16)
         )
-
-
-@pytest.mark.parametrize("deterministic", [False, True])
-def test_stochastic_pool_hides_no_nan_or_infinity(deterministic):
-    pool = lambda *values: F.stochastic_pool(
-        jnp.array(values).reshape(1, -1, 1), (len(values),), key=KEY, deterministic=deterministic
-    ).item()
-    assert np.isnan(pool(1.0, jnp.nan))
-    assert np.isnan(pool(jnp.inf, jnp.nan))
-    assert pool(1.0, jnp.inf) == np.inf
-    assert pool(1.0, -jnp.inf) == 1
-    assert abs(pool(3e38, 3e38) / 3e38 - 1) < 1e-6  # whose sum is infinite
-    assert abs(pool(3e-30, 3e-30) / 3e-30 - 1) < 1e-6  # whose squares are zero
-
-
-SHARDED = {
-    "dropout": lambda x: F.dropout(x, 0.3, KEY),
-    "channels": lambda x: F.dropout(x, 0.3, KEY, broadcast_dims=(1, 2)),
-    "a rate per example": lambda x: F.dropout(
-        x, jnp.linspace(0.0, 1.0, 8).reshape(8, 1, 1, 1), KEY
-    ),
-    "path": lambda x: F.drop_path(x, 0.3, KEY),
-    "block": lambda x: F.drop_block(x, 0.3, KEY, block_size=3),
-    "alpha": lambda x: F.alpha_dropout(x, 0.3, KEY),
-    "gaussian": lambda x: F.gaussian_dropout(x, 0.3, KEY),
-    "noise": lambda x: F.gaussian_noise(x, 0.3, KEY),
-    "pool": lambda x: F.stochastic_pool(x, (2, 1), (2, 1), key=KEY),
-    "nnx": lambda x: gnn.Dropout(0.3, rngs=nnx.Rngs(0))(x),
-    "linen": lambda x: gln.Dropout(0.3).apply({}, x, deterministic=False, rngs={"dropout": KEY}),
-    "gradient": jax.grad(lambda x: jnp.sum(F.dropout(x, 0.3, KEY) ** 2)),
-    "samples": lambda x: jax.vmap(lambda key: F.dropout(x, 0.3, key))(jax.random.split(KEY, 3)),
-}
-
-
-def on_eight_devices():
-    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
-    x = jnp.asarray(
-        np.random.default_rng(0).normal(size=(8, 4, 6, 6)), jnp.float32
-    )  # the mask's words are half of six channels: three, for two devices
-    with jax.set_mesh(mesh):
-        of = {
-            spec: jax.device_put(x, NamedSharding(mesh, spec))
-            for spec in (P("data"), P("data", None, None, "model"), P(None, None, "model"), P())
-        }
-    for name, drop in SHARDED.items():
-        alone = {
-            way: np.asarray(run(drop)(x)) for way, run in (("eager", lambda f: f), ("jit", jax.jit))
-        }
-        with jax.set_mesh(mesh):
-            got = {
-                (spec, way): (drop if way == "eager" else jax.jit(drop))(on)
-                for spec, on in of.items()
-                for way in alone
-            }
-            kept = [
-                name == "samples"
-                or jax.typeof(y).sharding.spec == jax.typeof(of[spec]).sharding.spec
-                for (spec, _), y in got.items()
-            ]
-        distance = max(
-            float(np.abs(np.asarray(y) - alone[way]).max()) for (_, way), y in got.items()
-        )
-        print(json.dumps({"name": name, "distance": distance, "kept": all(kept)}))
-    both = jax.shard_map(
-        SHARDED["dropout"], mesh=mesh, in_specs=P("data"), out_specs=P("data"), axis_names={"data"}
-    )
-    with jax.set_mesh(mesh):
-        y = jax.jit(both)(of[P("data", None, None, "model")])
-    print(json.dumps({"name": "one axis by hand", "spec": str(jax.typeof(y).sharding.spec)}))
-
-
-@pytest.fixture(scope="module")
-def facts():
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "JAX_PLATFORMS": "cpu",
-    }
-    done = subprocess.run(
-        [sys.executable, __file__],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    return {line.pop("name"): line for line in lines}
-
-
-@pytest.mark.parametrize("name", SHARDED)
-def test_explicit_sharding_keeps_the_mask_and_the_sharding(facts, name):
-    assert facts[name]["distance"] < 1e-6
-    assert facts[name]["kept"]
-
-
-def test_explicit_sharding_within_a_shard_map(facts):
-    assert facts["one axis by hand"]["spec"] == str(P("data", None, None, "model"))
-
-
-SCHEDULE = gk.linear_schedule(0.0, 0.5, 10)
-INTEGERS = jnp.ones((1, 2, 2, 1), int)
-EVERY = {
-    **FAMILY,
-    "noise": F.gaussian_noise,
-    "pool": lambda x, rate, key: F.stochastic_pool(x, (2, 2), key=key),
-}
-
-
-@pytest.mark.parametrize("drop", EVERY.values(), ids=EVERY)
-def test_integers_are_refused(drop):
-    with pytest.raises(
-        TypeError,
-        match=r"x: needs an input of a floating dtype; got int32\[1, 2, 2, 1\]. Cast it first: x.astype\(jnp.float32\).",
-    ):
-        drop(INTEGERS, 0.3, KEY)
-
-
-@pytest.mark.parametrize(
-    "drop", [F.dropout, F.drop_path, F.alpha_dropout, F.gaussian_dropout, F.gaussian_noise]
-)
-def test_a_rate_broadcasts_to_the_input_and_not_beyond(drop):
-    message = r"(rate: needs a rate|stddev: needs a stddev) that broadcasts to the shape \[1, [18]\] of the (mask|noise); got float32\[4, 1\]."
-    with pytest.raises(ValueError, match=message):
-        drop(jnp.ones((1, 8)), jnp.full((4, 1), 0.5), KEY)
-    assert drop(jnp.ones((4, 8)), jnp.full((4, 1), 0.5), KEY).shape == (4, 8)
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: gnn.Dropout(SCHEDULE),
-        lambda: gnn.Dropout(0.5, rngs=nnx.Rngs(0))(X, rate=SCHEDULE),
-        lambda: gnn.GaussianNoise(lambda step: 0.1 * step),
-        lambda: gln.Dropout(SCHEDULE, deterministic=False).apply({}, X, rngs={"dropout": KEY}),
-        lambda: F.dropout(X, SCHEDULE, KEY),
-    ],
-)
-def test_a_schedule_is_no_rate(call):
-    message = r"needs a number or an array of numbers; got a schedule. Evaluate the schedule at the step and pass rate=schedule\(step\) in the call."
-    with pytest.raises(TypeError, match=message):
-        call()
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: F.dropout(X, 1.5, KEY), "dropout, rate: needs a number in [0, 1]; got 1.5."),
-        (
-            lambda: F.dropout(X, 0.5),
-            "dropout, key: needs a key for its mask; got key=None. Pass key=jax.random.key(seed)",
-        ),
-        (
-            lambda: F.dropout(X, 0.5, 0.5),
-            "dropout, key: needs a key for its mask; got float. Pass key=jax.random.key(seed)",
-        ),
-        (
-            lambda: F.dropout(X, 0.5, jax.random.split(KEY, 3)),
-            "dropout, key: needs one key for its mask; got 3 keys. Take one of them",
-        ),
-        (
-            lambda: gnn.mc_predict(lambda x, key: x, X, 3, None),
-            "mc_predict, key: needs a key for its samples; got key=None.",
-        ),
-        (
-            lambda: gnn.Dropout(0.3, rngs=nnx.Rngs(params=0)),
-            "Dropout, rngs: needs rngs with a stream 'dropout' or a default one; got only params. Pass rngs=nnx.Rngs(dropout=0).",
-        ),
-        (
-            lambda: gnn.DropPath(0.3)(X, rngs=nnx.Rngs()),
-            "DropPath, rngs: needs rngs with a stream 'dropout' or a default one; got none.",
-        ),
-        (
-            lambda: gnn.Dropout(0.3, deterministic="no"),
-            "Dropout, deterministic: needs True or False; got 'no'.",
-        ),
-        (
-            lambda: gln.Dropout(0.3).apply({}, X, (1,)),
-            "Dropout, deterministic: needs True or False; got (1,).",
-        ),
-        (
-            lambda: gln.AlphaDropout(0.3, deterministic=(1,)).apply({}, X),
-            "AlphaDropout, deterministic: needs True or False; got (1,).",
-        ),
-        (
-            lambda: gln.StochasticPool((2, 2)).apply({}, X, 1),
-            "StochasticPool, deterministic: needs True or False; got 1.",
-        ),
-        (
-            lambda: F.dropout(X, 0.3, KEY, deterministic=1),
-            "dropout, deterministic: needs True or False; got 1.",
-        ),
-        (
-            lambda: jax.jit(lambda silent: F.dropout(X, 0.3, KEY, deterministic=silent))(True),
-            "dropout, deterministic: needs True or False; got a traced value. Make it a static argument, or pass rate=jnp.where(",
-        ),
-        (
-            lambda: F.dropout(X, None, KEY),
-            "dropout, rate: needs a number or an array of numbers; got None.",
-        ),
-        (
-            lambda: F.dropout(X, jnp.ones(4) / 2, KEY),
-            "dropout, rate: needs a rate of no axes, or of the 4 of the input; got float32[4].",
-        ),
-        (
-            lambda: F.dropout(X, 0.5, KEY, broadcast_dims=(4,)),
-            "dropout, broadcast_dims: needs axes of an input of 4 dimensions, from -4 to 3; got 4.",
-        ),
-        (
-            lambda: F.drop_block(X[0, 0], 0.5, KEY, block_size=2),
-            "drop_block, x: needs an input [batch, positions..., channels]",
-        ),
-        (
-            lambda: F.drop_block(X, 0.5, KEY, block_size=0),
-            "drop_block, block_size: needs a whole number >= 1; got 0.",
-        ),
-        (
-            lambda: F.gaussian_noise(X, 0.1),
-            "gaussian_noise, key: needs a key for its noise; got key=None.",
-        ),
-        (
-            lambda: F.stochastic_pool(X, (2,), key=KEY),
-            "stochastic_pool, window_shape: needs a window and strides for the 2 position axes",
-        ),
-        (
-            lambda: F.stochastic_pool(X, (2, 2)),
-            "stochastic_pool, key: needs a key for its draws; got key=None.",
-        ),
-        (
-            lambda: F.stochastic_pool(X, (2, 2), padding="FULL", key=KEY),
-            "stochastic_pool, padding: needs one of 'VALID', 'SAME'; got 'FULL'.",
-        ),
-    ],
-)
-def test_bad_input_is_refused_in_words(call, message):
-    with pytest.raises((ValueError, TypeError)) as error:
-        call()
-    assert str(error.value).startswith(message)
-
-
-if __name__ == "__main__":
-    jax.config.update("jax_numpy_dtype_promotion", "strict")
-    jax.config.update("jax_numpy_rank_promotion", "raise")
-    on_eight_devices()

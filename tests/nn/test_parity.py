@@ -1,4 +1,4 @@
-"""The same numbers as Flax and torch on well-conditioned input, with their parameters and statistics."""
+"""The numbers of Flax and torch on well-conditioned input, with their parameters and statistics."""
 
 import contextlib
 

@@ -1,4 +1,7 @@
-"""Eight virtual devices against one. They must exist before JAX starts, so one process of its own computes all facts."""
+"""Eight virtual devices against one.
+
+The devices must exist before JAX starts, so one process of its own computes all facts.
+"""
 
 import json
 import os
@@ -9,12 +12,18 @@ import sys
 import pytest
 
 SCRIPT = pathlib.Path(__file__).with_name("on_eight_devices.py")
+FLAGS = (
+    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
+    "--xla_llvm_disable_expensive_passes=true"
+)
+DROPS = ["dropout", "channels", "path", "block", "alpha", "gaussian", "noise", "pool"]
+DROPS += ["nnx", "linen", "gradient", "samples", "a rate per example"]
 
 
 @pytest.fixture(scope="module")
 def facts():
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": FLAGS,
         "JAX_PLATFORMS": "cpu",
     }
     done = subprocess.run(
@@ -56,7 +65,7 @@ def test_named_axes_reduce_over_the_devices_named(facts, name):
     assert facts[name]["distance"] < 1e-5
 
 
-@pytest.mark.parametrize("name", ["dropout", "drop_path", "alpha"])
+@pytest.mark.parametrize("name", ["dropout", "path", "alpha"])
 def test_the_mask_is_the_same_whatever_the_sharding(facts, name):
     assert facts[f"mask {name}"]["distance"] == 0
     assert facts[f"mask {name}"]["eager"] < 1e-6
@@ -73,3 +82,13 @@ def test_shardings_that_are_part_of_the_types_change_nothing(facts, name):
 def test_one_value_per_channel_in_a_group_of_devices_is_refused(facts):
     assert facts["groups of one device"]["one"] == 1
     assert facts["groups of one device"]["two"] == 0
+
+
+@pytest.mark.parametrize("name", DROPS)
+def test_explicit_sharding_keeps_the_mask_and_the_sharding(facts, name):
+    assert facts[f"drop {name}"]["distance"] < 1e-6
+    assert facts[f"drop {name}"]["same"] == 1
+
+
+def test_explicit_sharding_within_a_shard_map(facts):
+    assert facts["one axis by hand"]["same"] == 1

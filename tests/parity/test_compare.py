@@ -10,7 +10,7 @@ import pytest
 
 import gradkit as gk
 from gradkit.parity import Report, Torch, compare
-from gradkit.parity.compare import difference
+from gradkit.parity.report import difference
 
 PARAMS = {"a": np.ones((2, 2)), "b": {"c": np.full(3, 2.0)}, "none": np.zeros((0,))}
 
@@ -95,7 +95,7 @@ def test_absolute_relative_and_ulp_are_what_they_say():
     report = compare(gk.scale(1.5), gk.scale(1.0), one, [one], 1, dtype="float32", rtol=1e-3)
     # updates 1.5 against 1, parameters 2.5 against 2
     assert (report.max_abs, report.max_rel, report.max_ulp) == (0.5, 0.5, 0.5 / 2**-23)
-    # An ulp is that of the leaf's largest number, 1 here, also where the small one next to it is meant.
+    # An ulp is that of the leaf's largest number, 1 here, also for the small one next to it.
     small = gk.chain(
         gk.stateless(
             lambda updates, params: jax.tree.map(lambda u: jnp.where(u < 0.1, 2 * u, u), updates)
@@ -132,7 +132,7 @@ def test_where_the_reference_crosses_zero_the_report_stays_readable():
     assert (report.passed, report.max_rel, report.max_ulp) == (True, math.inf, 1.0)
     assert difference(report) == ("-", "1 ulp")
     assert "relative -, 1 ulp" in str(report)
-    # So with an absolute tolerance that lets it through; where the tolerance is broken it is what broke it.
+    # So with an absolute tolerance that allows it; a broken tolerance names it.
     report = compare(
         gk.scale(-1.005),
         gk.scale(-1.0),
@@ -247,8 +247,11 @@ class Mine(Adam):
     __module__ = "__main__"
 
 
-FORMED = "needs a gradkit or an optax transform"
-CALL = "Call it, and pass what it returns; a function that makes a torch optimizer goes into gradkit.parity.Torch."
+FORMED = "is not an optimizer. Expected a gradkit or an optax transform."
+CALL = (
+    "Call it, and pass what it returns; a function that makes a torch optimizer "
+    "goes into gradkit.parity.Torch."
+)
 
 
 @pytest.mark.parametrize("at", ["tx", "reference", "truth"])
@@ -257,19 +260,21 @@ CALL = "Call it, and pass what it returns; a function that makes a torch optimiz
     [
         (
             "adam",
-            f"{FORMED}; got str 'adam'. Pass the optimizer itself, such as gradkit.adam(1e-3).",
+            f"str 'adam' {FORMED} Pass the optimizer itself, such as gradkit.adam(1e-3).",
         ),
-        (7, f"{FORMED}; got int 7. Pass the optimizer itself, such as gradkit.adam(1e-3)."),
-        (gk.adam, f"{FORMED}; got the function adam. {CALL}"),
-        (Torch, f"{FORMED}; got the class Torch. {CALL}"),
-        (type(gk.adam(0.1)), f"{FORMED}; got the class {type(gk.adam(0.1)).__name__}. {CALL}"),
+        (7, f"int 7 {FORMED} Pass the optimizer itself, such as gradkit.adam(1e-3)."),
+        (gk.adam, f"the function adam {FORMED} {CALL}"),
+        (Torch, f"the class Torch {FORMED} {CALL}"),
+        (type(gk.adam(0.1)), f"the class {type(gk.adam(0.1)).__name__} {FORMED} {CALL}"),
         (
             Adam(),
-            f"{FORMED}; got torch's Adam. Wrap what makes it: gradkit.parity.Torch(lambda tensors: Adam(tensors, ...)).",
+            f"torch's Adam {FORMED} Wrap what makes it: "
+            "gradkit.parity.Torch(lambda tensors: Adam(tensors, ...)).",
         ),
         (
             Mine,
-            f"{FORMED}; got torch's Mine. Wrap what makes it: gradkit.parity.Torch(lambda tensors: Mine(tensors, ...)).",
+            f"torch's Mine {FORMED} Wrap what makes it: "
+            "gradkit.parity.Torch(lambda tensors: Mine(tensors, ...)).",
         ),
     ],
 )
@@ -293,7 +298,8 @@ def test_the_real_optimizers_of_torch_are_known():
     for given in (torch.optim.Adam, torch.optim.SGD([torch.ones(2)], lr=0.1)):
         with pytest.raises(
             TypeError,
-            match=r"compare, reference: .*got torch's \w+. Wrap what makes it: gradkit.parity.Torch",
+            match=r"compare, reference: torch's \w+ is not an optimizer.* "
+            r"Wrap what makes it: gradkit.parity.Torch",
         ):
             compare(gk.sgd(0.1), given, PARAMS, bowl, 3)
 
@@ -301,41 +307,47 @@ def test_the_real_optimizers_of_torch_are_known():
 def test_torch_takes_what_makes_an_optimizer():
     with pytest.raises(
         TypeError,
-        match=r"^Torch, optimizer: needs a function that makes it from a list of tensors; got a Adam\. Such as lambda tensors: ",
+        match=r"^Torch, optimizer: Adam is not a function\. "
+        r"Expected a function that makes the optimizer from a list of tensors\. "
+        r"Such as lambda tensors: ",
     ):
         Torch(Adam())
     with pytest.raises(
         TypeError,
-        match=r"^Torch, scheduler: needs a function that makes it from the optimizer; got a int\. Such as lambda optimizer: ",
+        match=r"^Torch, scheduler: int is not a function\. "
+        r"Expected a function that makes the scheduler from the optimizer\. "
+        r"Such as lambda optimizer: ",
     ):
         Torch(Adam, 7)
 
 
-ONE = "needs a loss that returns one number, or gradients(step) like params"
+ONE = "Expected a loss that returns one number, or gradients(step) like params."
 REDUCE = "Reduce the loss, as with jnp.mean, and return nothing beside it."
 
 
 @pytest.mark.parametrize(
     ("params", "given", "message"),
     [
-        (PARAMS, lambda p: p["b"]["c"] ** 2, f"{ONE}; got float32[3]. {REDUCE}"),
-        (PARAMS, lambda p: bowl(p)[None], f"{ONE}; got float32[1]. {REDUCE}"),
-        (PARAMS, lambda p: (bowl(p), p), f"{ONE}; got a tuple. {REDUCE}"),
+        (PARAMS, lambda p: p["b"]["c"] ** 2, f"the function returns float32[3]. {ONE} {REDUCE}"),
+        (PARAMS, lambda p: bowl(p)[None], f"the function returns float32[1]. {ONE} {REDUCE}"),
+        (PARAMS, lambda p: (bowl(p), p), f"the function returns a tuple. {ONE} {REDUCE}"),
         (
             np.ones(3),
             lambda p: p**2,
-            f"{ONE}; got float32[3]. {REDUCE}",
+            f"the function returns float32[3]. {ONE} {REDUCE}",
         ),  # an array: it takes a step too
         (
             PARAMS,
             lambda p: p["missing"],
-            "needs a function of the parameters or of the step; "
-            "got one that fails on parameters (KeyError: 'missing') and on step 0 (TypeError: 'int' object is not subscriptable).",
+            "the function fails on parameters (KeyError: 'missing') "
+            "and on step 0 (TypeError: 'int' object is not subscriptable). "
+            "Expected a function of the parameters or of the step.",
         ),
         (
             PARAMS,
             7,
-            "needs a loss, or gradients for 3 steps; got int. Pass loss(params), gradients(step), or a list of trees.",
+            "int is neither a loss nor gradients. Expected a loss, or gradients for 3 steps. "
+            "Pass loss(params), gradients(step), or a list of trees.",
         ),
     ],
 )
@@ -358,11 +370,11 @@ def test_gradients_that_do_not_look_at_the_step_are_no_loss():
     [
         (
             (gk.sgd(0.1), gk.sgd(0.1), PARAMS, [gradients(0)], 3),
-            "compare, gradients_or_loss: needs a loss, or gradients for 3 steps; got 1",
+            "compare, gradients_or_loss: gradients for 1 steps are too few",
         ),
         (
             (gk.sgd(0.1), gk.sgd(0.1), PARAMS, gradients, 0),
-            "compare, steps: needs a whole number >= 1; got 0",
+            "compare: steps=0 is out of range",
         ),
         (
             (gk.sgd(0.1), gk.sgd(0.1), {"w": np.ones(2, int)}, gradients, 3),

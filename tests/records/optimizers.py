@@ -1,29 +1,134 @@
-"""The recipes of the foundation."""
+"""Optimizers and their ``scale_by_*``, one method after the other by name."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 import gradkit as gk
-from tests.records.case import AT_LEAST_0, DECAY, FRACTION, Case, adam_like, rate, slope
+from tests.records.case import (
+    ABOVE_0,
+    AT_LEAST_0,
+    DECAY,
+    DTYPE,
+    FINITE,
+    FRACTION,
+    Case,
+    adam_like,
+    loss_of,
+    rate,
+    slope,
+)
+
+
+def squares(params: Any) -> Any:
+    """A loss that curves."""
+    return sum(
+        (jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(params)), start=jnp.zeros(())
+    )
+
+
+def two_examples(grads: Any) -> Any:
+    """Gradients of two examples, whose mean is ``grads``."""
+    return jax.tree.map(lambda g: jnp.stack([2 * g, 0 * g]), grads)
+
 
 OPTIMIZERS = [
     Case(
-        "sgd",
-        lambda: gk.sgd(0.1, 0.8, True),
-        bad=(*rate("sgd"), (lambda: gk.sgd(0.1, 1.5), FRACTION)),
+        "scale_by_acprop",
+        lambda: gk.scale_by_acprop(0.8, 0.9, 1e-3, 1e-4),
+        bad=(
+            *adam_like("scale_by_acprop"),
+            (lambda: gk.scale_by_acprop(eps_root=-1.0), f"eps_root=.* {AT_LEAST_0}"),
+        ),
     ),
     Case(
-        "adagrad",
-        lambda: gk.adagrad(0.1, 0.2, 1e-3),
-        bad=(*rate("adagrad"), (lambda: gk.adagrad(0.1, -1.0), "initial_accumulator_value: needs")),
+        "acprop",
+        lambda: gk.acprop(0.1, 0.8, 0.9, 1e-3, 1e-4, 0.1),
+        bad=(*rate("acprop"), *adam_like("acprop", 0.1)),
+        needs_params=True,
     ),
     Case(
-        "rmsprop",
-        lambda: gk.rmsprop(0.1, 0.8, 1e-3, centered=True, momentum=0.7, nesterov=True),
-        bad=(*rate("rmsprop"), (lambda: gk.rmsprop(0.1, 1.0), f"decay: {DECAY}")),
-        complex=False,
+        "scale_by_belief",
+        lambda: gk.scale_by_belief(0.8, 0.9, 1e-3, 1e-4, nesterov=True),
+        bad=(
+            *adam_like("scale_by_belief"),
+            (lambda: gk.scale_by_belief(eps_root=-1.0), f"eps_root=.* {AT_LEAST_0}"),
+        ),
+    ),
+    Case(
+        "adabelief",
+        lambda: gk.adabelief(0.1, 0.8, 0.9, 1e-3, 1e-4),
+        bad=(*rate("adabelief"), *adam_like("adabelief", 0.1)),
+    ),
+    Case(
+        "scale_by_adadelta",
+        lambda: gk.scale_by_adadelta(0.8, 1e-3),
+        bad=(
+            (lambda: gk.scale_by_adadelta(1.0), f"rho=.* {DECAY}"),
+            (lambda: gk.scale_by_adadelta(0.9, -1.0), f"eps=.* {AT_LEAST_0}"),
+        ),
     ),
     Case(
         "adadelta",
         lambda: gk.adadelta(0.1, 0.8, 1e-3),
-        bad=(*rate("adadelta"), (lambda: gk.adadelta(0.1, 1.0), f"rho: {DECAY}")),
+        bad=(*rate("adadelta"), (lambda: gk.adadelta(0.1, 1.0), f"rho=.* {DECAY}")),
+    ),
+    Case(
+        "scale_by_factored_rms",
+        lambda: gk.scale_by_factored_rms(True, 0.7, 0, 2, 1e-6),
+        bad=(
+            (lambda: gk.scale_by_factored_rms(epsilon=-1.0), f"epsilon=.* {AT_LEAST_0}"),
+            (
+                lambda: gk.scale_by_factored_rms(clipping_threshold=0.0),
+                f"clipping_threshold=.* {ABOVE_0}",
+            ),
+        ),
+    ),
+    Case(
+        "adafactor",
+        lambda: gk.adafactor(0.1, 2, momentum=0.8, weight_decay_rate=0.01, eps=1e-6),
+        bad=(
+            (lambda: gk.adafactor(-0.1), AT_LEAST_0),
+            (
+                lambda: gk.adafactor(decay_offset=-1),
+                "step_offset=.* is (?:out of range|not an integer)",
+            ),
+            (lambda: gk.adafactor(clipping_threshold=0.0), ABOVE_0),
+            (lambda: gk.adafactor(momentum=1.0), f"decay=.* {DECAY}"),
+            (lambda: gk.adafactor(decay_rate=-0.8), f"decay_rate=.* {AT_LEAST_0}"),
+            (
+                lambda: gk.adafactor(min_dim_size_to_factor=1.5),
+                "min_dim_size_to_factor=.* is (?:out of range|not an integer)",
+            ),
+            (lambda: gk.adafactor(eps=-1.0), f"epsilon=.* {AT_LEAST_0}"),
+        ),
+        needs_params=True,
+    ),
+    Case(
+        "scale_by_rss",
+        lambda: gk.scale_by_rss(0.2, 1e-3),
+        bad=(
+            (lambda: gk.scale_by_rss(-0.1), f"initial_accumulator_value=.* {AT_LEAST_0}"),
+            (lambda: gk.scale_by_rss(0.1, -1.0), f"eps=.* {AT_LEAST_0}"),
+        ),
+    ),
+    Case(
+        "adagrad",
+        lambda: gk.adagrad(0.1, 0.2, 1e-3),
+        bad=(
+            *rate("adagrad"),
+            (lambda: gk.adagrad(0.1, -1.0), "initial_accumulator_value=-1.0 is out of range"),
+        ),
+    ),
+    Case(
+        "scale_by_adam",
+        lambda: gk.scale_by_adam(0.8, 0.9, 1e-3, 1e-4, nesterov=True),
+        bad=(
+            *adam_like("scale_by_adam"),
+            (lambda: gk.scale_by_adam(mu_dtype="int8"), DTYPE),
+            (lambda: gk.scale_by_adam(eps_root=-1.0), f"eps_root=.* {AT_LEAST_0}"),
+        ),
     ),
     Case(
         "adam",
@@ -31,14 +136,26 @@ OPTIMIZERS = [
         bad=(
             *rate("adam"),
             *adam_like("adam", 0.1),
-            (lambda: gk.adam(0.1, eps_root=-1.0), f"eps_root: {AT_LEAST_0}"),
+            (lambda: gk.adam(0.1, eps_root=-1.0), f"eps_root=.* {AT_LEAST_0}"),
         ),
     ),
     Case(
-        "adamw",
-        lambda: gk.adamw(0.1, 0.8, 0.9, 1e-3, weight_decay=0.1),
-        bad=(*rate("adamw"), *adam_like("adamw", 0.1)),
-        needs_params=True,
+        "scale_by_adam_mini",
+        lambda: gk.scale_by_adam_mini(0.8, 0.9, 1e-3, axis=0),
+        bad=adam_like("scale_by_adam_mini"),
+    ),
+    Case(
+        "adam_mini",
+        lambda: gk.adam_mini(0.1, 0.8, 0.9, 1e-3, axis=0),
+        bad=(
+            *rate("adam_mini"),
+            (lambda: gk.adam_mini(0.1, axis="rows"), "axis='rows' is not an axis"),
+        ),
+    ),
+    Case(
+        "scale_by_adamax",
+        lambda: gk.scale_by_adamax(0.8, 0.9, 1e-3),
+        bad=adam_like("scale_by_adamax"),
     ),
     Case(
         "adamax",
@@ -49,6 +166,281 @@ OPTIMIZERS = [
         "adamaxw",
         lambda: gk.adamaxw(0.1, 0.8, 0.9, 1e-3, 0.1),
         bad=(*rate("adamaxw"), *adam_like("adamaxw", 0.1)),
+        needs_params=True,
+    ),
+    Case(
+        "adamw",
+        lambda: gk.adamw(0.1, 0.8, 0.9, 1e-3, weight_decay=0.1),
+        bad=(*rate("adamw"), *adam_like("adamw", 0.1)),
+        needs_params=True,
+    ),
+    Case(
+        "scale_by_adan",
+        lambda: gk.scale_by_adan(0.8, 0.7, 0.9, 1e-3, 1e-4),
+        bad=(*adam_like("scale_by_adan"), (lambda: gk.scale_by_adan(b3=1.0), f"b3=.* {DECAY}")),
+    ),
+    Case(
+        "adan",
+        lambda: gk.adan(0.1, 0.8, 0.7, 0.9, 1e-3, weight_decay=0.1),
+        bad=(
+            *rate("adan"),
+            *adam_like("adan", 0.1),
+            (lambda: gk.adan(0.1, b3=1.0), f"b3=.* {DECAY}"),
+        ),
+        needs_params=True,
+    ),
+    Case(
+        "scale_by_ademamix",
+        lambda: gk.scale_by_ademamix(0.8, 0.9, 0.95, 2.0, 1e-3, 1e-4),
+        bad=(
+            *adam_like("scale_by_ademamix"),
+            (lambda: gk.scale_by_ademamix(b3=1.0), f"b3=.* {DECAY}"),
+        ),
+    ),
+    Case(
+        "scale_by_simplified_ademamix",
+        lambda: gk.scale_by_simplified_ademamix(0.8, 0.9, 2.0, 1e-3, 1e-4),
+        bad=adam_like("scale_by_simplified_ademamix"),
+    ),
+    Case(
+        "ademamix",
+        lambda: gk.ademamix(
+            0.1, 0.8, 0.9, 0.95, gk.linear_schedule(0.1, 2.0, 10), 1e-3, weight_decay=0.1
+        ),
+        bad=(
+            *rate("ademamix"),
+            *adam_like("ademamix", 0.1),
+            (lambda: gk.ademamix(0.1, b3=1.0), f"b3=.* {DECAY}"),
+        ),
+        needs_params=True,
+    ),
+    Case(
+        "simplified_ademamix",
+        lambda: gk.simplified_ademamix(0.1, 0.8, 0.9, 2.0, 1e-3, weight_decay=0.1),
+        bad=(*rate("simplified_ademamix"), *adam_like("simplified_ademamix", 0.1)),
+        needs_params=True,
+    ),
+    Case(
+        "scale_by_adopt",
+        lambda: gk.scale_by_adopt(0.8, 0.9, 1e-3, clip_value_fn=2.0),
+        bad=(*adam_like("scale_by_adopt"), (lambda: gk.scale_by_adopt(mu_dtype="int8"), DTYPE)),
+        complex=False,
+        passes_nan=False,
+    ),
+    Case(
+        "adopt",
+        lambda: gk.adopt(0.1, 0.8, 0.9, 1e-3, nesterov=True),
+        bad=(*rate("adopt"), *adam_like("adopt", 0.1)),
+        complex=False,
+        passes_nan=False,
+    ),
+    Case(
+        "scale_by_amsgrad",
+        lambda: gk.scale_by_amsgrad(0.8, 0.9, 1e-3, 1e-4),
+        bad=adam_like("scale_by_amsgrad"),
+    ),
+    Case(
+        "amsgrad",
+        lambda: gk.amsgrad(0.1, 0.8, 0.9, 1e-3),
+        bad=(*rate("amsgrad"), *adam_like("amsgrad", 0.1)),
+    ),
+    Case(
+        "scale_by_asgd",
+        lambda: gk.scale_by_asgd(0.1, 0.1, 0.5, 2.0),
+        bad=(
+            (lambda: gk.scale_by_asgd(-0.1), f"learning_rate=.* {AT_LEAST_0}"),
+            (lambda: gk.scale_by_asgd(0.1, t0=-1.0), f"t0=.* {AT_LEAST_0}"),
+        ),
+        needs_params=True,
+    ),
+    Case(
+        "asgd",
+        lambda: gk.asgd(0.1, 0.1, 0.5, 2.0, 0.1),
+        bad=(*rate("asgd"), (lambda: gk.asgd(0.1, -1.0), f"lambd=.* {AT_LEAST_0}")),
+        needs_params=True,
+    ),
+    Case(
+        "scale_by_confidence",
+        lambda: gk.scale_by_confidence(0.8, 0.9, 1e-3),
+        bad=((lambda: gk.scale_by_confidence(b3=1.0), f"b3=.* {DECAY}"),),
+    ),
+    Case(
+        "came",
+        lambda: gk.came(0.1, 0.8, 0.9, 0.95, eps1=1e-6, eps2=1e-6),
+        bad=((lambda: gk.came(0.1, b3=1.0), f"b3=.* {DECAY}"),),
+    ),
+    Case(
+        "scale_by_cocob",
+        lambda: gk.scale_by_cocob(10.0, 1e-3),
+        bad=((lambda: gk.scale_by_cocob(eps=0.0), f"eps=.* {ABOVE_0}"),),
+        complex=False,
+        needs_params=True,
+        from_start=True,
+    ),
+    Case(
+        "cocob",
+        lambda: gk.cocob(0.5, 10.0, 1e-3),
+        bad=((lambda: gk.cocob(alpha=0.0), f"alpha=.* {ABOVE_0}"),),
+        complex=False,
+        needs_params=True,
+        from_start=True,
+    ),
+    Case(
+        "dadapt_adamw",
+        lambda: gk.dadapt_adamw(0.5, (0.8, 0.9), 1e-3, 1e-3),
+        bad=((lambda: gk.dadapt_adamw(betas=0.9), "betas=0.9 is not a pair"),),
+        complex=False,
+        needs_params=True,
+    ),
+    Case(
+        "scale_by_distance_over_gradients",
+        lambda: gk.scale_by_distance_over_gradients(1e-3),
+        bad=((lambda: gk.scale_by_distance_over_gradients(param_dtype="int8"), DTYPE),),
+        needs_params=True,
+        from_start=True,
+    ),
+    Case(
+        "scale_by_dog",
+        lambda: gk.scale_by_dog(("distance", 0.1), 1e-3),
+        bad=((lambda: gk.scale_by_dog(-1e-6), "init_step=-1e-06 is not a pair"),),
+        needs_params=True,
+        from_start=True,
+    ),
+    Case(
+        "dog",
+        lambda: gk.dog(0.5, ("heuristic", 0.01)),
+        bad=(
+            (lambda: gk.dog(init_step=("far", 1.0)), "init_step='far' is not an option"),
+            (
+                lambda: gk.dog(init_step=1e-6),
+                "init_step=1e-06 is not a pair",
+            ),
+        ),
+        needs_params=True,
+        from_start=True,
+    ),
+    Case(
+        "scale_by_dowg",
+        lambda: gk.scale_by_dowg(0.1),
+        bad=((lambda: gk.scale_by_dowg(-1e-6), f"init_estim_sq_dist=.* {ABOVE_0}"),),
+        needs_params=True,
+        from_start=True,
+    ),
+    Case(
+        "dowg",
+        lambda: gk.dowg(0.5, 0.1),
+        bad=((lambda: gk.dowg(eps=0.0), f"eps=.* {ABOVE_0}"),),
+        needs_params=True,
+        from_start=True,
+    ),
+    Case(
+        "dpsgd",
+        lambda: gk.dpsgd(0.1, 1.0, 0.5, 3, 0.8),
+        bad=((lambda: gk.dpsgd(0.1, -1.0, 1.0, 0), f"l2_norm_clip=.* {AT_LEAST_0}"),),
+        stochastic=True,
+        fed=two_examples,
+    ),
+    Case(
+        "fromage",
+        lambda: gk.fromage(0.1, 1e-3),
+        bad=(*rate("fromage"), (lambda: gk.fromage(0.1, -1.0), f"min_norm=.* {AT_LEAST_0}")),
+        needs_params=True,
+    ),
+    Case(
+        "grokfast",
+        lambda: gk.grokfast(0.8, 1.5),
+        bad=(
+            (lambda: gk.grokfast(1.0), f"decay=.* {DECAY}"),
+            (lambda: gk.grokfast(lamb=float("nan")), f"weight=.* {FINITE}"),
+        ),
+    ),
+    Case(
+        "lamb",
+        lambda: gk.lamb(0.1, 0.8, 0.9, 1e-3, 1e-4, 0.1),
+        bad=(*rate("lamb"), *adam_like("lamb", 0.1)),
+        needs_params=True,
+    ),
+    Case(
+        "laprop",
+        lambda: gk.laprop(0.1, 0.8, 0.9, 1e-3, weight_decay=0.1),
+        bad=(*rate("laprop"), *adam_like("laprop", 0.1)),
+        needs_params=True,
+    ),
+    Case(
+        "lars",
+        lambda: gk.lars(0.1, 0.1, True, 0.5, 1e-3, gk.by_rank(1), 0.8, True),
+        bad=(
+            *rate("lars"),
+            (lambda: gk.lars(0.1, momentum=1.5), FRACTION),
+            (lambda: gk.lars(0.1, trust_coefficient=0.0), f"trust_coefficient=.* {ABOVE_0}"),
+        ),
+        needs_params=True,
+    ),
+    Case(
+        "scale_by_lion",
+        lambda: gk.scale_by_lion(0.8, 0.9),
+        bad=(
+            (lambda: gk.scale_by_lion(1.0), f"b1=.* {DECAY}"),
+            (lambda: gk.scale_by_lion(b2=1.0), f"b2=.* {DECAY}"),
+            (
+                lambda: gk.scale_by_lion(mode="soft"),
+                "mode='soft' is not an option",
+            ),
+            (lambda: gk.scale_by_lion(smooth_beta=0.0), f"smooth_beta=.* {ABOVE_0}"),
+            (lambda: gk.scale_by_lion(mu_dtype="int8"), DTYPE),
+        ),
+    ),
+    Case(
+        "lion",
+        lambda: gk.lion(0.1, 0.8, 0.9, weight_decay=0.1),
+        bad=(*rate("lion"), (lambda: gk.lion(0.1, 1.0), f"b1=.* {DECAY}")),
+        needs_params=True,
+    ),
+    Case(
+        "scale_by_madgrad",
+        lambda: gk.scale_by_madgrad(0.1, 0.8, 1e-3),
+        bad=(
+            (lambda: gk.scale_by_madgrad(-0.1), f"learning_rate=.* {AT_LEAST_0}"),
+            (lambda: gk.scale_by_madgrad(0.1, 1.0), f"momentum=.* {DECAY}"),
+        ),
+        needs_params=True,
+    ),
+    Case(
+        "madgrad",
+        lambda: gk.madgrad(0.1, 0.8, 0.1, 1e-3),
+        bad=(*rate("madgrad"), (lambda: gk.madgrad(0.1, eps=-1.0), f"eps=.* {AT_LEAST_0}")),
+        needs_params=True,
+    ),
+    Case(
+        "mars",
+        lambda: gk.mars(0.1, 0.8, 0.9, 1e-3, gamma=0.1, weight_decay=0.1),
+        bad=(
+            *rate("mars"),
+            *adam_like("mars", 0.1),
+            (lambda: gk.mars(0.1, gamma=-1.0), f"gamma=.* {AT_LEAST_0}"),
+            (lambda: gk.mars(0.1, max_norm=0.0), f"max_norm=.* {ABOVE_0}"),
+        ),
+        needs_params=True,
+    ),
+    Case(
+        "momentum",
+        lambda: gk.momentum(0.1, 0.8, True),
+        bad=(*rate("momentum"), (lambda: gk.momentum(0.1, 1.0), f"decay=.* {DECAY}")),
+    ),
+    Case(
+        "momo",
+        lambda: gk.momo(0.5, 0.8),
+        bad=((lambda: gk.momo(beta=1.0), f"beta=.* {DECAY}"),),
+        extras=lambda grads: {"value": jnp.float32(1.5)},
+        complex=False,
+        needs_params=True,
+    ),
+    Case(
+        "momo_adam",
+        lambda: gk.momo_adam(0.1, 0.8, 0.9),
+        bad=((lambda: gk.momo_adam(lower_bound=float("inf")), f"lower_bound=.* {FINITE}"),),
+        extras=lambda grads: {"value": jnp.float32(1.5)},
+        complex=False,
         needs_params=True,
     ),
     Case(
@@ -63,21 +455,241 @@ OPTIMIZERS = [
         needs_params=True,
     ),
     Case(
-        "amsgrad",
-        lambda: gk.amsgrad(0.1, 0.8, 0.9, 1e-3),
-        bad=(*rate("amsgrad"), *adam_like("amsgrad", 0.1)),
-    ),
-    Case(
-        "momentum",
-        lambda: gk.momentum(0.1, 0.8, True),
-        bad=(*rate("momentum"), (lambda: gk.momentum(0.1, 1.0), f"decay: {DECAY}")),
-    ),
-    Case(
         "nesterov",
         lambda: gk.nesterov(0.1, 0.8),
-        bad=(*rate("nesterov"), (lambda: gk.nesterov(0.1, 1.5), f"momentum: {FRACTION}")),
+        bad=(*rate("nesterov"), (lambda: gk.nesterov(0.1, 1.5), f"momentum=.* {FRACTION}")),
         extras=lambda grads: {"value_fn": lambda params: slope(params, grads)},
         needs_params=True,
     ),
+    Case(
+        "noisy_sgd",
+        lambda: gk.noisy_sgd(0.1, 0.3, 0.5, 3),
+        bad=(
+            (lambda: gk.noisy_sgd(-0.1, key=0), AT_LEAST_0),
+            (lambda: gk.noisy_sgd(0.1), "key=None cannot start the noise"),
+            (lambda: gk.noisy_sgd(0.1, key=0, seed=0), "key and seed are both given"),
+        ),
+        stochastic=True,
+    ),
+    Case(
+        "scale_by_novograd",
+        lambda: gk.scale_by_novograd(0.8, 0.9, 1e-3, 1e-4, 0.1),
+        bad=(
+            *adam_like("scale_by_novograd"),
+            (lambda: gk.scale_by_novograd(weight_decay=-1.0), f"weight_decay=.* {AT_LEAST_0}"),
+        ),
+        needs_params=True,
+    ),
+    Case(
+        "novograd",
+        lambda: gk.novograd(0.1, 0.8, 0.9, 1e-3, 1e-4, 0.1),
+        bad=(
+            *rate("novograd"),
+            *adam_like("novograd", 0.1),
+            (lambda: gk.novograd(0.1, weight_decay=-1.0), f"weight_decay=.* {AT_LEAST_0}"),
+        ),
+        needs_params=True,
+    ),
+    Case(
+        "optimistic_adam",
+        lambda: gk.optimistic_adam(0.1, 0.2, 0.8, 0.9, 1e-3, 1e-4),
+        bad=(
+            *rate("optimistic_adam"),
+            *adam_like("optimistic_adam", 0.1),
+            (lambda: gk.optimistic_adam(0.1, -0.1), f"optimism=.* {AT_LEAST_0}"),
+        ),
+    ),
+    Case(
+        "optimistic_adam_v2",
+        lambda: gk.optimistic_adam_v2(0.1, alpha=0.8, beta=0.5, eps=1e-3),
+        bad=(*rate("optimistic_adam_v2"), *adam_like("optimistic_adam_v2", 0.1)),
+    ),
+    Case(
+        "scale_by_optimistic_gradient",
+        lambda: gk.scale_by_optimistic_gradient(0.8, 0.5),
+        bad=((lambda: gk.scale_by_optimistic_gradient(float("nan")), f"alpha=.* {FINITE}"),),
+    ),
+    Case(
+        "optimistic_gradient_descent",
+        lambda: gk.optimistic_gradient_descent(0.1, 0.8, 0.5),
+        bad=(
+            *rate("optimistic_gradient_descent"),
+            (lambda: gk.optimistic_gradient_descent(0.1, beta=float("inf")), f"beta=.* {FINITE}"),
+        ),
+    ),
+    Case(
+        "scale_by_polyak",
+        lambda: gk.scale_by_polyak(0.1, 0.5, 1e-3),
+        bad=(
+            (lambda: gk.scale_by_polyak(float("nan")), f"f_min=.* {FINITE}"),
+            (lambda: gk.scale_by_polyak(0.0, 0.0), f"max_learning_rate=.* {ABOVE_0}"),
+            (
+                lambda: gk.scale_by_polyak(variant="sps2"),
+                "variant='sps2' is not an option",
+            ),
+        ),
+        extras=loss_of,
+    ),
+    Case(
+        "polyak_sgd",
+        lambda: gk.polyak_sgd(0.5, 0.8, 0.1, 1e-3, "sps+"),
+        bad=(
+            (lambda: gk.polyak_sgd(0.0), f"max_learning_rate=.* {ABOVE_0}"),
+            (lambda: gk.polyak_sgd(scaling=-1.0), AT_LEAST_0),
+            (lambda: gk.polyak_sgd(variant="sps2"), r"variant=.* is not an option"),
+        ),
+        extras=loss_of,
+    ),
+    Case(
+        "prodigy",
+        lambda: gk.prodigy(0.5, (0.8, 0.9), estim_lr0=1e-3),
+        bad=(
+            (lambda: gk.prodigy(betas=(0.9, 1.0)), rf"betas\[1\]=.* {DECAY}"),
+            (lambda: gk.prodigy(estim_lr0=0.0), f"estim_lr0=.* {ABOVE_0}"),
+        ),
+        complex=False,
+        needs_params=True,
+        from_start=True,
+    ),
+    Case(
+        "scale_by_radam",
+        lambda: gk.scale_by_radam(0.8, 0.9, 1e-3, 1e-4, 10.0, nesterov=True),
+        bad=(
+            *adam_like("scale_by_radam"),
+            (
+                lambda: gk.scale_by_radam(threshold=3.0),
+                "threshold=.* is out of range. Expected threshold >= 4",
+            ),
+        ),
+    ),
+    Case(
+        "radam",
+        lambda: gk.radam(0.1, 0.8, 0.9, 1e-3, 1e-4, 10.0),
+        bad=(
+            *rate("radam"),
+            *adam_like("radam", 0.1),
+            (
+                lambda: gk.radam(0.1, threshold=3.0),
+                "threshold=.* is out of range. Expected threshold >= 4",
+            ),
+        ),
+    ),
+    Case(
+        "scale_by_rms",
+        lambda: gk.scale_by_rms(0.8, 1e-3, 0.1, eps_in_sqrt=False, bias_correction=True),
+        bad=(
+            (lambda: gk.scale_by_rms(1.0), f"decay=.* {DECAY}"),
+            (lambda: gk.scale_by_rms(0.9, -1.0), f"eps=.* {AT_LEAST_0}"),
+            (lambda: gk.scale_by_rms(0.9, 1e-8, -1.0), "initial_"),
+        ),
+    ),
+    Case(
+        "scale_by_stddev",
+        lambda: gk.scale_by_stddev(0.8, 1e-3, 0.1),
+        bad=(
+            (lambda: gk.scale_by_stddev(1.0), f"decay=.* {DECAY}"),
+            (lambda: gk.scale_by_stddev(0.9, -1.0), f"eps=.* {AT_LEAST_0}"),
+        ),
+        complex=False,
+    ),
+    Case(
+        "rmsprop",
+        lambda: gk.rmsprop(0.1, 0.8, 1e-3, centered=True, momentum=0.7, nesterov=True),
+        bad=(*rate("rmsprop"), (lambda: gk.rmsprop(0.1, 1.0), f"decay=.* {DECAY}")),
+        complex=False,
+    ),
+    Case(
+        "scale_by_rprop",
+        lambda: gk.scale_by_rprop(0.1, 0.4, 2.0, 1e-3, 2.0),
+        bad=(
+            (lambda: gk.scale_by_rprop(0.0), f"learning_rate=.* {ABOVE_0}"),
+            (lambda: gk.scale_by_rprop(0.1, eta_plus=0.9), "eta_plus=.* is out of range"),
+            (
+                lambda: gk.scale_by_rprop(0.1, 1.5),
+                "eta_minus=.* is out of range. Expected 0 < eta_minus <= 1",
+            ),
+            (
+                lambda: gk.scale_by_rprop(0.1, max_step_size=1e-7),
+                "is not below max_step_size",
+            ),
+        ),
+        complex=False,
+    ),
+    Case(
+        "rprop",
+        lambda: gk.rprop(0.1, 0.4, 2.0, 1e-3, 2.0),
+        bad=(
+            (lambda: gk.rprop(-0.1), f"learning_rate=.* {ABOVE_0}"),
+            (lambda: gk.rprop(0.0), f"learning_rate=.* {ABOVE_0}"),
+            (lambda: gk.rprop(0.1, eta_plus=0.9), "eta_plus=.* is out of range"),
+            (lambda: gk.rprop(0.1, max_step_size=1e-7), "is not below max_step_size"),
+        ),
+        complex=False,
+    ),
+    Case(
+        "sgd",
+        lambda: gk.sgd(0.1, 0.8, True),
+        bad=(*rate("sgd"), (lambda: gk.sgd(0.1, 1.5), FRACTION)),
+    ),
     Case("sign_sgd", lambda: gk.sign_sgd(0.1), bad=rate("sign_sgd")),
+    Case(
+        "signum",
+        lambda: gk.signum(0.1, 0.8),
+        bad=(*rate("signum"), (lambda: gk.signum(0.1, 1.0), f"beta=.* {DECAY}")),
+    ),
+    Case(
+        "scale_by_sm3",
+        lambda: gk.scale_by_sm3(0.8, 0.95, 1e-3),
+        bad=((lambda: gk.scale_by_sm3(b2=1.5), f"b2=.* {FRACTION}"),),
+    ),
+    Case(
+        "sm3",
+        lambda: gk.sm3(0.1, 0.8),
+        bad=((lambda: gk.sm3(-0.1), AT_LEAST_0), (lambda: gk.sm3(0.1, 1.0), DECAY)),
+    ),
+    Case(
+        "scale_by_sophia",
+        lambda: gk.scale_by_sophia(0.8, 0.9, gamma=0.5),
+        bad=((lambda: gk.scale_by_sophia(gamma=0.0), f"gamma=.* {ABOVE_0}"),),
+        extras=lambda grads: {"obj_fn": squares},
+        complex=False,
+        needs_params=True,
+    ),
+    Case(
+        "sophia",
+        lambda: gk.sophia(0.1, 0.8, 0.9),
+        bad=(
+            (
+                lambda: gk.sophia(0.1, update_interval=0),
+                "update_interval=.* is (?:out of range|not an integer)",
+            ),
+            (
+                lambda: gk.sophia(0.1, hessian_diagonal_fn=None),
+                "hessian_diagonal_fn=None is not a transform",
+            ),
+        ),
+        extras=lambda grads: {"obj_fn": squares},
+        complex=False,
+        needs_params=True,
+    ),
+    Case(
+        "scale_by_yogi",
+        lambda: gk.scale_by_yogi(0.8, 0.9, 1e-2, 1e-4, 0.1),
+        bad=(
+            *adam_like("scale_by_yogi"),
+            (
+                lambda: gk.scale_by_yogi(initial_accumulator_value=-1.0),
+                f"initial_accumulator_value=.* {AT_LEAST_0}",
+            ),
+        ),
+    ),
+    Case(
+        "yogi",
+        lambda: gk.yogi(0.1, 0.8, 0.9, 1e-2),
+        bad=(
+            *rate("yogi"),
+            *adam_like("yogi", 0.1),
+            (lambda: gk.yogi(0.1, eps=-1.0), f"eps=-1.0 {AT_LEAST_0}"),
+        ),
+    ),
 ]

@@ -12,26 +12,22 @@ def _line() -> Any:
 
 
 def value_checks(name: str, *lead: Any, at: int = 0) -> tuple[Bad, ...]:
-    """What every schedule refuses where a value stands: what is no finite number, and another schedule."""
+    """What every schedule refuses for a value: what is not a finite number."""
     factory = named(name)
-
-    def with_value(value: Any) -> Callable[[], Any]:
-        return lambda: factory(*lead[:at], value, *lead[at + 1 :])
-
-    return ((with_value(float("nan")), FINITE), (with_value("fast"), "needs"))
+    bad = [*lead[:at], float("nan"), *lead[at + 1 :]]
+    return ((lambda: factory(*bad), FINITE),)
 
 
 def length_checks(name: str, *lead: Any, at: int, least: int = 1) -> tuple[Bad, ...]:
     """What every schedule refuses for a length."""
-    factory, words = named(name), f"needs a whole number >= {least}"
+    factory, expected = named(name), rf"Expected \w+ {'>' if least else '>='} 0\."
 
     def with_length(value: Any) -> Callable[[], Any]:
         return lambda: factory(*lead[:at], value, *lead[at + 1 :])
 
     return (
-        (with_length(least - 1), f"{words}; got {least - 1}"),
-        (with_length(-5), f"{words}; got -5"),
-        (with_length(2.5), f"{words}; got 2.5"),
+        (with_length(-5), f"=-5 is out of range. {expected}"),
+        (with_length("10"), f"='10' is not a number of steps. {expected}"),
     )
 
 
@@ -42,9 +38,9 @@ def _decay_case(name: str, bad_rate: float) -> Case:
         lambda: named(name)(0.5, 4, 0.5, 2, True, 0.05),
         bad=(
             *value_checks(name, *lead),
-            *length_checks(name, *lead, at=1),
+            *length_checks(name, *lead, at=1, least=0),
             *length_checks(name, *lead, 0, at=3, least=0),
-            (lambda: named(name)(0.5, 4, bad_rate), "decay_rate: needs"),
+            (lambda: named(name)(0.5, 4, bad_rate), "decay_rate"),
         ),
     )
 
@@ -53,19 +49,9 @@ _PERIOD = {"init_value": 0.1, "peak_value": 0.5, "warmup_steps": 2, "decay_steps
 
 SCHEDULES = [
     Case(
-        "sum_schedule",
-        lambda: gk.sum_schedule(_line(), 0.25),
-        bad=((lambda: gk.sum_schedule("a"), "needs numbers and schedules; got 'a'"),),
-    ),
-    Case(
-        "product_schedule",
-        lambda: gk.product_schedule(_line(), 0.25),
-        bad=((lambda: gk.product_schedule(), "needs at least one term"),),
-    ),
-    Case(
         "function_schedule",
         lambda: gk.schedules.function_schedule(harmonic),
-        bad=((lambda: gk.schedules.function_schedule(3), "needs a function"),),
+        bad=((lambda: gk.schedules.function_schedule(3), "function=3 is not a function"),),
         reads_back=False,
     ),
     Case(
@@ -78,17 +64,20 @@ SCHEDULES = [
         lambda: gk.linear_schedule(0.5, 0.1, 10, 3),
         bad=(
             *value_checks("linear_schedule", 0.5, 0.1, 10),
-            *length_checks("linear_schedule", 0.5, 0.1, 10, at=2),
+            *length_checks("linear_schedule", 0.5, 0.1, 10, at=2, least=0),
             *length_checks("linear_schedule", 0.5, 0.1, 10, 0, at=3, least=0),
-            (lambda: gk.linear_schedule(_line(), 0.1, 10), "init_value: needs a number"),
+            (
+                lambda: gk.linear_schedule(_line(), 0.1, 10),
+                "init_value=linear_schedule.* is not a number",
+            ),
         ),
     ),
     Case(
         "polynomial_schedule",
         lambda: gk.polynomial_schedule(0.5, 0.1, 2.5, 10, 3),
         bad=(
-            *length_checks("polynomial_schedule", 0.5, 0.1, 2.0, 10, at=3),
-            (lambda: gk.polynomial_schedule(0.5, 0.1, 0.0, 10), f"power: {ABOVE_0}"),
+            *length_checks("polynomial_schedule", 0.5, 0.1, 2.0, 10, at=3, least=0),
+            (lambda: gk.polynomial_schedule(0.5, 0.1, 0.0, 10), f"power=.* {ABOVE_0}"),
         ),
     ),
     Case(
@@ -117,13 +106,16 @@ SCHEDULES = [
             *value_checks("piecewise_constant_schedule", 0.5),
             (
                 lambda: gk.piecewise_constant_schedule(0.5, {-1: 0.5}),
-                "needs a whole number >= 0; got -1. A boundary is a step",
+                "has the boundary -1, which is out of range",
             ),
             (
                 lambda: gk.piecewise_constant_schedule(0.5, {3: -0.5}),
-                rf"boundaries_and_scales\[3\]: {AT_LEAST_0}",
+                rf"boundaries_and_scales\[3\]=.* {AT_LEAST_0}",
             ),
-            (lambda: gk.piecewise_constant_schedule(0.5, [3]), "needs a dict of boundary: scale"),
+            (
+                lambda: gk.piecewise_constant_schedule(0.5, [3]),
+                "Expected a dict of boundary: scale",
+            ),
         ),
     ),
     Case(
@@ -132,7 +124,7 @@ SCHEDULES = [
         bad=(
             (
                 lambda: gk.piecewise_interpolate_schedule("cubic", 0.5, {3: 0.5}),
-                "interpolate_type: needs one of 'linear', 'cosine'; got 'cubic'",
+                "interpolate_type='cubic' is unknown. Expected one of 'linear', 'cosine'",
             ),
         ),
     ),
@@ -143,11 +135,11 @@ SCHEDULES = [
             *length_checks("linear_onecycle_schedule", 20, 0.5, at=0),
             (
                 lambda: gk.linear_onecycle_schedule(20, 0.5, 0.9, 0.5),
-                "needs pct_start <= pct_final; got 0.9 and 0.5",
+                "pct_start=0.9 and pct_final=0.5 are out of order",
             ),
             (
                 lambda: gk.linear_onecycle_schedule(20, 0.5, div_factor=0.0),
-                f"div_factor: {ABOVE_0}",
+                f"div_factor=.* {ABOVE_0}",
             ),
         ),
     ),
@@ -156,7 +148,7 @@ SCHEDULES = [
         lambda: gk.cosine_onecycle_schedule(20, 0.5, 0.25, 10.0, 100.0),
         bad=(
             *length_checks("cosine_onecycle_schedule", 20, 0.5, at=0),
-            (lambda: gk.cosine_onecycle_schedule(20, 0.5, 1.5), f"pct_start: {FRACTION}"),
+            (lambda: gk.cosine_onecycle_schedule(20, 0.5, 1.5), f"pct_start=.* {FRACTION}"),
         ),
     ),
     Case(
@@ -165,19 +157,19 @@ SCHEDULES = [
         bad=(
             (
                 lambda: gk.join_schedules([_line()], [3]),
-                "needs one boundary fewer than schedules; got 1 for 1",
+                r"boundaries=\[3\] has the length 1. Expected 0, one fewer",
             ),
             (
                 lambda: gk.join_schedules([_line(), 0.1, 0.2], [8, 3]),
-                "needs boundaries that do not fall",
+                "Expected boundaries in increasing order",
             ),
             (
                 lambda: gk.join_schedules([_line(), "a"], [3]),
-                r"schedules\[1\]: needs schedules, functions of the step and numbers; got 'a'",
+                r"schedules\[1\]='a' is not a schedule",
             ),
             (
                 lambda: gk.join_schedules([_line(), 0.1], [-3]),
-                r"boundaries\[0\]: needs a whole number >= 0; got -3",
+                r"boundaries\[0\]=-3 is out of range",
             ),
         ),
     ),
@@ -185,7 +177,7 @@ SCHEDULES = [
         "linear_warmup",
         lambda: gk.schedules.linear_warmup(_line(), 4),
         bad=(
-            (lambda: gk.schedules.linear_warmup("a", 4), "schedule: needs a schedule"),
+            (lambda: gk.schedules.linear_warmup("a", 4), "schedule='a' is not a number"),
             *length_checks("linear_warmup", 0.5, 4, at=1, least=0),
         ),
     ),
@@ -202,7 +194,7 @@ SCHEDULES = [
             *length_checks("warmup_cosine_decay_schedule", 0.1, 0.5, 4, 20, at=3),
             (
                 lambda: gk.warmup_cosine_decay_schedule(0.1, 0.5, 20, 20),
-                "needs decay_steps > warmup_steps; got 20 and 20",
+                "decay_steps=20 and warmup_steps=20 are out of order",
             ),
         ),
     ),
@@ -218,7 +210,7 @@ SCHEDULES = [
             *length_checks("warmup_stable_decay_schedule", 0.1, 0.5, 3, 4, 5, at=3, least=0),
             (
                 lambda: gk.warmup_stable_decay_schedule(0.1, 0.5, 3, 4, 5, cooldown="fast"),
-                "cooldown: needs one of",
+                "cooldown='fast' is unknown",
             ),
         ),
     ),
@@ -227,7 +219,10 @@ SCHEDULES = [
         lambda: gk.schedules.triangular_schedule(0.1, 0.5, 4, 0.75),
         bad=(
             *length_checks("triangular_schedule", 0.1, 0.5, 4, at=2),
-            (lambda: gk.schedules.triangular_schedule(0.1, 0.5, 4, 0.0), f"decay_rate: {ABOVE_0}"),
+            (
+                lambda: gk.schedules.triangular_schedule(0.1, 0.5, 4, 0.0),
+                f"decay_rate=.* {ABOVE_0}",
+            ),
         ),
     ),
     Case(
@@ -237,24 +232,21 @@ SCHEDULES = [
             *length_checks("warm_restarts_schedule", 0.5, 4, at=1),
             (
                 lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 0),
-                "t_mul: needs a whole number >= 1; got 0",
+                "t_mul=0 is out of range",
             ),
-            (
-                lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 1.5),
-                "t_mul: needs a whole number >= 1",
-            ),
-            (lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 2, 0.0), f"m_mul: {ABOVE_0}"),
+            (lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 1.5), "t_mul=1.5 is not an int"),
+            (lambda: gk.schedules.warm_restarts_schedule(0.5, 4, 2, 0.0), f"m_mul=.* {ABOVE_0}"),
         ),
     ),
     Case(
         "sgdr_schedule",
         lambda: gk.sgdr_schedule([_PERIOD, {**_PERIOD, "peak_value": 0.25}]),
         bad=(
-            (lambda: gk.sgdr_schedule([]), "needs at least one period; got none"),
-            (lambda: gk.sgdr_schedule(3), "needs a list of dicts; got 3"),
+            (lambda: gk.sgdr_schedule([]), "Expected at least one period"),
+            (lambda: gk.sgdr_schedule(3), "cosine_kwargs=3 is not a list of dicts"),
             (
                 lambda: gk.sgdr_schedule([{**_PERIOD, "decay_steps": 1}]),
-                "needs decay_steps > warmup_steps",
+                "decay_steps=1 and warmup_steps=2 are out of order",
             ),
         ),
     ),
@@ -262,15 +254,15 @@ SCHEDULES = [
         "adafactor_decay_schedule",
         lambda: gk.schedules.adafactor_decay_schedule(0.7, 5),
         bad=(
-            (lambda: gk.schedules.adafactor_decay_schedule(-0.8), f"decay_rate: {AT_LEAST_0}"),
-            *length_checks("power_decay", 0.7, 5, at=1, least=0),
+            (lambda: gk.schedules.adafactor_decay_schedule(-0.8), f"decay_rate=.* {AT_LEAST_0}"),
+            *length_checks("adafactor_decay_schedule", 0.7, 5, at=1, least=0),
         ),
     ),
     Case(
         "per_epoch",
         lambda: gk.schedules.per_epoch(_line(), 5),
         bad=(
-            (lambda: gk.schedules.per_epoch("a", 5), "schedule: needs"),
+            (lambda: gk.schedules.per_epoch("a", 5), "schedule='a' is not a number"),
             *length_checks("per_epoch", 0.5, 5, at=1),
         ),
     ),

@@ -1,4 +1,4 @@
-"""What goes around a transform: clocks of its own, guards, weight averages, observation, rounding."""
+"""Transforms with transforms inside: groups, own clocks, guards, averaged weights, observation."""
 
 from typing import Any
 
@@ -14,6 +14,7 @@ from tests.records.case import (
     FRACTION,
     Bad,
     Case,
+    label,
     loss_of,
     named,
 )
@@ -36,21 +37,94 @@ def growth(grads: Any, updates: Any, params: Any) -> Any:
 
 def no_transform(name: str, argument: str, *rest: Any) -> Bad:
     """A number where a transform should stand."""
-    return lambda: named(name)(0.5, *rest), f"{argument}: needs a transform; got 0.5"
+    return lambda: named(name)(0.5, *rest), f"{argument}=0.5 is not a transform"
 
 
-CLOCKS = [
+WRAPPERS = [
+    Case(
+        "masked",
+        lambda: gk.masked(gk.ema(0.8), gk.by_rank(1)),
+        bad=((lambda: gk.masked(0.5, True), "inner=0.5 is not a transform"),),
+    ),
+    Case(
+        "partition",
+        lambda: gk.partition(
+            {"fast": gk.trace(0.8), "slow": gk.scale(0.1)},
+            {"fast": gk.by_rank(1), "slow": ~gk.by_rank(1)},
+        ),
+        bad=(
+            (
+                lambda: gk.partition({"fast": 0.5}, {"fast": gk.by_rank(0)}),
+                "=0.5 is not a transform",
+            ),
+        ),
+    ),
+    Case(
+        "multi_transform",
+        lambda: gk.multi_transform({"vector": gk.trace(0.8), "other": gk.scale(0.1)}, label),
+        bad=(
+            (
+                lambda: gk.multi_transform({"fast": 0.5}, {"fast": gk.by_rank(0)}),
+                "=0.5 is not a transform",
+            ),
+        ),
+        reads_back=False,
+    ),
+    Case(
+        "where",
+        lambda: gk.where(gk.by_rank(2), gk.ema(0.8), gk.scale(0.1)),
+        bad=((lambda: gk.where(gk.by_rank(2), 0.5, gk.identity()), "=0.5 is not a transform"),),
+    ),
+    Case(
+        "freeze",
+        lambda: gk.freeze(gk.by_path("vector")),
+        bad=((lambda: gk.freeze(), "missing a required argument: 'mask'"),),
+        passes_nan=None,
+    ),
+    Case(
+        "cautious",
+        lambda: gk.cautious(gk.adam(0.1), 0.5),
+        bad=(
+            (lambda: gk.cautious(0.1), "inner=0.1 is not a transform"),
+            (lambda: gk.cautious(gk.sgd(0.1), -1.0), f"eps=.* {AT_LEAST_0}"),
+        ),
+    ),
+    Case(
+        "split_real_and_imaginary",
+        lambda: gk.split_real_and_imaginary(gk.clip(0.5)),
+        bad=((lambda: gk.split_real_and_imaginary(0.1), "inner=0.1 is not a transform"),),
+    ),
+    Case(
+        "selective_transform",
+        lambda: gk.selective_transform(gk.ema(0.8), freeze_mask=gk.by_path("vector")),
+        bad=(
+            (
+                lambda: gk.selective_transform(0.1, freeze_mask=True),
+                "optimizer=0.1 is not a transform",
+            ),
+            (lambda: gk.selective_transform(gk.sgd(0.1)), "freeze_mask"),
+        ),
+        passes_nan=None,
+    ),
+    Case(
+        "mechanize",
+        lambda: gk.mechanize(gk.sgd(0.1), 0.1, 1e-6, 1e-2, 3),
+        bad=((lambda: gk.mechanize(0.1), "base_optimizer=.* is not a transform"),),
+        complex=False,
+        needs_params=True,
+        from_start=True,
+    ),
     Case(
         "MultiSteps",
         lambda: gk.MultiSteps(gk.adamw(0.1), 2, should_skip_update_fn=gk.skip_not_finite),
         bad=(
             (
                 lambda: gk.MultiSteps(gk.sgd(0.1), 0),
-                "every_k_schedule: needs a whole number >= 1; got 0",
+                "every_k_schedule=0 is out of range",
             ),
             (
                 lambda: gk.MultiSteps(gk.sgd(0.1), 1.5),
-                "every_k_schedule: needs a whole number >= 1; got 1.5",
+                "every_k_schedule=1.5 is not",
             ),
             no_transform("MultiSteps", "opt", 2),
         ),
@@ -62,8 +136,8 @@ CLOCKS = [
         "apply_every",
         lambda: gk.apply_every(2),
         bad=(
-            (lambda: gk.apply_every(0), "k: needs a whole number >= 1; got 0"),
-            (lambda: gk.apply_every(2.5), "k: needs a whole number >= 1; got 2.5"),
+            (lambda: gk.apply_every(0), "k=0 is out of range"),
+            (lambda: gk.apply_every(2.5), "k=2.5 is not an integer"),
         ),
         passes_nan=None,
         counts=True,
@@ -76,17 +150,17 @@ CLOCKS = [
         bad=(
             (
                 lambda: gk.guard(gk.sgd(0.1), -1),
-                "max_consecutive_skips: needs a whole number >= 0; got -1",
+                "max_consecutive_(skips|errors)=-1 is out of range",
             ),
-            (lambda: gk.guard(gk.sgd(0.1), max_norm=0.0), f"max_norm: {ABOVE_0}; got 0.0"),
+            (lambda: gk.guard(gk.sgd(0.1), max_norm=0.0), f"max_norm=0.0 {ABOVE_0}"),
             (
                 lambda: gk.guard(gk.sgd(0.1), on_budget_exhausted="stop"),
-                "on_budget_exhausted: needs one of 'apply', 'skip', 'zero_nans'; got 'stop'",
+                "on_budget_exhausted='stop' is not an option",
             ),
-            (lambda: gk.guard(gk.sgd(0.1), decay=1.0), f"decay: {DECAY}"),
+            (lambda: gk.guard(gk.sgd(0.1), decay=1.0), f"decay=.* {DECAY}"),
             (
                 lambda: gk.guard(gk.sgd(0.1), patience=0),
-                "patience: needs a whole number >= 1; got 0",
+                "patience=0 is out of range",
             ),
             no_transform("guard", "inner"),
         ),
@@ -100,7 +174,7 @@ CLOCKS = [
         bad=(
             (
                 lambda: gk.apply_if_finite(gk.sgd(0.1), -1),
-                "max_consecutive_skips: needs a whole number >= 0; got -1",
+                "max_consecutive_(skips|errors)=-1 is out of range",
             ),
             no_transform("apply_if_finite", "inner", 1),
         ),
@@ -113,7 +187,7 @@ CLOCKS = [
         bad=(
             (
                 lambda: gk.conditionally_transform(gk.ema(0.8), 3),
-                "should_transform_fn: needs a function of the step; got 3",
+                "should_transform_fn=3 is not a function",
             ),
             no_transform("conditionally_transform", "inner", later),
         ),
@@ -126,7 +200,7 @@ CLOCKS = [
         bad=(
             (
                 lambda: gk.conditionally_mask(gk.ema(0.8), 3),
-                "should_transform_fn: needs a function of the step; got 3",
+                "should_transform_fn=3 is not a function",
             ),
             no_transform("conditionally_mask", "inner", later),
         ),
@@ -140,12 +214,12 @@ CLOCKS = [
         bad=(
             (
                 lambda: gk.lookahead(gk.sgd(0.1), 0, 0.5),
-                "sync_period: needs a whole number >= 1; got 0",
+                "sync_period=0 is out of range",
             ),
-            (lambda: gk.lookahead(gk.sgd(0.1), 2, 1.5), f"slow_step_size: {FRACTION}; got 1.5"),
+            (lambda: gk.lookahead(gk.sgd(0.1), 2, 1.5), f"slow_step_size=1.5 {FRACTION}"),
             (
                 lambda: gk.lookahead(gk.lookahead(gk.sgd(0.1), 2, 0.5), 2, 0.5),
-                "needs an inner transform without evaluation weights",
+                "keeps evaluation weights itself",
             ),
         ),
         needs_params=True,
@@ -156,7 +230,7 @@ CLOCKS = [
         bad=(
             (
                 lambda: gk.sam(gk.sgd(0.1), gk.sgd(0.5), 0),
-                "sync_period: needs a whole number >= 1; got 0",
+                "sync_period=0 is out of range",
             ),
         ),
         needs_params=True,
@@ -164,39 +238,12 @@ CLOCKS = [
         narrow=True,
     ),
     Case(
-        "reduce_on_plateau",
-        lambda: gk.reduce_on_plateau(0.5, 2, 0.01, 0.001, 1, 1, 0.1),
-        bad=(
-            (lambda: gk.reduce_on_plateau(1.0), r"factor: needs a number in \(0, 1\); got 1.0"),
-            (
-                lambda: gk.reduce_on_plateau(patience=0),
-                "patience: needs a whole number >= 1; got 0",
-            ),
-            (lambda: gk.reduce_on_plateau(rtol=2.0), f"rtol: {FRACTION}"),
-            (lambda: gk.reduce_on_plateau(rtol=0.0), "rtol: needs a tolerance > 0"),
-            (
-                lambda: gk.reduce_on_plateau(cooldown=-1),
-                "cooldown: needs a whole number >= 0; got -1",
-            ),
-            (lambda: gk.reduce_on_plateau(min_scale=-1.0), f"min_scale: {AT_LEAST_0}"),
-            (
-                lambda: gk.reduce_on_plateau(mode="rise"),
-                "mode: needs one of 'min', 'max'; got 'rise'",
-            ),
-        ),
-        extras=loss_of,
-        counts=True,
-    ),
-]
-
-WEIGHTS = [
-    Case(
         "schedule_free",
         lambda: gk.schedule_free(gk.sgd(0.1), 0.1, 0.8, 1.5),
         bad=(
-            (lambda: gk.schedule_free(gk.sgd(0.1), -0.1), f"learning_rate: {AT_LEAST_0}"),
-            (lambda: gk.schedule_free(gk.sgd(0.1), 0.1, 0.0), f"b1: {ABOVE_0}"),
-            (lambda: gk.schedule_free(gk.sgd(0.1), 0.1, 1.5), f"b1: {FRACTION}"),
+            (lambda: gk.schedule_free(gk.sgd(0.1), -0.1), f"learning_rate=.* {AT_LEAST_0}"),
+            (lambda: gk.schedule_free(gk.sgd(0.1), 0.1, 0.0), f"b1=.* {ABOVE_0}"),
+            (lambda: gk.schedule_free(gk.sgd(0.1), 0.1, 1.5), f"b1=.* {FRACTION}"),
             (lambda: gk.schedule_free(gk.sgd(0.1), 0.1, state_dtype="int8"), DTYPE),
         ),
         needs_params=True,
@@ -207,12 +254,12 @@ WEIGHTS = [
         bad=(
             (lambda: gk.schedule_free_sgd(-0.1), AT_LEAST_0),
             (
-                lambda: gk.schedule_free_sgd(0.1, 0),
-                "warmup_steps: needs a whole number >= 1; got 0",
+                lambda: gk.schedule_free_sgd(0.1, -1),
+                "warmup_steps=-1 is out of range",
             ),
             (
                 lambda: gk.schedule_free_sgd(gk.constant_schedule(0.1), 2),
-                "learning_rate: needs a number for a learning rate with a warmup",
+                "is a schedule, beside warmup_steps",
             ),
         ),
         needs_params=True,
@@ -222,8 +269,8 @@ WEIGHTS = [
         lambda: gk.schedule_free_adamw(0.1, 2, 0.8, 0.9, 1e-3, 0.01),
         bad=(
             (lambda: gk.schedule_free_adamw(-0.1), AT_LEAST_0),
-            (lambda: gk.schedule_free_adamw(b2=1.0), f"b2: {DECAY}"),
-            (lambda: gk.schedule_free_adamw(eps=-1.0), f"eps: {AT_LEAST_0}"),
+            (lambda: gk.schedule_free_adamw(b2=1.0), f"b2=.* {DECAY}"),
+            (lambda: gk.schedule_free_adamw(eps=-1.0), f"eps=.* {AT_LEAST_0}"),
         ),
         needs_params=True,
     ),
@@ -231,7 +278,7 @@ WEIGHTS = [
         "weight_ema",
         lambda: gk.weight_ema(0.8),
         bad=(
-            (lambda: gk.weight_ema(1.0), f"decay: {DECAY}"),
+            (lambda: gk.weight_ema(1.0), f"decay=.* {DECAY}"),
             (lambda: gk.weight_ema(0.9, store="int8"), DTYPE),
         ),
         needs_params=True,
@@ -239,48 +286,19 @@ WEIGHTS = [
     Case(
         "polyak_average",
         lambda: gk.polyak_average(1),
-        bad=((lambda: gk.polyak_average(-1), "start: needs a whole number >= 0; got -1"),),
+        bad=((lambda: gk.polyak_average(-1), "start=-1 is out of range"),),
         needs_params=True,
     ),
     Case(
         "swa",
         lambda: gk.swa(1, 2),
         bad=(
-            (lambda: gk.swa(-1), "start: needs a whole number >= 0; got -1"),
-            (lambda: gk.swa(0, 0), "every: needs a whole number >= 1; got 0"),
+            (lambda: gk.swa(-1), "start=-1 is out of range"),
+            (lambda: gk.swa(0, 0), "every=0 is out of range"),
             (lambda: gk.swa(0, store="int8"), DTYPE),
         ),
         needs_params=True,
     ),
-]
-
-HISTORY = [
-    Case(
-        "clip_by_percentile",
-        lambda: gk.clip_by_percentile(50.0, 3, report=True),
-        bad=(
-            (
-                lambda: gk.clip_by_percentile(101.0),
-                r"percentile: needs a number in \[0, 100\]; got 101.0",
-            ),
-            (lambda: gk.clip_by_percentile(window=0), "window: needs a whole number >= 1; got 0"),
-        ),
-    ),
-    Case(
-        "clip_by_zscore",
-        lambda: gk.clip_by_zscore(1.5, 4, 2, 0.1),
-        bad=(
-            (lambda: gk.clip_by_zscore(0.0), f"z_score: {ABOVE_0}"),
-            (lambda: gk.clip_by_zscore(eps=-1.0), f"eps: {AT_LEAST_0}"),
-            (
-                lambda: gk.clip_by_zscore(window=3, patience=4),
-                "patience: needs a patience that the window can hold",
-            ),
-        ),
-    ),
-]
-
-PROBES = [
     Case(
         "watch",
         lambda: gk.watch(
@@ -289,11 +307,11 @@ PROBES = [
         bad=(
             (
                 lambda: gk.watch(gk.sgd(0.1), "norm"),
-                "name: needs one of 'grad_norm', 'update_norm', 'update_ratio', 'underflow'; got 'norm'",
+                r"names\[0\]='norm' is not an option",
             ),
             (
                 lambda: gk.watch(gk.sgd(0.1), "grad_norm", per="row"),
-                "per: needs one of 'tree', 'leaf'; got 'row'",
+                "per='row' is not an option",
             ),
             no_transform("watch", "inner", "grad_norm"),
         ),
@@ -305,7 +323,7 @@ PROBES = [
         lambda: gk.snapshot("size", total_size),
         bad=(
             (lambda: gk.snapshot("size"), "missing a required argument: 'measure'"),
-            (lambda: gk.snapshot("size", 3), "measure: needs a function of the updates; got 3"),
+            (lambda: gk.snapshot("size", 3), "measure=3 is not a function"),
         ),
         reads_back=False,
     ),
@@ -315,7 +333,7 @@ PROBES = [
         bad=(
             (
                 lambda: gk.monitor({"size": 3}),
-                r"measures\['size'\]: needs a function of the updates or a transform; got 3",
+                r"measures\['size'\]=3 is not a function",
             ),
         ),
         reads_back=False,
@@ -324,34 +342,13 @@ PROBES = [
         "measure_with_ema",
         lambda: gk.measure_with_ema(total_size, 0.8),
         bad=(
-            (lambda: gk.measure_with_ema(total_size, 1.0), f"decay: {DECAY}"),
+            (lambda: gk.measure_with_ema(total_size, 1.0), f"decay=.* {DECAY}"),
             (
                 lambda: gk.measure_with_ema(3, 0.9),
-                "measure: needs a function of the updates; got 3",
+                "measure=3 is not a function",
             ),
         ),
         within=lambda measure: gk.monitor({"size": measure}),
         reads_back=False,
     ),
 ]
-
-ROUNDING = [
-    Case(
-        "stochastic_rounding",
-        lambda: gk.stochastic_rounding(3),
-        bad=((lambda: gk.stochastic_rounding(), "missing a required argument: 'key'"),),
-        needs_params=True,
-        stochastic=True,
-        rounds=True,
-    ),
-    Case(
-        "compensated",
-        lambda: gk.compensated(),
-        bad=((lambda: gk.compensated(1.0), "too many positional arguments"),),
-        needs_params=True,
-        narrow=True,
-        rounds=True,
-    ),
-]
-
-WRAPPERS = [*CLOCKS, *WEIGHTS, *HISTORY, *PROBES, *ROUNDING]

@@ -146,6 +146,8 @@ CASES = [
         2**31 - 1,
     ),
     (gk.linear_schedule(1.0, 0.1, 5, transition_begin=2**40), lambda step: 1.0, 2**31 - 1),
+    (gk.linear_schedule(1.0, 0.25, 312.5, 0.5), line(1.0, 0.25, 312.5, 0.5), 313),
+    (gk.linear_schedule(0.5, 0.25, 0), lambda step: 0.5, 10),
     (gk.polynomial_schedule(1.0, 0.1, 2.5, 41, 3), poly(1.0, 0.1, 2.5, 41, 3), 44),
     (gk.polynomial_schedule(0.5, 0.0, 0.5, BIG + 11), poly(0.5, 0.0, 0.5, BIG + 11), BIG),
     (gk.cosine_decay_schedule(0.3, 50), cos_decay(0.3, 50), 50),
@@ -244,6 +246,21 @@ CASES = [
         2**31 - 1,
     ),
     (gk.schedules.triangular_schedule(0.1, 0.9, 2**32), triangular(0.1, 0.9, 2**32), 2**31 - 1),
+    (
+        gk.schedules.warm_restarts_schedule(0.5, 10, 2, 0.8, 0.01),
+        restarts(0.5, 10, 2, 0.8, 0.01),
+        150,
+    ),
+    (
+        gk.schedules.warm_restarts_schedule(0.5, 1000, 3, 0.9),
+        restarts(0.5, 1000, 3, 0.9),
+        2**31 - 1,
+    ),
+    (
+        gk.schedules.warm_restarts_schedule(0.5, 12.5, 2, 0.9, 0.01),
+        restarts(0.5, 12.5, 2, 0.9, 0.01),
+        90,
+    ),
     (
         gk.schedules.warm_restarts_schedule(0.5, 10, 2, 0.8, 0.01),
         restarts(0.5, 10, 2, 0.8, 0.01),

@@ -1,4 +1,7 @@
-"""float32 and float64 values against the closed form in Python's floats, over the length and at the ends of float32's and int32's integers."""
+"""float32 and float64 values against the closed form in Python's floats.
+
+The steps cover the length and the ends of float32's and int32's integers.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +47,8 @@ def test_jitted_with_the_schedule_as_argument_gives_the_same(case):
     steps = steps_of(length)
     got = jax.jit(lambda schedule, step: schedule(step))(schedule, jnp.asarray(steps, jnp.int32))
     want = np.array([oracle(int(step)) for step in steps])
-    # Passed as data a decay rate is a float32, so r**t keeps only the digits that r has: a few ulp per unit of the exponent.
+    # As data a decay rate is a float32, so r**t has only the digits of r: it loses a few ulp per
+    # unit of the exponent.
     loose = "exponential_decay" in repr(schedule) and "0.999999" in repr(schedule)
     np.testing.assert_allclose(
         np.asarray(got, np.float64), want, rtol=2.0 if loose else 1e-5, atol=1e-37
@@ -84,4 +88,4 @@ def test_shape_and_dtype_follow_the_step(case):
         assert value.shape == np.shape(step)
         assert value.dtype == jnp.float32
     assert schedule(jnp.int8(3)) == schedule(3)
-    assert schedule(-7) == schedule(0)
+    assert schedule(np.int32(-7)) == schedule(0)

@@ -1,4 +1,4 @@
-"""Laws that hold for every schedule, and the lectures' formulas written out, at steps that Hypothesis chooses."""
+"""Laws of schedules, and textbook formulas written out, at steps that Hypothesis chooses."""
 
 import math
 from functools import partial
@@ -21,7 +21,7 @@ rates = st.floats(0.01, 1.0)
 
 @law
 @given(t=steps, beta=st.floats(1e-9, 1e-3), rate=rates)
-def test_lecture_decays_per_step(t, beta, rate):
+def test_decays_per_step_are_the_textbook_formulas(t, beta, rate):
     close(gk.schedules.inverse_time_decay(rate, 1, beta)(t), rate / (1 + beta * t))
     exponent = beta * t
     if exponent < 80:
@@ -36,7 +36,7 @@ def test_lecture_decays_per_step(t, beta, rate):
 
 @law
 @given(epoch=st.integers(0, 5000), n=st.integers(1, 4000), inside=st.integers(0, 10**6), rate=rates)
-def test_per_epoch_is_constant_within_an_epoch_and_the_lectures_formula(epoch, n, inside, rate):
+def test_per_epoch_is_constant_within_an_epoch_and_decays_with_it(epoch, n, inside, rate):
     step = epoch * n + inside % n
     close(
         gk.schedules.per_epoch(gk.schedules.inverse_time_decay(rate, 1, 0.5), n)(step),
@@ -56,7 +56,7 @@ def test_per_epoch_is_constant_within_an_epoch_and_the_lectures_formula(epoch, n
 
 @law
 @given(t=steps, length=lengths, rate=rates)
-def test_cosine_is_the_lecture_formula_and_ends_at_zero(t, length, rate):
+def test_cosine_is_the_formula_and_ends_at_zero(t, length, rate):
     value = float(gk.cosine_decay_schedule(rate, length)(t))
     np.testing.assert_allclose(
         value, 0.5 * rate * (1 + math.cos(math.pi * min(t, length) / length)), atol=1e-6 * rate
@@ -66,7 +66,7 @@ def test_cosine_is_the_lecture_formula_and_ends_at_zero(t, length, rate):
 
 @law
 @given(t=steps, half=lengths, low=rates, high=rates, factor=st.sampled_from([1.0, 0.9]))
-def test_triangle_is_the_lecture_formula(t, half, low, high, factor):
+def test_triangle_is_the_formula(t, half, low, high, factor):
     m = 1 + t // (2 * half)
     b = abs(t - (2 * m - 1) * half) / half
     value = gk.schedules.triangular_schedule(low, high, half, factor)(t)
@@ -105,15 +105,38 @@ def test_join_takes_the_piece_of_the_step_and_its_own_time(t, bounds):
 
 @law
 @given(t=steps, a=rates, b=rates)
-def test_sum_product_difference_quotient_act_on_the_values(t, a, b):
+def test_arithmetic_acts_on_the_values(t, a, b):
     f, g = gk.schedules.inverse_sqrt_schedule(a), gk.cosine_decay_schedule(b, 10**6)
     assert (f + g)(t) == f(t) + g(t)
     assert (f * g)(t) == f(t) * g(t)
     assert (f - g)(t) == f(t) - g(t)
+    assert (g / f)(t) == g(t) / f(t)
+    assert (f**g)(t) == f(t) ** g(t)
     assert (2.0 - f)(t) == 2.0 - f(t)
+    assert (1.0 / f)(t) == 1.0 / f(t)
     assert (-f)(t) == -f(t)
     assert (0.5 * f + 1.0)(t) == 0.5 * f(t) + 1.0
-    close((f / 3.0)(t), f(t) / 3.0)
+    close((f**0.5)(t), math.sqrt(f(t)))
+
+
+@law
+@given(
+    first=st.integers(1, 200), growth=st.integers(1, 3), factor=st.sampled_from([1.0, 0.5]), t=steps
+)
+def test_warm_restarts_are_sgdr_with_periods_that_grow_and_shrink(first, growth, factor, t):
+    periods = [
+        {
+            "init_value": 0.0,
+            "peak_value": 0.5 * factor**m,
+            "warmup_steps": 0,
+            "decay_steps": first * growth**m,
+            "end_value": 0.1 * 0.5 * factor**m,
+        }
+        for m in range(6)
+    ]
+    t %= sum(period["decay_steps"] for period in periods)
+    short = gk.schedules.warm_restarts_schedule(0.5, first, growth, factor, 0.1)
+    close(gk.sgdr_schedule(periods)(t), short(t))
 
 
 @law

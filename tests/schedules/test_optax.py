@@ -205,8 +205,99 @@ def test_agrees_with_optax_at_float64(name, kwargs, length):
             steps.shape,
         )
         got = np.asarray(getattr(gk, name)(**kwargs)(steps))
-    # Near its end optax's 1 + cos(π t/T) has an absolute error of a rounding of 1, hence the tolerance relative to the largest value.
+    # Near its end optax's 1 + cos(π t/T) has an absolute error of a rounding of 1: the tolerance is
+    # relative to the largest value.
     np.testing.assert_allclose(got, want, rtol=1e-12, atol=2e-16 * np.abs(want).max())
+
+
+# Lengths of 0 and fractions, ends above the peak, values of 0 and below, boundaries at 0, arrays.
+ODD = [
+    ("linear_schedule", (0.0, 0.7, 0)),
+    ("linear_schedule", (1.0, 0.0, 312.5)),
+    ("linear_schedule", (1.0, 0.0, 312.5, 7.25)),
+    ("linear_schedule", (1.0, 0.0, 0.5)),
+    ("linear_schedule", (1, 0, 10, 5)),
+    ("linear_schedule", (0.0, 0.0, 10)),
+    ("linear_schedule", (-1.0, -2.0, 10)),
+    ("linear_schedule", (1.0, 0.0, jnp.int32(100))),
+    ("linear_schedule", (1.0, 0.0, np.int64(100), np.array(3))),
+    ("polynomial_schedule", (1.0, 0.1, 2, 0)),
+    ("polynomial_schedule", (1.0, 0.1, 2.5, 31.5, 3.5)),
+    ("polynomial_schedule", (0.1, 1.0, 0.5, 30)),
+    ("polynomial_schedule", (1.0, 0.1, 1, 30, 5)),
+    ("exponential_decay", (1.0, 0, 0.5)),
+    ("exponential_decay", (1.0, 0, 0.5, 0, False, 2.0)),
+    ("exponential_decay", (1.0, 10, 0.5, 3, False, 2.0)),
+    ("exponential_decay", (1.0, 10.5, 0.5, 2.5, True, 0.01)),
+    ("exponential_decay", (1.0, 10, 1.0, 0, False, 0.5)),
+    ("exponential_decay", (1.0, 10, 1.5, 0, True, 0.5)),
+    ("exponential_decay", (-1.0, 10, 0.5, 0, True, 0.5)),
+    ("exponential_decay", (1.0, 0.25, 0.9)),
+    ("cosine_decay_schedule", (1.0, 312.5, 0.1)),
+    ("cosine_decay_schedule", (1.0, 0.5)),
+    ("cosine_decay_schedule", (1.0, 10, 2.0)),
+    ("cosine_decay_schedule", (0.0, 10, 2.0)),
+    ("cosine_decay_schedule", (1.0, 10, -1.0, 0.5)),
+    ("piecewise_constant_schedule", (1.0, {0: 0.5, 10: 0.5})),
+    ("piecewise_constant_schedule", (1.0, {2.5: 0.5, 10: 0})),
+    ("piecewise_constant_schedule", (-1.0, {2: 3})),
+    ("piecewise_constant_schedule", (1.0, {})),
+    ("piecewise_interpolate_schedule", ("linear", 1.0, {0: 0.5, 10: 0.5})),
+    ("piecewise_interpolate_schedule", ("cosine", 1.0, {2.5: 0.5, 3.0: 2.0, 10: 0.0})),
+    ("piecewise_interpolate_schedule", ("cosine", 1.0, {0: 3.0})),
+    ("linear_onecycle_schedule", (312.5, 1.0)),
+    ("cosine_onecycle_schedule", (312.5, 1.0)),
+    ("cosine_onecycle_schedule", (10, 1.0, 0.0)),
+    ("linear_onecycle_schedule", (2, 1.0)),
+    ("cosine_onecycle_schedule", (1, 1.0)),
+    ("linear_onecycle_schedule", (100, 1.0, 0.3, 0.85, 0.5, 0.5)),
+    ("warmup_constant_schedule", (0.1, 0.5, 12.5)),
+    ("warmup_constant_schedule", (0.5, 0.1, 12)),
+    ("warmup_cosine_decay_schedule", (0.2, 0.0, 50, 100, -3.0)),
+    ("warmup_cosine_decay_schedule", (0.2, 0.1, 0, 100, 0.5)),
+    ("warmup_cosine_decay_schedule", (0.2, 0.1, 10.5, 100.25, 0.05, 2.0)),
+    ("warmup_cosine_decay_schedule", (0.2, -1.0, 10, 100, 0.05)),
+    ("warmup_cosine_decay_schedule", (0.2, 1.0, jnp.int32(10), jnp.int32(100), 0.05)),
+    ("warmup_cosine_decay_schedule", (0.2, 1.0, jnp.int32(0), 100, 0.05)),
+    ("warmup_cosine_decay_schedule", (0.2, jnp.float32(0.0), 5, 100, 0.05)),
+    ("warmup_exponential_decay_schedule", (0.1, 1.0, 0, 10, 0.5)),
+    ("warmup_exponential_decay_schedule", (0.1, 1.0, 10, 0, 0.5)),
+    ("warmup_exponential_decay_schedule", (0.1, 1.0, 7.5, 10.5, 0.5, 2.5, True, 0.05)),
+    ("warmup_exponential_decay_schedule", (0.1, 1.0, 7, 10, 0.5, 2, False, 3.0)),
+    (
+        "sgdr_schedule",
+        (
+            [
+                {
+                    "init_value": 0.1,
+                    "peak_value": 0.0,
+                    "warmup_steps": 0,
+                    "decay_steps": 20,
+                    "end_value": 2.0,
+                },
+                {
+                    "init_value": 0.1,
+                    "peak_value": 0.3,
+                    "warmup_steps": 2.5,
+                    "decay_steps": 20.5,
+                    "end_value": 2.0,
+                    "exponent": 0.5,
+                },
+            ],
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "args"), ODD, ids=lambda x: str(x)[:60])
+def test_agrees_with_optax_at_odd_arguments_and_far_beyond_the_end(name, args):
+    with jax.enable_x64(True):
+        steps = jnp.concatenate([jnp.arange(120), jnp.array([312, 313, 10**4, 2**31 - 1])])
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            theirs = getattr(optax, name)(*args)
+            want = np.asarray(jax.jit(jax.vmap(lambda step: jnp.asarray(theirs(step))))(steps))
+        got = np.asarray(getattr(gk, name)(*args)(steps))
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9)
 
 
 def test_join_agrees_with_optax_and_takes_its_schedules():
@@ -245,7 +336,7 @@ def test_names_order_and_defaults_are_optax_s():
         ], name
 
 
-def test_where_optax_keeps_the_start_for_ever_no_warmup_is_no_warmup():
+def test_without_warmup_the_value_is_the_peak_where_optax_stays_at_the_start():
     assert float(optax.warmup_constant_schedule(0.1, 0.5, 0)(100)) == pytest.approx(0.1)
     assert gk.warmup_constant_schedule(0.1, 0.5, 0)(0) == 0.5
 
@@ -260,6 +351,8 @@ def test_one_cycle_boundary_is_the_nearest_whole_step_eager_and_jitted():
         )  # int(0.29 * 100) is 28
 
 
-def test_one_cycle_of_one_step_keeps_the_scales_that_a_dict_would_lose():
+def test_one_cycle_phases_of_length_zero_keep_the_scales_that_a_dict_would_lose():
+    rate = gk.linear_onecycle_schedule(10, 1.0, 0.5, 0.5, div_factor=4.0, final_div_factor=2.0)
+    assert [float(rate(t)) for t in (0, 5, 10, 99)] == [0.25, 0.25, 0.125, 0.125]
     rate = gk.linear_onecycle_schedule(1, 1.0, div_factor=4.0, final_div_factor=2.0)
     assert [float(rate(t)) for t in (0, 1, 5)] == [0.25, 0.125, 0.125]

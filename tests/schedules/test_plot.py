@@ -1,4 +1,4 @@
-"""Pictures of schedules."""
+"""Plots of schedules."""
 
 import subprocess
 import sys
@@ -43,7 +43,9 @@ def test_one_schedule_a_dict_labels_and_axes_of_ones_own():
     assert mine.lines[0].get_label() == "flat"
     assert mine.get_ylabel() == "rate"
     assert gk.schedules.plot_schedule({"a": 0.1, "b": 0.2}, 5).lines[1].get_label() == "b"
-    with pytest.raises(ValueError, match="labels: needs 1 labels; got 2"):
+    with pytest.raises(
+        ValueError, match=r"labels=\['a', 'b'\] has the length 2. Expected 1, one label"
+    ):
         gk.schedules.plot_schedule(0.1, 5, labels=["a", "b"])
 
 
@@ -60,7 +62,7 @@ def test_a_long_run_is_drawn_at_two_thousand_whole_steps():
 def test_without_matplotlib_the_package_works_and_plotting_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(
-        ImportError, match=r"plot_schedule: needs matplotlib; got .*pip install 'gradkit\[plot\]'"
+        ImportError, match=r"plot_schedule: matplotlib is missing .*pip install 'gradkit\[plot\]'"
     ):
         gk.schedules.plot_schedule(0.1, 5)
 

@@ -1,4 +1,4 @@
-"""Clips that follow the history of norms, against NumPy's percentiles and moments of the last window."""
+"""Clips by the history of norms, against NumPy's percentiles and moments of the last window."""
 
 import jax
 import jax.numpy as jnp
@@ -102,7 +102,7 @@ def test_zero_gradients_are_finite_with_their_derivatives(tx):
 
 
 @pytest.mark.parametrize("make", [gk.clip_by_percentile, gk.clip_by_zscore])
-def test_metrics_are_kept_when_asked_for(make):
+def test_logged_values_are_kept_with_report(make):
     tx = (
         make(50.0, 4, report=True)
         if make is gk.clip_by_percentile
@@ -130,17 +130,17 @@ def test_norms_of_narrow_gradients_are_wide():
     [
         (
             lambda: gk.clip_by_percentile(101.0),
-            r"clip_by_percentile, percentile: needs a number in \[0, 100\]; got 101.0",
+            r"clip_by_percentile: percentile=101\.0 is out of range\. Expected 0 <= percent",
         ),
-        (lambda: gk.clip_by_percentile(float("nan")), r"percentile: needs a finite number"),
-        (lambda: gk.clip_by_percentile(window=0), r"window: needs a whole number >= 1; got 0"),
-        (lambda: gk.clip_by_zscore(0.0), r"clip_by_zscore, z_score: needs a number > 0; got 0.0"),
+        (lambda: gk.clip_by_percentile(float("nan")), r"percentile=.* is out of range"),
+        (lambda: gk.clip_by_percentile(window=0), r"window=0 is out of range"),
+        (lambda: gk.clip_by_zscore(0.0), r"clip_by_zscore: z_score=0.0 is out of range"),
         (
             lambda: gk.clip_by_zscore(window=5),
-            r"patience: needs a patience that the window can hold; got 25 > 5",
+            r"patience=25 is out of range\. Expected patience <= window=5\. Make the",
         ),
-        (lambda: gk.clip_by_zscore(patience=0), r"patience: needs a whole number >= 1"),
-        (lambda: gk.clip_by_zscore(eps=-0.1), r"eps: needs a finite number >= 0"),
+        (lambda: gk.clip_by_zscore(patience=0), r"patience=.* is (?:out of range|not an integer)"),
+        (lambda: gk.clip_by_zscore(eps=-0.1), r"eps=.* is out of range"),
     ],
 )
 def test_bad_input_is_refused(make, words):

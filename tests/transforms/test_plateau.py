@@ -1,4 +1,4 @@
-"""reduce_on_plateau against optax where values are positive, against an oracle where they are not."""
+"""reduce_on_plateau against optax for positive values, against an oracle for the others."""
 
 import jax
 import jax.numpy as jnp
@@ -135,44 +135,44 @@ def test_make_step_passes_the_value():
         (
             lambda: gk.reduce_on_plateau(factor=1.0),
             ValueError,
-            r"reduce_on_plateau, factor: needs a number in \(0, 1\); got 1.0",
+            r"reduce_on_plateau: factor=1\.0 is out of range\. Expected 0 < factor < 1\.",
         ),
         (
             lambda: gk.reduce_on_plateau(factor=0.0),
             ValueError,
-            r"factor: needs a number in \(0, 1\)",
+            r"factor=0\.0 is out of range\. Expected 0 < factor < 1\.",
         ),
         (
             lambda: gk.reduce_on_plateau(patience=0),
             ValueError,
-            r"patience: needs a whole number >= 1; got 0",
+            r"patience=0 is out of range",
         ),
         (
             lambda: gk.reduce_on_plateau(accumulation_size=0),
             ValueError,
-            r"accumulation_size: needs a whole number >= 1",
+            r"accumulation_size=.* is (?:out of range|not an integer)",
         ),
         (
             lambda: gk.reduce_on_plateau(cooldown=-1),
             ValueError,
-            r"cooldown: needs a whole number >= 0",
+            r"cooldown=.* is (?:out of range|not an integer)",
         ),
-        (lambda: gk.reduce_on_plateau(rtol=1.5), ValueError, r"rtol: needs a number in \[0, 1\]"),
-        (lambda: gk.reduce_on_plateau(atol=-1.0), ValueError, r"atol: needs a finite number >= 0"),
+        (lambda: gk.reduce_on_plateau(rtol=1.5), ValueError, r"rtol=.* is out of range"),
+        (lambda: gk.reduce_on_plateau(atol=-1.0), ValueError, r"atol=.* is out of range"),
         (
             lambda: gk.reduce_on_plateau(rtol=0.0),
             ValueError,
-            r"rtol: needs a tolerance > 0; got rtol=0 and atol=0",
+            r"rtol=0 and atol=0 are no tolerance\. Expected one of them above 0\.",
         ),
         (
             lambda: gk.reduce_on_plateau(min_scale=-0.1),
             ValueError,
-            r"min_scale: needs a finite number >= 0",
+            r"min_scale=.* is out of range",
         ),
         (
             lambda: gk.reduce_on_plateau(mode="down"),
             ValueError,
-            r"mode: needs one of 'min', 'max'; got 'down'",
+            r"mode=.* is not an option; got 'down'",
         ),
     ],
 )
@@ -181,14 +181,17 @@ def test_bad_input_is_refused(make, error, words):
         make()
 
 
-def test_the_value_is_asked_for():
+def test_the_value_is_required_and_one_real_number():
     tx = gk.chain(gk.sgd(0.1), gk.reduce_on_plateau())
     state = tx.init(jnp.ones(1))
     with pytest.raises(
-        TypeError, match=r"reduce_on_plateau: needs the extra argument 'value'; got none"
+        TypeError, match=r"reduce_on_plateau: the extra argument 'value' is missing"
     ):
         tx.update(jnp.ones(1), state)
     with pytest.raises(
-        ValueError, match=r"reduce_on_plateau, value: needs one number; got float32\[2\]"
+        ValueError, match=r"value=float32\[2\] is not a scalar\. Take the mean over the batch\."
     ):
         tx.update(jnp.ones(1), state, value=jnp.ones(2))
+    for value in ("low", None, True, 1j):
+        with pytest.raises(TypeError, match=r"reduce_on_plateau: value=.* is not a number"):
+            tx.update(jnp.ones(1), state, value=value)

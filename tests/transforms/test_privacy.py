@@ -1,4 +1,4 @@
-"""Per-example clipping: integer gradients and bad bounds."""
+"""Clipped and noisy sums of gradients per example."""
 
 import jax
 import jax.numpy as jnp
@@ -7,37 +7,85 @@ import pytest
 
 import gradkit as gk
 
-GRADS = {"a": np.array([[3, 4], [1, 0]]), "b": np.array([0, 2])}
-CLIPS = [gk.per_example_global_norm_clip, gk.per_example_layer_norm_clip]
+SHAPES = {"matrix": (4, 3), "vector": (3,), "scalar": ()}
 
 
-@pytest.mark.parametrize("clip", CLIPS)
-@pytest.mark.parametrize("dtype", ["int8", "int32", "uint8", "bool"])
-def test_integer_gradients_are_clipped_as_floats(clip, dtype):
-    grads = jax.tree.map(lambda g: jnp.asarray(g, dtype), GRADS)
-    floats = jax.tree.map(lambda g: g.astype("float32"), grads)
-    for wanted, total in zip(clip(floats, 1.0), jax.jit(clip)(grads, 1.0), strict=True):
-        jax.tree.map(np.testing.assert_array_equal, total, wanted)
-        assert [x.dtype for x in jax.tree.leaves(total)] == [
-            x.dtype for x in jax.tree.leaves(wanted)
-        ]
+def per_example(seed=0):
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(size=(6, *shape)) for name, shape in SHAPES.items()}
 
 
-def test_python_and_numpy_integers_are_gradients_too():
-    total, clipped = gk.per_example_global_norm_clip(GRADS, 1.0)
-    np.testing.assert_allclose(total["a"], [0.6 + 1 / 5**0.5, 0.8], rtol=1e-6)
-    np.testing.assert_allclose(total["b"], 2 / 5**0.5, rtol=1e-6)
-    assert clipped == 2
+def test_every_example_is_clipped_by_its_own_joint_norm():
+    grads = per_example()
+    norms = np.sqrt(sum(np.sum(g.reshape(6, -1) ** 2, 1) for g in grads.values()))
+    with jax.enable_x64(True):
+        total, clipped = gk.per_example_global_norm_clip(jax.tree.map(jnp.asarray, grads), 3.5)
+    factors = np.minimum(1, 3.5 / norms)
+    assert 0 < int(clipped) == np.sum(norms > 3.5) < 6
+    for name, g in grads.items():
+        np.testing.assert_allclose(total[name], np.tensordot(factors, g, 1), 1e-12)
 
 
-@pytest.mark.parametrize("clip", CLIPS)
-@pytest.mark.parametrize("bound", [-1.0, float("nan"), np.float32(-2)])
-def test_a_negative_bound_is_refused(clip, bound):
-    with pytest.raises(ValueError, match=r"per_example_.*l2_norm_clip=.* is out of range"):
-        clip(GRADS, bound)
+@pytest.mark.parametrize("uniform", [True, False])
+@pytest.mark.parametrize("bound", [0.0, 1.5, float("inf")])
+def test_per_example_clips_are_optax_s(uniform, bound):
+    optax = pytest.importorskip("optax")
+    grads = {**per_example(), "silent": np.zeros((6, 2))}
+    with jax.enable_x64(True):
+        grads = jax.tree.map(jnp.asarray, grads)
+        ours = (
+            gk.per_example_global_norm_clip(grads, bound),
+            gk.per_example_layer_norm_clip(grads, bound, uniform),
+        )
+        with jax.numpy_dtype_promotion("standard"):
+            theirs = (
+                optax.per_example_global_norm_clip(grads, bound),
+                optax.per_example_layer_norm_clip(grads, bound, uniform),
+            )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-12, 1e-15), ours, theirs)
 
 
-@pytest.mark.parametrize("bound", [None, "1", [1.0], True])
-def test_a_bound_that_is_no_number_is_refused(bound):
-    with pytest.raises(TypeError, match=r"l2_norm_clip=.* is not a number\. Expected l2_norm_clip"):
-        gk.per_example_global_norm_clip(GRADS, bound)
+def test_dpsgd_is_optax_s_noise_included():
+    contrib = pytest.importorskip("optax").contrib
+    with jax.enable_x64(True):
+        grads, w = (
+            jax.tree.map(jnp.asarray, per_example()),
+            jax.tree.map(lambda g: jnp.asarray(g[0]), per_example()),
+        )
+        ours = gk.dpsgd(0.1, 1.5, 0.7, 3, momentum=0.9, nesterov=True)
+        with pytest.warns(DeprecationWarning, match="seed"):
+            theirs = contrib.dpsgd(0.1, 1.5, 0.7, 3, momentum=0.9, nesterov=True)
+        state, other = ours.init(w), theirs.init(w)
+        for _ in range(3):
+            a, state = ours.update(grads, state)
+            with jax.numpy_dtype_promotion("standard"):
+                b, other = theirs.update(grads, other)
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-12), a, b)
+
+
+def test_the_noise_has_the_deviation_that_was_asked_for():
+    tx = gk.differentially_private_aggregate(2.0, 3.0, key=jax.random.key(1))
+    updates, state = tx.update(jnp.zeros((4, 20_000)), tx.init(jnp.zeros(20_000)))
+    assert abs(float(jnp.std(updates)) - 2.0 * 3.0 / 4) < 0.03
+    assert not np.array_equal(tx.update(jnp.zeros((4, 20_000)), state)[0], updates)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (
+            lambda: gk.per_example_global_norm_clip(
+                {"a": jnp.ones((2, 3)), "b": jnp.ones((3, 3))}, 1.0
+            ),
+            r"per_example_global_norm_clip, b: needs per-example gradients, "
+            r"with a leading axis of examples of 2; got float32\[3, 3\]",
+        ),
+        (
+            lambda: gk.per_example_layer_norm_clip(jnp.ones(()), 1.0),
+            "per_example_layer_norm_clip, the tree's only leaf: needs per-example",
+        ),
+    ],
+)
+def test_gradients_that_are_not_per_example_are_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()

@@ -116,7 +116,7 @@ def test_mixed_trees_keep_their_dtypes():
 
 @pytest.mark.parametrize("tx", [gk.stochastic_rounding(0), gk.compensated()], ids=repr)
 def test_parameters_are_needed(tx):
-    with pytest.raises(ValueError, match=r"needs the parameters; got params=None"):
+    with pytest.raises(ValueError, match=r"params=None, but this transform needs the parameters"):
         tx.update(jnp.ones(1), tx.init(jnp.ones(1)))
 
 
@@ -128,11 +128,7 @@ def test_apply_updates_rounds_as_it_is_told():
     assert set(new["w"].tolist()) == {1.0, 1.0078125}
     assert abs(float((new["w"] > 1).mean()) - 0.25) < 4 * (0.25 * 0.75 / 20_000) ** 0.5
     assert (new["kept"] == 1).all()
-    with pytest.raises(
-        TypeError, match="apply_updates, key: needs a seed or a random key; got None"
-    ):
+    with pytest.raises(TypeError, match=r"apply_updates: key is None\. Expected a seed"):
         gk.apply_updates(params, updates, rounding="stochastic")
-    with pytest.raises(
-        ValueError, match="apply_updates, rounding: needs one of 'nearest', 'stochastic'; got 'up'"
-    ):
+    with pytest.raises(ValueError, match="apply_updates: rounding=.* is not an option; got 'up'"):
         gk.apply_updates(params, updates, rounding="up")

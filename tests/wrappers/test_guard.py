@@ -378,22 +378,25 @@ def test_derivatives_pass_through():
     [
         (
             lambda: gk.guard(gk.sgd(0.1), -1),
-            r"guard, max_consecutive_skips: needs a whole number >= 0; got -1",
+            r"guard: max_consecutive_skips=-1 is out of range",
         ),
         (
             lambda: gk.guard(gk.sgd(0.1), on_budget_exhausted="stop"),
-            r"guard, on_budget_exhausted: needs one of 'apply', 'skip', 'zero_nans'; got 'stop'",
+            r"guard: on_budget_exhausted=.* is not an option; got 'stop'",
         ),
         (
             lambda: gk.guard(gk.sgd(0.1), max_norm=0.0),
-            r"guard, max_norm: needs a number > 0; got 0.0",
+            r"guard: max_norm=0.0 is out of range",
         ),
         (
             lambda: gk.guard(gk.sgd(0.1), value_sigma=-1.0),
-            r"guard, value_sigma: needs a number > 0",
+            r"guard: value_sigma=.* is out of range",
         ),
-        (lambda: gk.guard(gk.sgd(0.1), decay=1.0), r"guard, decay: needs a decay"),
-        (lambda: gk.guard(gk.sgd(0.1), patience=0), r"guard, patience: needs a whole number >= 1"),
+        (lambda: gk.guard(gk.sgd(0.1), decay=1.0), r"guard: decay=.* is out of range"),
+        (
+            lambda: gk.guard(gk.sgd(0.1), patience=0),
+            r"guard: patience=.* is (?:out of range|not an integer)",
+        ),
     ],
 )
 def test_bad_input_is_refused(make, words):
@@ -403,7 +406,7 @@ def test_bad_input_is_refused(make, words):
 
 def test_the_value_is_asked_for_where_it_is_needed():
     tx = gk.guard(gk.sgd(0.1), value_sigma=3.0)
-    with pytest.raises(TypeError, match=r"guard: needs the extra argument 'value'; got none"):
+    with pytest.raises(TypeError, match=r"guard: the extra argument 'value' is missing"):
         tx.update(jnp.ones(1), tx.init(jnp.ones(1)))
     with pytest.raises(
         TypeError,

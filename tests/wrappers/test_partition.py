@@ -250,22 +250,22 @@ PARAMS = {"a": jnp.ones(1), "b": jnp.ones((1, 1))}
     [
         (
             gk.masked(DOUBLE, gk.by_path("c")),
-            r"masked, mask: needs a mask that means at least one leaf; got by_path\('c'\), which means none of a, b",
+            r"masked: mask=by_path\('c'\) matches no parameter\. Available paths: a, b\.",
         ),
-        (gk.masked(DOUBLE, {"a": True}), r"masked, mask: needs mask in a tree like params"),
+        (gk.masked(DOUBLE, {"a": True}), r"masked: mask has no entry for b"),
         (
             gk.masked(DOUBLE, {"a": True, "b": False, "c": True}),
-            r"mask: needs mask in a tree like params",
+            r"masked: mask has the entry c, which the parameters lack",
         ),
         (
             gk.partition({"x": DOUBLE}, {"a": "x", "b": "y"}),
-            r"partition: needs a transform for every label; got no transform for 'y'. There are 'x'\.$",
+            r"partition=.* is not a transform for every label; got no transform for 'y'. There are 'x'\.$",
         ),
         (
             gk.partition({"x": DOUBLE, "z": DOUBLE}, {"a": "x", "b": "x"}),
             r"partition: needs a leaf for every transform; got none for 'z'",
         ),
-        (gk.partition({"x": DOUBLE}, {"a": "x"}), r"labels: needs labels in a tree like params"),
+        (gk.partition({"x": DOUBLE}, {"a": "x"}), r"partition: param_labels has no entry for b"),
         (
             gk.partition({"x": DOUBLE, "y": DOUBLE}, {"x": gk.by_rank(1), "y": gk.by_rank(2)}),
             r"partition, b: needs exactly one predicate that means each leaf; got \['x', 'y'\]",

@@ -208,22 +208,22 @@ def test_derivatives_reach_the_rate():
         (
             lambda: gk.schedule_free(gk.sgd(0.1), -0.1),
             ValueError,
-            r"schedule_free, learning_rate: needs a finite number >= 0",
+            r"schedule_free: learning_rate=.* is out of range",
         ),
         (
             lambda: gk.schedule_free(gk.sgd(0.1), 0.1, b1=0.0),
             ValueError,
-            r"b1: needs a number > 0; got 0.0",
+            r"b1=0.0 is out of range",
         ),
         (
             lambda: gk.schedule_free(gk.sgd(0.1), 0.1, b1=1.1),
             ValueError,
-            r"b1: needs a number in \[0, 1\]; got 1.1",
+            r"b1=1.1 is out of range",
         ),
         (
             lambda: gk.schedule_free(gk.sgd(0.1), 0.1, state_dtype="int8"),
             TypeError,
-            r"needs a floating dtype or a Store; got int8",
+            r"'int8' is not a floating dtype",
         ),
         (
             lambda: gk.schedule_free(gk.schedule_free_sgd(0.1), 0.1),
@@ -233,7 +233,7 @@ def test_derivatives_reach_the_rate():
         (
             lambda: gk.schedule_free_sgd(0.1, warmup_steps=0),
             ValueError,
-            r"schedule_free_sgd, warmup_steps: needs a whole number >= 1; got 0",
+            r"schedule_free_sgd: warmup_steps=0 is out of range",
         ),
         (
             lambda: gk.schedule_free_sgd(gk.constant_schedule(0.1), warmup_steps=5),
@@ -243,7 +243,7 @@ def test_derivatives_reach_the_rate():
         (
             lambda: gk.schedule_free_adamw(b2=1.0),
             ValueError,
-            r"schedule_free_adamw, b2: needs a decay",
+            r"schedule_free_adamw: b2=.* is out of range",
         ),
         (lambda: gk.schedule_free_adamw(eps=-1.0), ValueError, r"schedule_free_adamw, eps: needs"),
     ],
@@ -262,12 +262,12 @@ def test_a_state_without_z_is_refused():
     tx = gk.adam(0.1)
     with pytest.raises(
         ValueError,
-        match=r"eval_params: needs a transform that keeps evaluation weights; got adam\(0.1\)",
+        match=r"eval_params=.* is not a transform that keeps evaluation weights; got adam\(0.1\)",
     ):
         gk.eval_params(tx, tx.init(jnp.ones(1)), jnp.ones(1))
 
 
 def test_parameters_are_needed():
     tx = gk.schedule_free_sgd(0.1)
-    with pytest.raises(ValueError, match=r"needs the parameters; got params=None"):
+    with pytest.raises(ValueError, match=r"params=None, but this transform needs the parameters"):
         tx.update(jnp.ones(1), tx.init(jnp.ones(1)))

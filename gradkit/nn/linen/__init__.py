@@ -1,24 +1,28 @@
-"""Normalization and dropout for Flax Linen: Flax's layers, with the arithmetic of `gradkit.nn.functional`."""
+"""Normalization and dropout layers for Flax Linen, by the functions of `gradkit.nn.functional`."""
 
-from gradkit.nn.linen.norm import BatchNorm as BatchNorm
-from gradkit.nn.linen.norm import BatchRenorm as BatchRenorm
-from gradkit.nn.linen.norm import FilterResponseNorm as FilterResponseNorm
-from gradkit.nn.linen.norm import FrozenBatchNorm as FrozenBatchNorm
-from gradkit.nn.linen.norm import GhostBatchNorm as GhostBatchNorm
-from gradkit.nn.linen.norm import GlobalResponseNorm as GlobalResponseNorm
-from gradkit.nn.linen.norm import GroupNorm as GroupNorm
-from gradkit.nn.linen.norm import InstanceNorm as InstanceNorm
-from gradkit.nn.linen.norm import LayerNorm as LayerNorm
-from gradkit.nn.linen.norm import RMSNorm as RMSNorm
-from gradkit.nn.linen.norm import fold_batch_norm as fold_batch_norm
-from gradkit.nn.linen.stochastic import AlphaDropout as AlphaDropout
-from gradkit.nn.linen.stochastic import DropBlock as DropBlock
-from gradkit.nn.linen.stochastic import DropConnect as DropConnect
-from gradkit.nn.linen.stochastic import Dropout as Dropout
-from gradkit.nn.linen.stochastic import DropPath as DropPath
-from gradkit.nn.linen.stochastic import GaussianDropout as GaussianDropout
-from gradkit.nn.linen.stochastic import GaussianNoise as GaussianNoise
-from gradkit.nn.linen.stochastic import StochasticPool as StochasticPool
-from gradkit.nn.linen.weights import SpectralNorm as SpectralNorm
-from gradkit.nn.linen.weights import WeightNorm as WeightNorm
-from gradkit.nn.linen.weights import WeightStandardization as WeightStandardization
+from gradkit.nn.linen.batch_norm import (
+    BatchNorm,
+    BatchRenorm,
+    FrozenBatchNorm,
+    GhostBatchNorm,
+    fold_batch_norm,
+)
+from gradkit.nn.linen.dropout import (
+    AlphaDropout,
+    DropBlock,
+    DropConnect,
+    Dropout,
+    DropPath,
+    GaussianDropout,
+    GaussianNoise,
+)
+from gradkit.nn.linen.norm import (
+    FilterResponseNorm,
+    GlobalResponseNorm,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    RMSNorm,
+)
+from gradkit.nn.linen.pooling import StochasticPool
+from gradkit.nn.linen.weights import SpectralNorm, WeightNorm, WeightStandardization

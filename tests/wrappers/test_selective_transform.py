@@ -1,0 +1,22 @@
+"""`selective_transform` keeps state for the trained leaves alone."""
+
+import jax
+import jax.numpy as jnp
+
+import gradkit as gk
+
+
+def test_selective_transform_remembers_the_trained_leaves_alone():
+    params = {"a": jnp.ones(3), "b": jnp.ones(2)}
+    for mask in ({"a": True, "b": False}, gk.by_path("a"), lambda params: {"a": True, "b": False}):
+        tx = gk.selective_transform(gk.sgd(1.0, momentum=0.5), freeze_mask=mask)
+        updates, state = tx.update(params, tx.init(params), params)
+        assert [leaf.shape for leaf in jax.tree.leaves(state.inner)] == [(2,)]
+        assert updates["a"].tolist() == [0, 0, 0]
+        assert updates["b"].tolist() == [-1, -1]
+    assert gk.selective_transform(gk.sgd(1.0), freeze_mask=True).update(
+        params, gk.set_to_zero().init(params)
+    )[0]["b"].tolist() == [0, 0]
+    assert gk.selective_transform(gk.sgd(1.0), freeze_mask=False).update(
+        params, gk.sgd(1.0).init(params)
+    )[0]["b"].tolist() == [-1, -1]
