@@ -1,4 +1,4 @@
-"""Compose an optimizer, change its learning rate during training, and train a population.
+"""Compose an optimizer: change its learning rate during training, and train a population.
 
     python examples/compose.py
 

@@ -1,4 +1,4 @@
-"""Compare twelve optimizers on handwritten digits.
+"""Handwritten digits: compare twelve optimizers on one network.
 
     python examples/digits.py                    # scikit-learn's digits; no download; one minute
     python examples/digits.py --dataset mnist    # MNIST, downloaded from OpenML

@@ -1,4 +1,4 @@
-"""Save a training run, restore it in a new model, and resume it: Flax NNX with accumulation.
+"""Save and resume: a Flax NNX run with accumulation, a guard and averaged weights.
 
     python examples/resume.py
 

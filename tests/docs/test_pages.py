@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 import gradkit as gk
 
 ROOT = Path(__file__).parents[2]
@@ -46,20 +44,6 @@ def test_what_the_api_pages_name_exists():
         )
         for member in members or ():
             assert hasattr(module, member), f"{path}.{member}"
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md"])
-def test_the_table_of_recipes_names_what_there_is(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
-    table = text[text.index("| | φ") :].partition("\n\n")[0]
-    names = {
-        name
-        for row in table.splitlines()
-        for cell in row.split("|")[1:4]
-        for name in re.findall(r"`([a-z_0-9]+)[(`]", cell)
-    }
-    assert {"sgd", "adam", "amsgrad", "peak"} <= names
-    assert [name for name in sorted(names) if not hasattr(gk, name)] == []
 
 
 def test_every_page_is_in_the_navigation():
