@@ -101,7 +101,7 @@ FIRST = (
 # Rules that compute M and G themselves: φ, ψ, and the name of the quotient in the chain.
 Q = "M/√G"
 OWN = {
-    "nesterov": ("`trace`, of gradients at θ + ρ Δθ", "none", "the step"),
+    "nesterov": ("`trace`, of gradients at θ + ρ Δθ", "none", "M"),
     "scale_by_adadelta": ("`latest`", "`ema` of g²", f"{Q} · √(`ema` of u² + ε)"),
     "scale_by_belief": ("`ema`", "`ema` of (g − m)²", Q),
     "scale_by_acprop": ("`latest`", "previous `ema` of (g − m)²", Q),
@@ -111,7 +111,7 @@ OWN = {
     "scale_by_novograd": (
         "`latest`",
         "`per_leaf(ema_from_first)` of g²",
-        f"{Q} → `add_decayed_weights` → `trace`",
+        f"{Q} → weight decay → `trace`",
     ),
     "scale_by_lion": ("`weighted_sum` of g and its `ema`", "none", "sign(M)"),
     "scale_by_rprop": ("`latest`", "none", "sign(M) · a step size per element"),
@@ -122,11 +122,11 @@ OWN = {
     "scale_by_polyak": ("`latest`", "none", "M · (f − f*) / ‖g‖²"),
     "momo": ("`ema_from_first`", "none", "M · a step from an averaged model of the loss"),
     "momo_adam": ("`ema`", "`ema` of g²", f"{Q} · a step from an averaged model of the loss"),
-    "dadapt_adamw": ("`ema`", "`ema` of g²", f"{Q} · an estimated distance d → decay"),
-    "prodigy": ("`ema` of d g", "`ema` of (d g)²", f"{Q} · an estimated distance d → decay"),
+    "dadapt_adamw": ("`ema`", "`ema` of g²", f"{Q} · an estimated distance d → weight decay"),
+    "prodigy": ("`ema` of d g", "`ema` of (d g)²", f"{Q} · an estimated distance d → weight decay"),
     "scale_by_dog": ("`latest`", "`running_sum` of ‖g‖²", f"{Q} · distance travelled"),
     "scale_by_dowg": ("`latest`", "weighted `running_sum` of ‖g‖²", f"{Q} · distance travelled²"),
-    "scale_by_cocob": ("`running_sum`", "`running_sum` of abs g", "coin betting"),
+    "scale_by_cocob": ("`running_sum`", r"`running_sum` of \|g\|", "coin betting"),
     "scale_by_madgrad": (
         "weighted `running_sum`",
         "weighted `running_sum` of g²",
@@ -135,6 +135,11 @@ OWN = {
     "scale_by_asgd": ("`latest`", "none", "a falling rate; the mean of θ is evaluated"),
 }
 MEMBERS = {
+    "add_decayed_weights": "weight decay",
+    "scale_by_trust_ratio": "trust ratio",
+    "clip_by_block_norm": "clip each leaf",
+    "scale_by_param_block_rms": "× rms θ",
+    "add_noise": "add noise",
     "scale_by_optimistic_gradient": "extrapolation",
     "_fromage_step": "step, × 1/√(1 + α²)",
     "scale_by_sign": "sign",
@@ -158,7 +163,7 @@ def averages_of(tx) -> tuple[str, str]:
     for node in nodes.values():
         if node.transform.factory is gk.precondition:
             first, second = node.transform.moment, node.transform.preconditioner
-            power = "abs g" if node.transform.order == 1 else "g²"
+            power = r"\|g\|" if node.transform.order == 1 else "g²"
             if first.factory is averages.variance or second.factory is averages.variance:
                 power = "g"
             return f"`{named(first)}`", f"`{named(second)}` of {power}".replace("(None)", "")
@@ -179,7 +184,7 @@ def row(label: str, tx) -> list[str]:
         elif not chain and f"`{member.name}`" == moment:
             chain.append("M")
         elif "preconditioner" in (state(tx)[member.name] or {}):
-            chain.append("M/G" if preconditioner.endswith("abs g") else Q)
+            chain.append("M/G" if preconditioner.endswith(r"\|g\|") else Q)
         else:
             chain.append(MEMBERS.get(member.name, f"`{member.name}`"))
     if chain[-1] in ("−α", "−1") and len(chain) > 1:
@@ -198,13 +203,24 @@ def state(tx) -> dict:
     return {member.name: kept.get(member.name) for member in tx.members}
 
 
-def table(labels=tuple(ROWS)) -> str:
+def linked(cells: list[str], name: str) -> list[str]:
+    """The cells with a link to the page of the method, where it has one."""
+    if not (ROOT / "docs" / "methods" / f"{name}.md").exists():
+        return cells
+    return [f"[{cells[0]}](methods/{name}.md)", *cells[1:]]
+
+
+def table(labels=tuple(ROWS), links: bool = False) -> str:
     """The table, as Markdown."""
     lines = [
-        "| optimizer | φ (moment M) | ψ (preconditioner G) | chain | state |",
+        "| optimizer | φ | ψ | chain | state |",
         "|---|---|---|---|---|",
     ]
-    return "\n".join([*lines, *(f"| {' | '.join(row(name, ROWS[name]))} |" for name in labels)])
+    for label in labels:
+        cells = row(label, ROWS[label])
+        name = ROWS[label].factory.__name__
+        lines.append(f"| {' | '.join(linked(cells, name) if links else cells)} |")
+    return "\n".join(lines)
 
 
 def between(text: str, content: str) -> str:
@@ -215,10 +231,12 @@ def between(text: str, content: str) -> str:
 
 def pages() -> dict[Path, str]:
     """The two pages, with the table as it is now."""
-    rows = {ROOT / "README.md": FIRST, ROOT / "docs" / "recipes.md": tuple(ROWS)}
+    tables = {
+        ROOT / "README.md": table(FIRST),
+        ROOT / "docs" / "recipes.md": table(links=True),
+    }
     return {
-        page: between(page.read_text(encoding="utf-8"), table(labels))
-        for page, labels in rows.items()
+        page: between(page.read_text(encoding="utf-8"), content) for page, content in tables.items()
     }
 
 
