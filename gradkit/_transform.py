@@ -85,8 +85,8 @@ class Transform(Call):
             check.tree_of_arrays(params, "params")
             leaves = tree.arrays_only(params)
             context = Context.start(leaves)
-            inner = init_members(self.members, tree.widen(leaves), context)
-        return State(context.step, inner)
+            state = State(context.step, init_members(self.members, tree.widen(leaves), context))
+        return tree.unshared(state, params)
 
     def update(
         self, updates: Updates, state: OptState, params: Params | None = None, **extras: Any
