@@ -128,7 +128,11 @@ def keystr(path: Any) -> str:
 
 def shape_dtype(leaf: Any) -> str:
     """``float32[2, 3]``."""
-    return f"{jax.dtypes.result_type(leaf)}{list(np.shape(leaf))}"
+    try:
+        kind = jax.dtypes.result_type(leaf)
+    except TypeError:  # strings and objects, which JAX does not have
+        kind = getattr(leaf, "dtype", type(leaf).__name__)
+    return f"{kind}{list(np.shape(leaf))}"
 
 
 # ---- hyperparameters ------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from gradkit._rule import (
     signature_of,
 )
 from gradkit._schedule import Schedule, function_schedule
-from gradkit.typing import Key, OptState, Params, Rate, Updates
+from gradkit.typing import Key, OptState, Params, Rate, Scalar, Updates
 
 P = ParamSpec("P")
 
@@ -265,7 +265,8 @@ class Transform(Call):
 
     @classmethod
     def bind(cls, factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        args, kwargs = jax.tree.map(as_transform, (args, kwargs), is_leaf=_is_pair)
+        if factory is not _of_rule:
+            args, kwargs = jax.tree.map(as_transform, (args, kwargs), is_leaf=_is_pair)
         return super().bind(factory, args, kwargs)
 
     def _run(self, arguments: dict[str, Any], *, named: bool = True) -> Any:
@@ -714,9 +715,14 @@ def _try_function(name: str, function: Callable[[Any], Any]) -> None:
         check.refuse(
             problem, expected="a function of the step", argument=(name, function), error=TypeError
         )
-    if getattr(shape, "shape", None) != ():
+    dtype = getattr(shape, "dtype", None)
+    real = dtype is not None and (
+        jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+    )
+    if getattr(shape, "shape", None) != () or not real:
         problem = f"{name}={check.shown(function)} returns {shape} for a step"
-        check.refuse(problem, expected="one number", argument=(name, function), error=TypeError)
+        expected = "one real number"
+        check.refuse(problem, expected=expected, argument=(name, function), error=TypeError)
 
 
 def _as_part(name: str, value: Any) -> Any:
@@ -724,5 +730,12 @@ def _as_part(name: str, value: Any) -> Any:
     return value
 
 
+def _as_scalar(name: str, value: Any) -> Any:
+    """A number, as it is: an integer may be a length, which is structure."""
+    check.as_number(name, value)
+    return value
+
+
 CONVERTERS[Rate] = _as_rate
+CONVERTERS[Scalar] = _as_scalar
 CONVERTERS[Transform] = _as_part

@@ -29,7 +29,6 @@ MOVING = {
     "mars": {"learning_rate": 0.1, "b1": 0.8, "b2": 0.9, "gamma": 0.1},
     "grokfast": {"alpha": 0.8, "lamb": 2.0},
     "fromage": {"learning_rate": 0.1},
-    "retract": {"learning_rate": 0.1},
     "clip_by_block_norm": {"max_norm": 0.5},
     "signum": {"learning_rate": 0.1, "beta": 0.8},
 }
