@@ -190,8 +190,6 @@ def as_number(name: str, value: Any, *, schedule: bool = False) -> Any:
     is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is not None:
         is_real = bool(jax.numpy.issubdtype(kind, jax.numpy.floating)) or kind.kind in "iu"
-    elif type(value) is object:  # what vmap and jit put into a tree to look at its structure
-        return value
     if not is_real:
         expected = "a number, a scalar array or a schedule" if schedule else "a real number"
         problem = f"{name}={shown(value)} is not a number"
