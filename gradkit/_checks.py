@@ -128,7 +128,11 @@ def keystr(path: Any) -> str:
 
 def shape_dtype(leaf: Any) -> str:
     """``float32[2, 3]``."""
-    return f"{jax.dtypes.result_type(leaf)}{list(np.shape(leaf))}"
+    try:
+        kind = jax.dtypes.result_type(leaf)
+    except TypeError:  # strings and objects, which JAX does not have
+        kind = getattr(leaf, "dtype", type(leaf).__name__)
+    return f"{kind}{list(np.shape(leaf))}"
 
 
 # ---- hyperparameters ------------------------------------------------------------------------------------------------
@@ -186,8 +190,6 @@ def as_number(name: str, value: Any, *, schedule: bool = False) -> Any:
     is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is not None:
         is_real = bool(jax.numpy.issubdtype(kind, jax.numpy.floating)) or kind.kind in "iu"
-    elif type(value) is object:  # what vmap and jit put into a tree to look at its structure
-        return value
     if not is_real:
         expected = "a number, a scalar array or a schedule" if schedule else "a real number"
         problem = f"{name}={shown(value)} is not a number"
@@ -261,13 +263,15 @@ def function(**values: Any) -> None:
     for name, value in values.items():
         if not callable(value):
             problem = f"{name}={shown(value)} is not a function"
-            refuse(problem, argument=(name, value), error=TypeError)
+            refuse(problem, expected="a function", argument=(name, value), error=TypeError)
 
 
 def arity(count: int, of: str, **values: Any) -> None:
     """Functions that can be called with ``count`` positional arguments."""
     for name, value in values.items():
-        function(**{name: value})
+        if not callable(value):
+            problem = f"{name}={shown(value)} is not a function"
+            refuse(problem, expected=f"a function of {of}", argument=(name, value), error=TypeError)
         try:
             inspect.signature(value).bind(*[None] * count)
         except TypeError:

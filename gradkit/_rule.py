@@ -373,8 +373,9 @@ class Member(NamedTuple):
             return made
 
     def _check_kinds(self, leaves: Any, what: str) -> None:
-        # A rule with parts leaves the check to them: a mask may keep the integers away.
-        if not self.rule.parts and not self.rule.takes_integers:
+        # A mask may keep the integers away from what computes, which then checks its own leaves.
+        apart = any(part.selects for part in self.rule.parts)
+        if not apart and not self.rule.takes_integers:
             check.inexact(leaves, what)
 
 
