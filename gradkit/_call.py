@@ -1,4 +1,4 @@
-"""A factory call kept as data: a pytree that remembers which function made it, and with what.
+"""A factory call kept as data: a pytree of the function that made it and its arguments.
 
 ``adamw(1e-3)`` is not a closure but a `Call`: its factory, its bound arguments, and nothing else. Floats, arrays and calls among
 the arguments are the leaves of the pytree; ints, bools, strings, callables and the shapes of containers are its structure. Hence

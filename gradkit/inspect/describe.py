@@ -19,7 +19,7 @@ from gradkit.typing import Params
 class Group:
     """The leaves that take the same way through a transform."""
 
-    route: tuple[str, ...]  # the masks and labels that mean them, outermost first
+    route: tuple[str, ...]  # the masks and labels that select them, outermost first
     paths: tuple[str, ...]
     shapes: tuple[str, ...]
     count: int  # numbers in them
