@@ -261,13 +261,15 @@ def function(**values: Any) -> None:
     for name, value in values.items():
         if not callable(value):
             problem = f"{name}={shown(value)} is not a function"
-            refuse(problem, argument=(name, value), error=TypeError)
+            refuse(problem, expected="a function", argument=(name, value), error=TypeError)
 
 
 def arity(count: int, of: str, **values: Any) -> None:
     """Functions that can be called with ``count`` positional arguments."""
     for name, value in values.items():
-        function(**{name: value})
+        if not callable(value):
+            problem = f"{name}={shown(value)} is not a function"
+            refuse(problem, expected=f"a function of {of}", argument=(name, value), error=TypeError)
         try:
             inspect.signature(value).bind(*[None] * count)
         except TypeError:

@@ -252,7 +252,8 @@ class Transform(Call):
         """
         part = Part("", self)
         stateless = all(member.rule.init is None for member in self.members)
-        return Rule(None if stateless else part.init, part.update, parts=(part,))
+        init = None if stateless else part.init
+        return Rule(init, part.update, parts=(part,), takes_integers=True)
 
     def children(self) -> dict[str, Call]:
         """The transforms of a chain by their names; other transforms by the argument that holds them."""
@@ -393,9 +394,7 @@ def GradientTransformation(init: Callable[..., OptState], update: Callable[..., 
         return update(updates, state, params, **extras)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    around = getattr(update, "__qualname__", "").split(".<locals>.")
-    name = around[max(len(around) - 2, 0)].split(".")[0] or None
-    return Rule(init, run, name=name)
+    return Rule(init, run, name=_enclosing(update))
 
 
 @transform
@@ -610,16 +609,30 @@ def _one_example(updates: Any) -> Any:
 
 def _is_pair(value: Any) -> bool:
     """An optax transform, or anything else with ``init`` and ``update``; our own calls are not opened."""
-    if isinstance(value, Call):
+    if isinstance(value, (Call, Rule)):
         return True
     return callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))
 
 
 def as_transform(value: Any) -> Any:
     """An optax transform as a transform of ours; anything else as it is."""
+    if isinstance(value, Rule):
+        return _of_rule(value)
     if _is_pair(value) and not isinstance(value, Call):
         return GradientTransformation(value.init, value.update)
     return value
+
+
+@transform
+def _of_rule(rule: Rule) -> Rule:
+    """A rule that was made outside a factory, as in ``chain(stateless(f))``."""
+    return rule if rule.name else rule._replace(name=_enclosing(rule.update) or "stateless")
+
+
+def _enclosing(function: Callable[..., Any]) -> str | None:
+    """The name of the function in which another one was defined."""
+    around = getattr(function, "__qualname__", "").split(".<locals>.")
+    return around[max(len(around) - 2, 0)].split(".")[0] or None
 
 
 def _check_transforms(parts: Iterable[Any]) -> None:

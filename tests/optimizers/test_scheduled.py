@@ -55,7 +55,7 @@ def test_a_schedule_that_stands_still_is_the_number(name):
 
 
 def test_a_scheduled_decay_is_debiased_exactly():
-    # Weights of a constant gradient sum to one for any decays: every debiased direction is its sign.
+    # Weights of a constant gradient sum to one for any decays: each debiased direction is a sign.
     moving = gk.piecewise_constant_schedule(0.5, {3: 1.98})
     for tx in (
         gk.scale_by_adan(moving, 0.9, moving),
