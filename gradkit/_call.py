@@ -223,9 +223,25 @@ class Call:
         places = self._all_places()
         if path in [last for at, last in places if not at]:
             return [((), path)]
-        return [
+        found = [
             (at, last) for at, last in places if f".{'.'.join((*at, last))}".endswith(f".{path}")
         ]
+        if found:
+            return found
+        named = [(place, f".{'.'.join(self._named(*place))}") for place in places]
+        return [place for place, name in named if name.endswith(f".{path}")]
+
+    def _named(self, at: tuple[str, ...], last: str) -> tuple[str, ...]:
+        """The path of an argument by the names of parts, which go before those of the arguments that hold them."""
+        if not at:
+            return (last,)
+        name = self.part_names().get(at[0], at[0])
+        inside = self.children()[at[0]]._named(at[1:], last)
+        return (name, *inside) if name else inside
+
+    def part_names(self) -> dict[str, str]:
+        """The names of children in the paths of states, where they are not those of `children`."""
+        return {}
 
     def _set(self, at: tuple[str, ...], name: str, value: Any) -> Self:
         if at:

@@ -52,19 +52,6 @@ def _where(argument: str = "", value: Any = None) -> str:
     return ".".join(name for name, _ in calls if name)
 
 
-def fail(
-    needed: str, got: str, mend: str = "", *, path: str = "", error: type[Exception] = ValueError
-) -> NoReturn:
-    """Raise ``error`` in the style of the house."""
-    where = ", ".join(part for part in (_where(), path) if part)
-    message = (
-        f"{needed}; got {got}."
-        + (f" {mend}" if mend else "")
-        + ("." if mend and mend[-1] not in ".?" else "")
-    )
-    raise ours(error(f"{where}: {message}" if where else message))
-
-
 def refuse(
     problem: str,
     *,

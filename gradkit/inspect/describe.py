@@ -8,7 +8,6 @@ import numpy as np
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
-from gradkit._rule import Context
 from gradkit._schedule import Schedule
 from gradkit._transform import Transform
 from gradkit._walk import Node, walk
@@ -114,8 +113,7 @@ def _selected(node: Node, params: Any) -> list[str]:
     """The paths of the leaves that a transform selects, where it stands for a group of leaves or has a mask."""
     seen = node.see(params)
     if node.rule is not None and node.rule.mask is not None:
-        context = Context.start(params)._replace(leaves=seen)
-        on = node.rule.mask(context)
+        on = node.rule.mask(node.context(params))
         seen = jax.tree.map(lambda yes, leaf: leaf if yes else None, on, seen)
     elif not node.group:
         return []

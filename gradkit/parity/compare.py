@@ -94,7 +94,7 @@ def compare(
     with check.inside("compare"):
         _judge(tx=tx, reference=reference, **({} if truth is None else {"truth": truth}))
         check.integer(1, steps=steps)
-        check.inexact(params, "parameters")
+        check.inexact(params, "parameter")
         feed = feed_of(gradients_or_loss, params, steps, extras)
     kind = None if dtype is None else jnp.dtype(dtype)
     here = kind or numerics.wider(
