@@ -292,7 +292,7 @@ def factory(function: Callable[..., Any], kind: type[Call]) -> Any:
     """Turn a function into a factory of calls of one kind."""
     signature = inspect.signature(function)
     for name in signature.parameters:
-        if hasattr(kind, name) and not function.__module__.startswith("gradkit."):
+        if hasattr(kind, name) and not (function.__module__ or "").startswith("gradkit."):
             problem = (
                 f"{function.__name__}: the parameter {name!r} would hide {kind.__name__}.{name}"
             )

@@ -272,7 +272,8 @@ class Transform(Call):
 
     @classmethod
     def bind(cls, factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        args, kwargs = jax.tree.map(as_transform, (args, kwargs), is_leaf=_is_pair)
+        if factory is not _of_rule:  # which takes a rule as it is
+            args, kwargs = jax.tree.map(as_transform, (args, kwargs), is_leaf=_is_pair)
         return super().bind(factory, args, kwargs)
 
     def _run(self, arguments: dict[str, Any], *, named: bool = True) -> Any:

@@ -142,7 +142,7 @@ def code_lines(path):
 
 MOST = 260
 # The mechanism, which is read as a whole.
-LONGER = {"_call.py": 380, "_checks.py": 320, "_transform.py": 390, "interop/resume.py": 290}
+LONGER = {"_call.py": 390, "_checks.py": 320, "_transform.py": 410, "interop/resume.py": 290}
 
 
 def test_no_file_is_long():

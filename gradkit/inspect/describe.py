@@ -89,6 +89,7 @@ def describe(tx: Transform, params: Params) -> Description:
     """
     with check.inside("describe"):
         check.part(tx=tx)
+    state = jax.tree.leaves(jax.eval_shape(tx.init, params).inner)  # refuses what does not fit
     leaves = jax.tree_util.tree_leaves_with_path(params)
     routes: dict[str, tuple[str, ...]] = {check.keystr(path): () for path, _ in leaves}
     numbers: dict[str, dict[str, Any]] = {}
@@ -104,7 +105,6 @@ def describe(tx: Transform, params: Params) -> Description:
         paths = tuple(path for path in routes if routes[path] == route)
         count = sum(sizes[path] for path in paths)
         groups.append(Group(route, paths, tuple(shapes[path] for path in paths), count))
-    state = jax.tree.leaves(jax.eval_shape(tx.init, params).inner)
     size = sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in state)
     return Description(repr(tx), tuple(groups), size, sum(sizes.values()), numbers)
 

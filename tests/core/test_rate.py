@@ -90,6 +90,8 @@ PLACES = [
     for case in CASES
     if isinstance(case.make(), gk.Transform)
     for name in rates_of(case)
+    # Their records have warmup_steps, which a schedule takes the place of.
+    if not (case.name.startswith("schedule_free_") and name == "learning_rate")
 ]
 
 
@@ -124,7 +126,6 @@ def test_integers_are_floats_where_a_rate_is_expected():
     assert repr(gk.sgd(1)) == "sgd(1.0)"
     assert type(gk.adam(1, b1=0, eps=0).b1) is float
     assert gk.clip(np.int32(2)) == gk.clip(2.0)
-    assert gk.linear_schedule(1, 0, 5) == gk.linear_schedule(1.0, 0.0, 5)
     assert jax.tree.structure(gk.adamw(0)) == jax.tree.structure(gk.adamw(0.5))
     assert gk.sgd(0.1).replace(learning_rate=0) == gk.sgd(0.0)
     assert type(gk.MultiSteps(gk.sgd(0.1), 2).every_k_schedule) is int
