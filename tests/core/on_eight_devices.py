@@ -122,8 +122,8 @@ def loss_fn(params, x):
     return jnp.mean((x @ params["w"] + params["s"][None]) ** 2) + jnp.sum(params["b"] ** 2)
 
 
-def steps(tx, **options):
-    """``make_step`` on a mesh: sharded data, and parameters and state as the step says."""
+def steps(tx, start=None, **options):
+    """Parameters, state and loss after three steps of ``make_step``, and the number of traces."""
     traces = []
 
     def loss(params, x):
@@ -134,6 +134,8 @@ def steps(tx, **options):
     x = np.asarray(np.random.default_rng(1).normal(size=(32, 16)), np.float32)
     params = {name: jnp.asarray(x) for name, x in PARAMS.items()}
     state = step.tx.init(params)
+    if start is not None:
+        params, state = jax.device_put((params, state), start)
     for _ in range(3):
         params, state, value = step(params, state, x)
     return params, state, value, len(traces)
@@ -148,9 +150,8 @@ def shardings():
     by_shape = {SHAPES[name]: params[name] for name in SPECS}
     state = jax.tree.map(lambda leaf: by_shape.get(leaf.shape, whole), start)
     alone = steps(tx)
-    both = steps(
-        tx, in_shardings=(params, state, rows), out_shardings=(params, state, whole)
-    )
+    options = {"in_shardings": (params, state, rows), "out_shardings": (params, state, whole)}
+    both = steps(tx, (params, state), **options)
     placed = all(
         leaf.sharding.is_equivalent_to(where, leaf.ndim)
         for leaf, where in zip(

@@ -203,14 +203,14 @@ def test_a_mask_by_dtype_sees_the_users_dtypes_at_init_and_at_update(wrap):
     assert updates["w"].dtype == jnp.bfloat16
     again, _ = tx.update(MIXED, after, MIXED)
     assert not (again["w"] == updates["w"]).all()  # averaged
-    
+
 
 def test_an_extra_argument_reaches_what_is_inside_it():
     tx = gk.chain(through(every_other(amplify(times_value(), 1.0))))
     np.testing.assert_array_equal(run(tx, value=jnp.float32(3.0))[0]["b"], [3.0, 3.0])
     with pytest.raises(TypeError, match=r"inner: the extra argument 'value' is missing"):
         run(tx)
-    with pytest.raises(TypeError, match="'valeu' is taken by no transform. Did you mean 'value'"):
+    with pytest.raises(TypeError, match=r"'valeu' is taken by no transform\. Did you mean 'value'"):
         run(tx, valeu=1.0)
 
 
@@ -273,6 +273,8 @@ def test_it_differentiates_scans_and_compiles_once():
     params, state = PARAMS, tx.init(PARAMS)
     for _ in range(3):
         params, state = step(params, state)
-    scanned, _ = jax.lax.scan(lambda c, _: (tx.apply(*c, c[0]), None), (PARAMS, tx.init(PARAMS)), length=3)
+    scanned, _ = jax.lax.scan(
+        lambda c, _: (tx.apply(*c, c[0]), None), (PARAMS, tx.init(PARAMS)), length=3
+    )
     np.testing.assert_allclose(scanned[0]["w"], params["w"], 1e-5)
     assert len(traces) == 1

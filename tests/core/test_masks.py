@@ -185,7 +185,9 @@ def test_what_is_not_a_predicate_is_refused(make, words):
 def test_a_predicate_by_values_is_refused_in_a_trace():
     positive = gk.masks.by_function(lambda path, leaf: (leaf > 0).all())
     assert positive({"w": jnp.ones(2)}) == {"w": True}
-    with pytest.raises(TypeError, match=r"w: masks\.by_function\(.*\) returned bool\[\]\. Expected one"):
+    with pytest.raises(
+        TypeError, match=r"w: masks\.by_function\(.*\) returned bool\[\]\. Expected one"
+    ):
         jax.eval_shape(positive, {"w": jnp.ones(2)})
 
 

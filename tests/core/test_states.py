@@ -98,7 +98,9 @@ def test_a_state_that_does_not_belong_is_refused_with_its_path(make, start, word
 
 def test_apply_refuses_a_state_of_another_tree_too():
     tx = gk.chain(gk.clip(1.0), gk.adam(0.1))
-    with pytest.raises(ValueError, match=r"chain, scale_by_adam\.moment\.average\.w: the state has"):
+    with pytest.raises(
+        ValueError, match=r"chain, scale_by_adam\.moment\.average\.w: the state has"
+    ):
         tx.apply(PARAMS, tx.init(OTHER), PARAMS)
 
 

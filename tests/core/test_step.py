@@ -215,19 +215,39 @@ def falling(step):
     return 1.0 - 0.1 * jnp.asarray(step, jnp.float32)
 
 
-@pytest.mark.parametrize(
-    ("make", "paths"),
-    [
-        (lambda s: gk.where(gk.by_path("w"), gk.sgd(s), gk.adam(0.1)), {"then.learning_rate": 5, "otherwise.learning_rate": None}),
-        (lambda s: gk.apply_if_finite(gk.sgd(s), 3), {"inner.learning_rate": 5, "max_consecutive_errors": None}),
-        (lambda s: gk.multi_transform({"a": gk.MultiSteps(gk.sgd(s), 4), "b": gk.sgd(s)}, {"w": "a", "b": "b"}),
-         {"a.opt.learning_rate": 1, "b.learning_rate": 5}),
-        (lambda s: gk.guard(gk.MultiSteps(gk.sgd(s), 4)), {"inner.opt.learning_rate": 1}),
-        (lambda s: gk.MultiSteps(gk.chain(gk.clip(1.0), gk.sgd(s)), 2), {"opt.sgd.learning_rate": 2}),
-        (lambda s: gk.chain(gk.clip(1.0), gk.masked(gk.sgd(s), gk.by_path("w"))), {"masked.learning_rate": 5}),
-        (lambda s: gk.named_chain(("x", gk.MultiSteps(gk.sgd(s), 2)), ("y", gk.sgd(s))), {"x.opt.learning_rate": 2, "y.learning_rate": 5}),
-    ],
-)  # fmt: skip
+W = gk.by_path("w")
+BY_LABEL = {"w": "a", "b": "b"}
+# The updates that the clock of each path has completed after five calls; None for a constant.
+CLOCKS = [
+    (
+        lambda s: gk.where(W, gk.sgd(s), gk.adam(0.1)),
+        {"then.learning_rate": 5, "otherwise.learning_rate": None},
+    ),
+    (
+        lambda s: gk.apply_if_finite(gk.sgd(s), 3),
+        {"inner.learning_rate": 5, "max_consecutive_errors": None},
+    ),
+    (
+        lambda s: gk.multi_transform({"a": gk.MultiSteps(gk.sgd(s), 4), "b": gk.sgd(s)}, BY_LABEL),
+        {"a.opt.learning_rate": 1, "b.learning_rate": 5},
+    ),
+    (lambda s: gk.guard(gk.MultiSteps(gk.sgd(s), 4)), {"inner.opt.learning_rate": 1}),
+    (
+        lambda s: gk.MultiSteps(gk.chain(gk.clip(1.0), gk.sgd(s)), 2),
+        {"opt.sgd.learning_rate": 2},
+    ),
+    (
+        lambda s: gk.chain(gk.clip(1.0), gk.masked(gk.sgd(s), W)),
+        {"masked.learning_rate": 5},
+    ),
+    (
+        lambda s: gk.named_chain(("x", gk.MultiSteps(gk.sgd(s), 2)), ("y", gk.sgd(s))),
+        {"x.opt.learning_rate": 2, "y.learning_rate": 5},
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "paths"), CLOCKS, ids=range(len(CLOCKS)))
 def test_hyperparameters_inside_wrappers_go_by_the_wrappers_clock(make, paths):
     tx, params = make(gk.schedules.function_schedule(falling)), {"w": jnp.ones(2), "b": jnp.ones(2)}
     state = tx.init(params)

@@ -36,7 +36,7 @@ def polyak(floor=0.0):
     return gk.Rule(lambda params: (), update)
 
 
-# ---- names and states --------------------------------------------------------------------------
+# ---- names and states ------------------------------------------------------------------------
 
 
 def test_members_have_the_names_of_their_factories_and_the_second_a_number():
@@ -92,16 +92,19 @@ def test_adding_or_removing_a_stateless_transform_leaves_the_state_readable():
 def test_a_state_of_another_chain_is_refused():
     one, other = gk.chain(gk.ema(0.9)), gk.chain(gk.trace(0.9))
     with pytest.raises(
-        ValueError, match=r"^chain: the state has 'ema', which no transform here keeps\. Expected only"
+        ValueError,
+        match=r"^chain: the state has 'ema', which no transform here keeps\. Expected only",
     ):
         other.update(ones(), one.init(ones()))
     with pytest.raises(ValueError, match=r"^chain: the state has no 'trace', only \[\]\."):
         other.update(ones(), gk.identity().init(ones()))
-    with pytest.raises(TypeError, match=r"^chain: the state is tuple\. Expected the State that init returned"):
+    with pytest.raises(
+        TypeError, match=r"^chain: the state is tuple\. Expected the State that init returned"
+    ):
         one.update(ones(), ())
 
 
-# ---- extras ----------------------------------------------------------------------------------------------------------
+# ---- extras ----------------------------------------------------------------------------------
 
 
 def test_a_transform_is_given_the_extra_arguments_that_it_takes():
@@ -114,7 +117,7 @@ def test_a_missing_extra_names_the_transform():
     tx = gk.chain(gk.trace(0.9), polyak())
     with pytest.raises(
         TypeError,
-        match=r"^chain.polyak: the extra argument 'value' is missing. Call update\(updates, state, params, value=...\)",
+        match=r"^chain\.polyak: the extra argument 'value' is missing\. Call .*value=\.\.\.\)",
     ):
         tx.update(ones(), tx.init(ones()))
 
@@ -128,7 +131,7 @@ def test_an_unknown_extra_is_answered_with_the_nearest():
     tx = gk.chain(polyak())
     with pytest.raises(
         TypeError,
-        match=r"^chain: the extra argument 'valeu' is taken by no transform\. Did you mean 'value'\?",
+        match=r"^chain: the extra argument 'valeu' is taken by no .* Did you mean 'value'\?",
     ):
         tx.update(ones(), tx.init(ones()), value=1.0, valeu=1.0)
     with pytest.raises(TypeError, match="the extra argument 'step' is taken by no transform"):
@@ -144,7 +147,7 @@ def test_a_part_inside_a_named_chain_or_a_quotient_is_given_its_extras():
     np.testing.assert_allclose(updates["w"], np.full(2, 4 / np.sqrt(2)), 1e-6)
 
 
-# ---- the clock -------------------------------------------------------------------------------------------------------
+# ---- the clock -------------------------------------------------------------------------------
 
 
 def test_step_counts_completed_updates_from_zero():
@@ -180,7 +183,7 @@ def test_the_clock_stops_at_the_largest_int32():
     assert steps == [2**31 - 1] * 3
 
 
-# ---- hyperparameters -------------------------------------------------------------------------------------------------
+# ---- hyperparameters -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -260,7 +263,7 @@ def test_apply_updates_leaves_a_parameter_with_no_update():
     assert new["b"].tolist() == [1.0]
 
 
-# ---- parts from elsewhere --------------------------------------------------------------------------------------------
+# ---- parts from elsewhere --------------------------------------------------------------------
 
 
 def test_ten_lines_make_a_transform():
@@ -317,14 +320,14 @@ def test_a_wrapped_pair_requires_extras_by_keyword_and_takes_all_by_extra_args()
 
     tx = gk.chain(scaled())
     assert tx.update(ones(), tx.init(ones()), value=3.0, whatever=1)[0]["w"][0] == 3.0
-    with pytest.raises(TypeError, match="^chain.scaled: the extra argument 'value' is missing"):
+    with pytest.raises(TypeError, match=r"^chain\.scaled: the extra argument 'value' is missing"):
         tx.update(ones(), tx.init(ones()))
 
 
 def test_a_bare_closure_in_a_chain_is_refused_with_the_functions_that_wrap_it():
     with pytest.raises(
         TypeError,
-        match=r"^chain: transforms\[1\]=.* is not a transform\. GradientTransformation\(init, update\)",
+        match=r"^chain: transforms\[1\]=.* is not a transform\. GradientTransformation\(",
     ):
         gk.chain(gk.scale(1.0), lambda updates: updates)
 
@@ -356,7 +359,8 @@ def test_expand_opens_recipes_one_level_and_chains_to_their_parts():
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_a_foreign_state_keeps_its_types_under_narrow_parameters(dtype):
-    # optax makes its moments in the dtype of the parameters that init is given; update is given wide gradients.
+    # optax makes its moments in the dtype of the parameters that init is given; the gradients that
+    # update is given are wide.
     tx, params = gk.chain(optax.scale_by_adam(), gk.scale(-0.1)), tree_of(0, dtype)
     state = jax.eval_shape(tx.init, params)
     with jax.numpy_dtype_promotion("standard"):  # optax divides its int32 counter by floats
@@ -369,7 +373,7 @@ def test_arguments_in_the_wrong_order_are_refused_with_the_right_order():
     state = tx.init(w)
     with pytest.raises(
         TypeError,
-        match=r"^adam: the updates are a state\. The order is update\(updates, state, params\)",
+        match=r"^adam: the updates are a state\. The order is update\(updates, state",
     ):
         tx.update(state, w, w)
 
@@ -382,7 +386,7 @@ def test_a_factory_that_was_not_called_is_refused():
 def test_a_named_chain_takes_pairs():
     with pytest.raises(
         TypeError,
-        match=r"^named_chain: transforms\[0\]=sgd\(0\.1\) is not a pair\. Expected \(name, transform\)",
+        match=r"^named_chain: transforms\[0\]=sgd\(0\.1\) is not a pair\. Expected",
     ):
         gk.named_chain(gk.sgd(0.1))
 
@@ -390,7 +394,7 @@ def test_a_named_chain_takes_pairs():
 def test_a_list_is_no_rate():
     with pytest.raises(
         TypeError,
-        match=r"^sgd: learning_rate=\[0\.001\] is not a number\. Expected a number, .* or a schedule",
+        match=r"^sgd: learning_rate=\[0\.001\] is not a number\. Expected a number, .*",
     ):
         gk.sgd([1e-3])
 
@@ -407,7 +411,7 @@ def test_a_state_of_another_tree_is_refused_where_it_shows():
     tx, params = gk.adam(0.1), {"w": jnp.ones((1, 3))}
     with pytest.raises(
         ValueError,
-        match=r"^adam, scale_by_adam\.moment\.average\.w: the state has shape \[2, 3\]\. Expected \[1, 3\]",
+        match=r"^adam, scale_by_adam\..*w: the state has shape \[2, 3\]\. Expected \[1, 3\]",
     ):
         tx.update(params, tx.init({"w": jnp.ones((2, 3))}), params)
 
@@ -415,7 +419,7 @@ def test_a_state_of_another_tree_is_refused_where_it_shows():
 def test_apply_updates_refuses_other_shapes():
     with pytest.raises(
         ValueError,
-        match=r"^apply_updates, .*: this update is float32\[2, 3\], but its parameter is float32\[3\]",
+        match=r"^apply_updates, .*: this update is float32\[2, 3\], but its parameter is",
     ):
         gk.apply_updates(jnp.ones(3), jnp.ones((2, 3)))
 
@@ -473,7 +477,7 @@ def test_a_factory_may_return_an_optax_transform():
 def test_names_that_were_given_stay_and_others_make_room():
     tx = gk.chain(gk.trace(0.9), gk.trace(0.5), gk.named_chain(("trace_1", gk.trace(0.7))))
     assert list(tx.init(ones()).inner) == ["trace", "trace_2", "trace_1"]
-    with pytest.raises(ValueError, match="the name 'a' is used twice. Expected unique names"):
+    with pytest.raises(ValueError, match=r"the name 'a' is used twice\. Expected unique names"):
         gk.chain(gk.named_chain(("a", gk.trace(0.9))), gk.named_chain(("a", gk.trace(0.5)))).init(
             ones()
         )
@@ -490,14 +494,16 @@ def test_names_that_were_given_stay_and_others_make_room():
     ids=["list", "None", "number", "schedule"],
 )
 def test_what_is_not_a_transform_is_refused_with_a_fix(part, fix):
-    with pytest.raises(TypeError, match=rf"^chain: transforms\[0\]=.* is not a transform\. .*{fix}"):
+    with pytest.raises(
+        TypeError, match=rf"^chain: transforms\[0\]=.* is not a transform\. .*{fix}"
+    ):
         gk.chain(part)
 
 
 def test_a_state_prints_shapes_and_numbers():
     state = gk.chain(gk.trace(0.5), gk.ema(0.5)).init({"w": jnp.zeros((2, 3))})
-    assert (
-        repr(state)
-        == "State(step=0, inner={'ema': {'average': {'w': float32[2, 3]}, 'log_unseen': 0.0}, 'trace': {'trace': {'w': float32[2, 3]}}})"
+    assert repr(state) == (
+        "State(step=0, inner={'ema': {'average': {'w': float32[2, 3]}, 'log_unseen': 0.0}, "
+        "'trace': {'trace': {'w': float32[2, 3]}}})"
     )
     assert "int32[]" in str(jax.eval_shape(lambda: state))

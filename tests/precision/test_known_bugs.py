@@ -306,7 +306,8 @@ def test_update_of_another_shape_is_refused_291():
     # A (2, 3) gradient broadcast against a (3,) parameter, and both state and parameter grew.
     tx, p = gk.adam(0.1), {"w": jnp.ones(3)}
     with pytest.raises(
-        ValueError, match=r"^adam, w: this update is float32\[2, 3\], but its parameter is float32\[3\]\. Expected"
+        ValueError,
+        match=r"^adam, w: this update is float32\[2, 3\], but its parameter is float32\[3\]\. Expected",
     ):
         tx.update({"w": jnp.ones((2, 3))}, tx.init(p), p)
 
@@ -595,7 +596,8 @@ def test_a_donated_buffer_is_written_where_it_lies_bug_27(make):
     )
     step = gk.make_step(lambda w, x: jnp.sum(w["a"] * w["b"]) * jnp.sum(w["c"]) * x, tx)
     assert (
-        aliases(step._run.lower(w, state, step._data, (jnp.float32(1),), {}, ()).compile()) == straight
+        aliases(step._run.lower(w, state, step._data, (jnp.float32(1),), {}, ()).compile())
+        == straight
     )
 
     def crossed(g, state, w):
