@@ -115,7 +115,8 @@ def keystr(path: Any) -> str:
 
 def shape_dtype(leaf: Any) -> str:
     """``float32[2, 3]``."""
-    return f"{jax.dtypes.result_type(leaf)}{list(np.shape(leaf))}"
+    kind = _kind(leaf)  # JAX has no strings and no objects
+    return f"{np.asarray(leaf).dtype if kind is None else kind}{list(np.shape(leaf))}"
 
 
 # ---- hyperparameters ------------------------------------------------------------------------------------------------

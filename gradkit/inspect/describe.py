@@ -73,7 +73,7 @@ def describe(tx: Transform, params: Params) -> Description:
       >>> tx = gk.where(gk.by_rank(2), gk.adamw(1e-3), gk.sgd(1e-2))
       >>> plan = gk.describe(tx, {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)})
       >>> print(plan)
-      where(by_rank(at_least=2), adamw(0.001), otherwise=sgd(0.01))
+      where(by_rank(2), adamw(0.001), sgd(0.01))
       8 parameters, 56 bytes of state (7.00 a parameter)
       <BLANKLINE>
       otherwise: 1 leaf, 2 parameters
@@ -82,9 +82,9 @@ def describe(tx: Transform, params: Params) -> Description:
       then: 1 leaf, 6 parameters
         kernel  float32[3, 2]
       <BLANKLINE>
-      then: learning_rate=0.001, b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0, weight_decay=0.0001
-      <BLANKLINE>
       otherwise: learning_rate=0.01
+      <BLANKLINE>
+      then: learning_rate=0.001, b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0, weight_decay=0.0001
       >>> assert plan.state_bytes == 6 * 8 + 8  # two averages of the kernel, and the weight that each has not seen
     """
     with check.inside("describe"):

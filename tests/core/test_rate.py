@@ -144,7 +144,9 @@ def test_an_integer_and_a_float_share_one_compilation():
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("value", ["fast", None, [0.1], {"a": 1}, True, 1j, gk.sgd(0.1)])
+@pytest.mark.parametrize(
+    "value", ["fast", None, [0.1], {"a": 1}, True, 1j, gk.sgd(0.1), np.array("a")]
+)
 def test_what_is_not_a_rate_is_refused_by_name(value):
     with pytest.raises(TypeError, match=r"^sgd: learning_rate=.* is not a number"):
         gk.sgd(value)
