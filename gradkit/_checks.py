@@ -52,19 +52,6 @@ def _where(argument: str = "", value: Any = None) -> str:
     return ".".join(name for name, _ in calls if name)
 
 
-def fail(
-    needed: str, got: str, mend: str = "", *, path: str = "", error: type[Exception] = ValueError
-) -> NoReturn:
-    """Raise ``error`` in the style of the house."""
-    where = ", ".join(part for part in (_where(), path) if part)
-    message = (
-        f"{needed}; got {got}."
-        + (f" {mend}" if mend else "")
-        + ("." if mend and mend[-1] not in ".?" else "")
-    )
-    raise ours(error(f"{where}: {message}" if where else message))
-
-
 def refuse(
     problem: str,
     *,
@@ -128,11 +115,8 @@ def keystr(path: Any) -> str:
 
 def shape_dtype(leaf: Any) -> str:
     """``float32[2, 3]``."""
-    try:
-        kind = jax.dtypes.result_type(leaf)
-    except TypeError:  # strings and objects, which JAX does not have
-        kind = getattr(leaf, "dtype", type(leaf).__name__)
-    return f"{kind}{list(np.shape(leaf))}"
+    kind = _kind(leaf)  # JAX has no strings and no objects
+    return f"{np.asarray(leaf).dtype if kind is None else kind}{list(np.shape(leaf))}"
 
 
 # ---- hyperparameters ------------------------------------------------------------------------------------------------

@@ -90,6 +90,13 @@ def divide(x: Array, by: Array) -> Array:
     )
 
 
+def broadcast_like(x: Array, like: Array) -> Array:
+    """``x`` in the shape of ``like``, and in its sharding where that is part of its type."""
+    if jax.sharding.AxisType.Explicit in jax.typeof(like).sharding.mesh.axis_types:
+        return jnp.zeros_like(like, dtype=x.dtype) + x
+    return jnp.broadcast_to(x, like.shape)
+
+
 def complement(decay: Any) -> Any:
     """1 − β, of a rate that is a number by the time a rule runs."""
     return 1 - decay

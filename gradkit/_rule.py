@@ -1,7 +1,8 @@
 """Rules, the parts inside a rule, and how a flat chain of them runs.
 
-A `Rule` is the pure pair that a factory returns. A rule that runs other transforms declares each of them as a `Part`, which keeps their
-state, passes the context on, and is what every tool walks over (``gradkit._walk``). A `Member` is a rule with its place in a chain.
+A `Rule` is the pure pair that a factory returns. A rule that runs other transforms declares each of
+them as a `Part`, which keeps their state, passes the context on, and is what every tool walks over
+(``gradkit._walk``). A `Member` is a rule with its place in a chain.
 """
 
 import inspect
@@ -23,26 +24,33 @@ from gradkit.typing import InitFn, OptState, Params, PyTree, UpdateFn, Updates
 class Rule(NamedTuple):
     """A transform as a pure pair of functions.
 
-    ``init(params) -> state`` returns any pytree of arrays, or ``()``; None in its place is a rule without state. It may take ``context`` and
-    ``leaves`` as keyword-only parameters. ``update(updates, state, params) -> (updates, state)`` is given wide updates and parameters, and by
-    keyword-only parameters any of
+    ``init(params) -> state`` returns any pytree of arrays, or ``()``; None in its place is a rule
+    without state. It may take ``context`` and ``leaves`` as keyword-only parameters.
+    ``update(updates, state, params) -> (updates, state)`` is given wide updates and parameters, and
+    by keyword-only parameters any of
 
     - ``step``: the number of completed updates, int32,
-    - ``leaves``: the parameters in the user's own dtypes (the updates where no parameters were passed),
+    - ``leaves``: the parameters in the user's own dtypes (the updates where no parameters were
+      passed),
     - ``context``: the `Context`, to pass on to a part,
-    - extra arguments of ``tx.update`` by name. One without a default is required; ``**extras`` takes them all.
+    - extra arguments of ``tx.update`` by name. One without a default is required; ``**extras``
+      takes them all.
 
     Attributes:
       init: makes the state.
       update: transforms the updates.
       parts: the transforms that this rule runs.
-      evaluate: ``evaluate(state, params) -> params``, the weights to evaluate with where they are not those in training: see ``eval_params``.
-      apply: ``apply(updates, state, params, ...) -> (params, state)``, used instead of ``update`` by ``tx.apply`` where the rule is the last of
-        the chain. It changes the parameters in place, for wrappers that often skip.
+      evaluate: ``evaluate(state, params) -> params``, the weights to evaluate with where they are
+        not those in training: see ``eval_params``.
+      apply: ``apply(updates, state, params, ...) -> (params, state)``, used instead of ``update``
+        by ``tx.apply`` where the rule is the last of the chain. It changes the parameters in place,
+        for wrappers that often skip.
       name: its name in a chain, if not that of the factory.
-      per_example: the updates have a leading axis of examples, which the rule reduces. It must come first.
+      per_example: the updates have a leading axis of examples, which the rule reduces. It must come
+        first.
       takes_integers: integer leaves are allowed.
-      mask: ``mask(context) -> tree of bools``, the leaves it changes where not all, for ``describe``.
+      mask: ``mask(context) -> tree of bools``, the leaves it changes where not all, for
+        ``describe``.
     """
 
     init: InitFn | Callable[..., OptState] | None
@@ -54,11 +62,6 @@ class Rule(NamedTuple):
     per_example: bool = False
     takes_integers: bool = False
     mask: "Callable[[Context], PyTree] | None" = None
-
-
-def no_state(params: Params) -> OptState:
-    """The ``init`` of a rule without state that also stands outside gradkit, as a pair of functions."""
-    return ()
 
 
 class Context(NamedTuple):
@@ -131,18 +134,26 @@ class View(NamedTuple):
       see: ``see(tree) -> tree``, of updates, parameters and trees like them.
       merge: ``merge(new, old) -> tree``, the part's tree put back into the whole.
       extra: ``extra(name, value, updates) -> value``, an extra argument as the part sees it.
+      splits: leaves are taken apart, so that the whole tree has other paths inside.
     """
 
     see: Callable[[PyTree], PyTree]
     merge: Callable[[PyTree, PyTree], PyTree]
     extra: Callable[[str, Any, PyTree], Any] = lambda name, value, updates: value
+    splits: bool = False
+
+    def within(self, context: "Context") -> "Context":
+        """The context of the part, without its extra arguments."""
+        whole = self.see(context.whole) if self.splits else context.whole
+        return context._replace(leaves=self.see(context.leaves), whole=whole)
 
 
 class Part(NamedTuple):
     """A transform inside a rule: what it is, where its state is kept, and how it sees the tree.
 
     Attributes:
-      name: the key of its state in the rule's state, and its name in every path. An empty name is the whole state of the rule.
+      name: the key of its state in the rule's state, and its name in every path. An empty name is
+        the whole state of the rule.
       transform: the transform.
       clock: it counts its own updates; its state is a `State`.
       view: ``view(context) -> View``, how it sees the tree; None for a part that sees all of it.
@@ -173,7 +184,7 @@ class Part(NamedTuple):
         """The state of the part before the first step."""
         if self.view is not None:
             view = self.view(context)
-            params, context = view.see(params), context._replace(leaves=view.see(context.leaves))
+            params, context = view.see(params), view.within(context)
         with check.inside(self.name):
             members = self.transform.members
             if self.clock:
@@ -189,10 +200,8 @@ class Part(NamedTuple):
         if self.view is None:
             return self._update(updates, state, params, context)
         view = self.view(context)
-        within = context._replace(
-            leaves=view.see(context.leaves),
-            extras={k: view.extra(k, v, updates) for k, v in context.extras.items()},
-        )
+        extras = {k: view.extra(k, v, updates) for k, v in context.extras.items()}
+        within = view.within(context)._replace(extras=extras)
         seen = None if params is None else view.see(params)
         new, state = self._update(view.see(updates), state, seen, within)
         return view.merge(new, updates), state
@@ -231,7 +240,8 @@ class Part(NamedTuple):
           params: the wide parameters or None.
           context: the context of the rule.
           otherwise: the updates of a skipped call; by default zeros.
-          prepare: computes the part's gradients inside the branch, so that they are not written to memory. It closes over no tracer.
+          prepare: computes the part's gradients inside the branch, so that they are not written to
+            memory. It closes over no tracer.
           aux: traced values for ``prepare``.
           in_place: change the parameters in ``context.leaves`` instead of returning updates.
 
@@ -272,8 +282,9 @@ def gate(
       function: returns a carry of the same types.
       carry: what changes.
       operands: what is read.
-      pure: ``function`` closes over no tracer. Otherwise the gate is a ``cond``, which copies where it skips, because a loop could not be
-        differentiated with respect to what ``function`` closes over.
+      pure: ``function`` closes over no tracer. Otherwise the gate is a ``cond``, which copies where
+        it skips, because a loop could not be differentiated with respect to what ``function``
+        closes over.
     """
     if pure:
         return xla.run_if(wanted, function, carry, operands)
@@ -312,8 +323,6 @@ class Member(NamedTuple):
 
     @classmethod
     def of(cls, name: str, rule: Rule) -> "Member":
-        if rule.init is no_state:
-            rule = rule._replace(init=None)
         parameters = signature_of(rule.update)
         keywords = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
         required = {p.name for p in keywords if p.default is inspect.Parameter.empty}

@@ -1,7 +1,8 @@
 """A transform as data, the outermost call that runs it, and the chain.
 
-The transform on which a user or a framework calls ``update`` counts the steps, checks the trees, widens the dtypes, gives each member of
-its flat chain the state kept under its name and the extra arguments it takes, and narrows the result. Nothing inside it counts.
+The transform on which a user or a framework calls ``update`` counts the steps, checks the trees,
+widens the dtypes, gives each member of its flat chain the state kept under its name and the extra
+arguments it takes, and narrows the result. Nothing inside it counts.
 """
 
 import inspect
@@ -25,7 +26,6 @@ from gradkit._rule import (
     Rule,
     State,
     init_members,
-    no_state,
     numbered,
     run_members,
     signature_of,
@@ -35,7 +35,8 @@ from gradkit.typing import Key, OptState, Params, Rate, Scalar, Updates
 
 P = ParamSpec("P")
 
-# Training loops are written for any optimizer, so these may be passed to one that does not take them.
+# Training loops are written for any optimizer, so these may be passed to one that does not take
+# them.
 FIELD_EXTRAS = frozenset(
     {
         *("value", "grad", "value_fn", "loss", "loss_fn", "obj_fn"),
@@ -50,8 +51,9 @@ ANYTHING = "*"
 class Transform(Call):
     """A composable gradient transform: the call that made it, and a pure ``init``/``update`` pair.
 
-    It is a pytree whose leaves are its float and array arguments, so it passes through ``jit``, ``vmap`` and ``grad`` as an argument. It works
-    wherever an optax ``GradientTransformation`` does; where ``isinstance`` decides, pass ``as_optax(tx)``.
+    It is a pytree whose leaves are its float and array arguments, so it passes through ``jit``,
+    ``vmap`` and ``grad`` as an argument. It works wherever an optax ``GradientTransformation``
+    does; where ``isinstance`` decides, pass ``as_optax(tx)``.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -73,7 +75,8 @@ class Transform(Call):
         """The state before the first step.
 
         Args:
-          params: a tree of floating arrays, or of ``ShapeDtypeStruct``. Leaves that are None or no arrays are left alone.
+          params: a tree of floating arrays, or of ``ShapeDtypeStruct``. Leaves that are None or no
+            arrays are left alone.
 
         Returns:
           the state: ``step`` = 0, and ``inner`` with the state of each transform under its name.
@@ -96,16 +99,19 @@ class Transform(Call):
 
         Args:
           updates: gradients, a tree like ``params``; None where a parameter has no gradient.
-          state: from ``init`` or from the previous ``update``; also as the plain dict that a checkpoint without a target restores.
+          state: from ``init`` or from the previous ``update``; also as the plain dict that a
+            checkpoint without a target restores.
           params: the parameters, for transforms that need them.
-          extras: extra arguments that transforms take by name (``value``, ``grad``, ``value_fn``, ``key``, ...).
+          extras: extra arguments that transforms take by name (``value``, ``grad``, ``value_fn``,
+            ``key``, ...).
 
         Returns:
           the updates, in the wider of the gradient's and the parameter's dtype, and the next state.
 
         Raises:
           ValueError: trees, shapes or states that do not belong together.
-          TypeError: an unknown or missing extra argument, integer leaves, arguments in the wrong order.
+          TypeError: an unknown or missing extra argument, integer leaves, arguments in the wrong
+            order.
         """
         with check.inside(self.factory.__name__):
             entry = self._enter(updates, state, params, extras)
@@ -123,13 +129,15 @@ class Transform(Call):
     ) -> tuple[Params, Any]:
         """One step: the parameters and the state after ``grads``.
 
-        The sum is formed in wide arithmetic and rounded once, to the dtype of the parameter. The arguments are in the order of the results, so a jitted
-        ``apply`` that donates its first two arguments updates both in place.
+        The sum is formed in wide arithmetic and rounded once, to the dtype of the parameter. The
+        arguments are in the order of the results, so a jitted ``apply`` that donates its first two
+        arguments updates both in place.
 
         Args:
           params: the parameters.
           state: from ``init``, ``update`` or ``apply``.
-          grads: gradients, a tree like ``params``; None where a parameter has no gradient, which then stays as it is.
+          grads: gradients, a tree like ``params``; None where a parameter has no gradient, which
+            then stays as it is.
           extras: as for ``update``.
 
         Returns:
@@ -251,7 +259,7 @@ class Transform(Call):
           >>> assert list(momentum_and_scale(0.9).init(jnp.ones(1)).inner) == ["momentum_and_scale"]
         """
         part = Part("", self)
-        stateless = all(member.rule.init is None for member in self.members)
+        stateless = all(member.rule.init in (None, _no_state) for member in self.members)
         init = None if stateless else part.init
         return Rule(init, part.update, parts=(part,), takes_integers=True)
 
@@ -260,12 +268,19 @@ class Transform(Call):
         body = self.body
         if not isinstance(body, Chain):
             return super().children()
-        names = numbered([(name or p.factory.__name__, name is not None) for name, p in body])
+        names = numbered([(name or name_of(p), name is not None) for name, p in body])
         return dict(zip(names, [part for _, part in body], strict=True))
+
+    def part_names(self) -> dict[str, str]:
+        """The names of the parts of a wrapper by the arguments that hold them."""
+        if isinstance(self.body, Chain) and self.factory in (chain, named_chain):
+            return {}
+        found = {name: _place_of(child, self) for name, child in super().children().items()}
+        return {name: place for name, place in found.items() if place is not None}
 
     @classmethod
     def bind(cls, factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        if factory is not _of_rule:
+        if factory is not _of_rule:  # which takes a rule as it is
             args, kwargs = jax.tree.map(as_transform, (args, kwargs), is_leaf=_is_pair)
         return super().bind(factory, args, kwargs)
 
@@ -307,9 +322,10 @@ class _Entry:
 def transform(function: Callable[P, Any], /) -> Callable[P, Transform]:
     """Turn a function that returns a `Rule` (or another transform) into a factory of transforms.
 
-    The function's float and array arguments become the data of the transform, everything else its structure. Arguments annotated ``Rate`` may be
-    numbers, scalar arrays, schedules, or plain functions of the step; a schedule reaches the function as its value at the current step. The function
-    also runs once when the factory is called, which is where it checks its arguments.
+    The function's float and array arguments become the data of the transform, everything else its
+    structure. Arguments annotated ``Rate`` may be numbers, scalar arrays, schedules, or plain
+    functions of the step; a schedule reaches the function as its value at the current step. The
+    function also runs once when the factory is called, which is where it checks its arguments.
 
     Args:
       function: the factory's body. Its parameters may not be named like a method of `Transform`.
@@ -338,8 +354,8 @@ def stateless(f: Callable[..., Updates]) -> Rule:
     """A rule without state from ``f(updates, params) -> updates``.
 
     Args:
-      f: a pure function of trees; ``params`` is None when the caller passed none. Keyword-only parameters receive extra arguments by name
-        (``step``, ``value``, ``key``, ...).
+      f: a pure function of trees; ``params`` is None when the caller passed none. Keyword-only
+        parameters receive extra arguments by name (``step``, ``value``, ``key``, ...).
 
     Returns:
       the rule.
@@ -361,19 +377,25 @@ def stateless(f: Callable[..., Updates]) -> Rule:
 
     # The rule takes the extra arguments that f takes.
     run.__signature__ = inspect.Signature(signature_of(f))  # type: ignore[attr-defined]
-    return Rule(no_state, run)
+    return Rule(_no_state, run)
+
+
+def _no_state(params: Params) -> OptState:
+    """The state of a rule that keeps none, as a function for those who call ``init``."""
+    return ()
 
 
 @transform
 def GradientTransformation(init: Callable[..., OptState], update: Callable[..., Any]) -> Rule:
     """Wrap an optax-style pair of functions as a transform.
 
-    **Update rule** ``init(params) -> state``, ``update(updates, state, params=None) -> (updates, state)``. Its name in a chain is that of the function in
-    which ``update`` was defined.
+    **Update rule** ``init(params) -> state``, ``update(updates, state, params=None) -> (updates,
+    state)``. Its name in a chain is that of the function in which ``update`` was defined.
 
     Args:
       init: makes the state.
-      update: transforms the updates; its keyword-only parameters receive extra arguments by name, and ``**extra_args`` receives all of them.
+      update: transforms the updates; its keyword-only parameters receive extra arguments by name,
+        and ``**extra_args`` receives all of them.
 
     Raises:
       TypeError: not two functions.
@@ -402,8 +424,8 @@ def GradientTransformation(init: Callable[..., OptState], update: Callable[..., 
 def chain(*transforms: Any) -> Chain:
     """Apply transforms one after the other.
 
-    **Update rule** u ← T_n(… T_2(T_1(g)) …). Nested chains are flattened, so ``chain(a, chain(b, c)) == chain(chain(a, b), c)`` as functions and as
-    states; ``chain()`` is the identity.
+    **Update rule** u ← T_n(… T_2(T_1(g)) …). Nested chains are flattened, so ``chain(a, chain(b,
+    c)) == chain(chain(a, b), c)`` as functions and as states; ``chain()`` is the identity.
 
     **State** the states of its transforms by name; the second of two equal names gets ``_1``.
 
@@ -419,7 +441,8 @@ def chain(*transforms: Any) -> Chain:
       >>> updates, _ = tx.update({"w": jnp.array([4.0, 0.5])}, tx.init({"w": jnp.zeros(2)}))
       >>> assert updates["w"].tolist() == [-0.5, -0.25]
 
-    **Differs from optax**: an empty chain is allowed, and the state is kept by name, not by position.
+    **Differs from optax**: an empty chain is allowed, and the state is kept by name, not by
+    position.
     """
     _check_transforms(transforms)
     return Chain((None, part) for part in transforms)
@@ -477,12 +500,14 @@ def apply_updates(
 ) -> Params:
     """Add updates to parameters in wide arithmetic, and round once to the dtype of the parameter.
 
-    Under ``tx.apply`` and ``make_step`` the transforms ``stochastic_rounding`` and ``compensated`` do the same and more.
+    Under ``tx.apply`` and ``make_step`` the transforms ``stochastic_rounding`` and ``compensated``
+    do the same and more.
 
     Args:
       params: a tree of arrays of any floating dtype.
       updates: a tree like it; where it is None the parameter stays as it is.
-      rounding: ``"nearest"``, or ``"stochastic"``: up or down at random, so that E[result] is the exact sum.
+      rounding: ``"nearest"``, or ``"stochastic"``: up or down at random, so that E[result] is the
+        exact sum.
       key: a seed or a random key, for stochastic rounding.
 
     Returns:
@@ -523,7 +548,7 @@ def _splice(part: Transform, at: str) -> tuple[list[Member], bool]:
                 members.append(own._replace(path=_join(at, given), given=True))
             else:
                 plain = inner.factory in (chain, named_chain, identity)
-                members += _splice(inner, at if plain else _join(at, inner.factory.__name__))[0]
+                members += _splice(inner, at if plain else _join(at, name_of(inner)))[0]
         return members, True
     if isinstance(body, Rule):
         member = Member.of(body.name or name, body)
@@ -531,6 +556,26 @@ def _splice(part: Transform, at: str) -> tuple[list[Member], bool]:
         return [_at_step(part, member._replace(path=at, foreign=foreign))], False
     found, is_chain = _splice(body, at)
     return (found, True) if is_chain else ([found[0]._replace(name=name)], False)
+
+
+def _place_of(part: Call, tx: Transform) -> str | None:
+    """The path of a transform inside another; None where it is not there."""
+    body = tx.body
+    if isinstance(body, Rule):
+        return next((p.name for p in body.parts if p.transform is part), None)
+    if isinstance(body, Transform):
+        return "" if body is part else _place_of(part, body)
+    for name, child in tx.children().items():
+        place = "" if child is part else _place_of(part, cast(Transform, child))
+        if place is not None:
+            return _join(name, place) if place else name
+    return None
+
+
+def name_of(tx: Transform) -> str:
+    """The name of a transform in a chain: that of its factory, or of the function that made a wrapped pair."""
+    own = tx.body.name if isinstance(tx.body, Rule) else None
+    return own or str(tx.factory.__name__)
 
 
 def _join(at: str, name: str) -> str:

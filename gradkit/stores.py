@@ -297,7 +297,7 @@ def blockwise_mean(axis: int | tuple[int, ...] | None = None) -> Store:
 
     Reference: Zhang et al. 2024, https://arxiv.org/abs/2406.16793.
     """
-    return Store(_With(_block_means, numerics.as_axes(axis)), _broadcast)
+    return Store(_With(_block_means, numerics.as_axes(axis)), numerics.broadcast_like)
 
 
 def _block_means(axes: tuple[int, ...] | None, leaf: Any) -> Any:
@@ -306,10 +306,6 @@ def _block_means(axes: tuple[int, ...] | None, leaf: Any) -> Any:
         axes = tuple(range(rank))
     size = math.prod(leaf.shape[axis] for axis in axes)
     return jnp.sum(leaf, axes, keepdims=True) / max(size, 1)
-
-
-def _broadcast(stored: Any, like: Any) -> Any:
-    return jnp.broadcast_to(stored, like.shape)
 
 
 _NAMES: dict[Any, str] = {
