@@ -1,7 +1,8 @@
 """Rules, the parts inside a rule, and how a flat chain of them runs.
 
-A `Rule` is the pure pair that a factory returns. A rule that runs other transforms declares each of them as a `Part`, which keeps their
-state, passes the context on, and is what every tool walks over (``gradkit._walk``). A `Member` is a rule with its place in a chain.
+A `Rule` is the pure pair that a factory returns. A rule that runs other transforms declares each of
+them as a `Part`, which keeps their state, passes the context on, and is what every tool walks over
+(``gradkit._walk``). A `Member` is a rule with its place in a chain.
 """
 
 import inspect
@@ -23,26 +24,33 @@ from gradkit.typing import InitFn, OptState, Params, PyTree, UpdateFn, Updates
 class Rule(NamedTuple):
     """A transform as a pure pair of functions.
 
-    ``init(params) -> state`` returns any pytree of arrays, or ``()``; None in its place is a rule without state. It may take ``context`` and
-    ``leaves`` as keyword-only parameters. ``update(updates, state, params) -> (updates, state)`` is given wide updates and parameters, and by
-    keyword-only parameters any of
+    ``init(params) -> state`` returns any pytree of arrays, or ``()``; None in its place is a rule
+    without state. It may take ``context`` and ``leaves`` as keyword-only parameters.
+    ``update(updates, state, params) -> (updates, state)`` is given wide updates and parameters, and
+    by keyword-only parameters any of
 
     - ``step``: the number of completed updates, int32,
-    - ``leaves``: the parameters in the user's own dtypes (the updates where no parameters were passed),
+    - ``leaves``: the parameters in the user's own dtypes (the updates where no parameters were
+      passed),
     - ``context``: the `Context`, to pass on to a part,
-    - extra arguments of ``tx.update`` by name. One without a default is required; ``**extras`` takes them all.
+    - extra arguments of ``tx.update`` by name. One without a default is required; ``**extras``
+      takes them all.
 
     Attributes:
       init: makes the state.
       update: transforms the updates.
       parts: the transforms that this rule runs.
-      evaluate: ``evaluate(state, params) -> params``, the weights to evaluate with where they are not those in training: see ``eval_params``.
-      apply: ``apply(updates, state, params, ...) -> (params, state)``, used instead of ``update`` by ``tx.apply`` where the rule is the last of
-        the chain. It changes the parameters in place, for wrappers that often skip.
+      evaluate: ``evaluate(state, params) -> params``, the weights to evaluate with where they are
+        not those in training: see ``eval_params``.
+      apply: ``apply(updates, state, params, ...) -> (params, state)``, used instead of ``update``
+        by ``tx.apply`` where the rule is the last of the chain. It changes the parameters in place,
+        for wrappers that often skip.
       name: its name in a chain, if not that of the factory.
-      per_example: the updates have a leading axis of examples, which the rule reduces. It must come first.
+      per_example: the updates have a leading axis of examples, which the rule reduces. It must come
+        first.
       takes_integers: integer leaves are allowed.
-      mask: ``mask(context) -> tree of bools``, the leaves it changes where not all, for ``describe``.
+      mask: ``mask(context) -> tree of bools``, the leaves it changes where not all, for
+        ``describe``.
     """
 
     init: InitFn | Callable[..., OptState] | None
@@ -144,7 +152,8 @@ class Part(NamedTuple):
     """A transform inside a rule: what it is, where its state is kept, and how it sees the tree.
 
     Attributes:
-      name: the key of its state in the rule's state, and its name in every path. An empty name is the whole state of the rule.
+      name: the key of its state in the rule's state, and its name in every path. An empty name is
+        the whole state of the rule.
       transform: the transform.
       clock: it counts its own updates; its state is a `State`.
       view: ``view(context) -> View``, how it sees the tree; None for a part that sees all of it.
@@ -231,7 +240,8 @@ class Part(NamedTuple):
           params: the wide parameters or None.
           context: the context of the rule.
           otherwise: the updates of a skipped call; by default zeros.
-          prepare: computes the part's gradients inside the branch, so that they are not written to memory. It closes over no tracer.
+          prepare: computes the part's gradients inside the branch, so that they are not written to
+            memory. It closes over no tracer.
           aux: traced values for ``prepare``.
           in_place: change the parameters in ``context.leaves`` instead of returning updates.
 
@@ -272,8 +282,9 @@ def gate(
       function: returns a carry of the same types.
       carry: what changes.
       operands: what is read.
-      pure: ``function`` closes over no tracer. Otherwise the gate is a ``cond``, which copies where it skips, because a loop could not be
-        differentiated with respect to what ``function`` closes over.
+      pure: ``function`` closes over no tracer. Otherwise the gate is a ``cond``, which copies where
+        it skips, because a loop could not be differentiated with respect to what ``function``
+        closes over.
     """
     if pure:
         return xla.run_if(wanted, function, carry, operands)

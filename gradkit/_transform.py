@@ -1,7 +1,8 @@
 """A transform as data, the outermost call that runs it, and the chain.
 
-The transform on which a user or a framework calls ``update`` counts the steps, checks the trees, widens the dtypes, gives each member of
-its flat chain the state kept under its name and the extra arguments it takes, and narrows the result. Nothing inside it counts.
+The transform on which a user or a framework calls ``update`` counts the steps, checks the trees,
+widens the dtypes, gives each member of its flat chain the state kept under its name and the extra
+arguments it takes, and narrows the result. Nothing inside it counts.
 """
 
 import inspect
@@ -34,7 +35,8 @@ from gradkit.typing import Key, OptState, Params, Rate, Scalar, Updates
 
 P = ParamSpec("P")
 
-# Training loops are written for any optimizer, so these may be passed to one that does not take them.
+# Training loops are written for any optimizer, so these may be passed to one that does not take
+# them.
 FIELD_EXTRAS = frozenset(
     {
         *("value", "grad", "value_fn", "loss", "loss_fn", "obj_fn"),
@@ -49,8 +51,9 @@ ANYTHING = "*"
 class Transform(Call):
     """A composable gradient transform: the call that made it, and a pure ``init``/``update`` pair.
 
-    It is a pytree whose leaves are its float and array arguments, so it passes through ``jit``, ``vmap`` and ``grad`` as an argument. It works
-    wherever an optax ``GradientTransformation`` does; where ``isinstance`` decides, pass ``as_optax(tx)``.
+    It is a pytree whose leaves are its float and array arguments, so it passes through ``jit``,
+    ``vmap`` and ``grad`` as an argument. It works wherever an optax ``GradientTransformation``
+    does; where ``isinstance`` decides, pass ``as_optax(tx)``.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -72,7 +75,8 @@ class Transform(Call):
         """The state before the first step.
 
         Args:
-          params: a tree of floating arrays, or of ``ShapeDtypeStruct``. Leaves that are None or no arrays are left alone.
+          params: a tree of floating arrays, or of ``ShapeDtypeStruct``. Leaves that are None or no
+            arrays are left alone.
 
         Returns:
           the state: ``step`` = 0, and ``inner`` with the state of each transform under its name.
@@ -95,16 +99,19 @@ class Transform(Call):
 
         Args:
           updates: gradients, a tree like ``params``; None where a parameter has no gradient.
-          state: from ``init`` or from the previous ``update``; also as the plain dict that a checkpoint without a target restores.
+          state: from ``init`` or from the previous ``update``; also as the plain dict that a
+            checkpoint without a target restores.
           params: the parameters, for transforms that need them.
-          extras: extra arguments that transforms take by name (``value``, ``grad``, ``value_fn``, ``key``, ...).
+          extras: extra arguments that transforms take by name (``value``, ``grad``, ``value_fn``,
+            ``key``, ...).
 
         Returns:
           the updates, in the wider of the gradient's and the parameter's dtype, and the next state.
 
         Raises:
           ValueError: trees, shapes or states that do not belong together.
-          TypeError: an unknown or missing extra argument, integer leaves, arguments in the wrong order.
+          TypeError: an unknown or missing extra argument, integer leaves, arguments in the wrong
+            order.
         """
         with check.inside(self.factory.__name__):
             entry = self._enter(updates, state, params, extras)
@@ -123,13 +130,15 @@ class Transform(Call):
     ) -> tuple[Params, Any]:
         """One step: the parameters and the state after ``grads``.
 
-        The sum is formed in wide arithmetic and rounded once, to the dtype of the parameter. The arguments are in the order of the results, so a jitted
-        ``apply`` that donates its first two arguments updates both in place.
+        The sum is formed in wide arithmetic and rounded once, to the dtype of the parameter. The
+        arguments are in the order of the results, so a jitted ``apply`` that donates its first two
+        arguments updates both in place.
 
         Args:
           params: the parameters.
           state: from ``init``, ``update`` or ``apply``.
-          grads: gradients, a tree like ``params``; None where a parameter has no gradient, which then stays as it is.
+          grads: gradients, a tree like ``params``; None where a parameter has no gradient, which
+            then stays as it is.
           extras: as for ``update``.
 
         Returns:
@@ -314,9 +323,10 @@ class _Entry:
 def transform(function: Callable[P, Any], /) -> Callable[P, Transform]:
     """Turn a function that returns a `Rule` (or another transform) into a factory of transforms.
 
-    The function's float and array arguments become the data of the transform, everything else its structure. Arguments annotated ``Rate`` may be
-    numbers, scalar arrays, schedules, or plain functions of the step; a schedule reaches the function as its value at the current step. The function
-    also runs once when the factory is called, which is where it checks its arguments.
+    The function's float and array arguments become the data of the transform, everything else its
+    structure. Arguments annotated ``Rate`` may be numbers, scalar arrays, schedules, or plain
+    functions of the step; a schedule reaches the function as its value at the current step. The
+    function also runs once when the factory is called, which is where it checks its arguments.
 
     Args:
       function: the factory's body. Its parameters may not be named like a method of `Transform`.
@@ -345,8 +355,8 @@ def stateless(f: Callable[..., Updates]) -> Rule:
     """A rule without state from ``f(updates, params) -> updates``.
 
     Args:
-      f: a pure function of trees; ``params`` is None when the caller passed none. Keyword-only parameters receive extra arguments by name
-        (``step``, ``value``, ``key``, ...).
+      f: a pure function of trees; ``params`` is None when the caller passed none. Keyword-only
+        parameters receive extra arguments by name (``step``, ``value``, ``key``, ...).
 
     Returns:
       the rule.
@@ -380,12 +390,13 @@ def _no_state(params: Params) -> OptState:
 def GradientTransformation(init: Callable[..., OptState], update: Callable[..., Any]) -> Rule:
     """Wrap an optax-style pair of functions as a transform.
 
-    **Update rule** ``init(params) -> state``, ``update(updates, state, params=None) -> (updates, state)``. Its name in a chain is that of the function in
-    which ``update`` was defined.
+    **Update rule** ``init(params) -> state``, ``update(updates, state, params=None) -> (updates,
+    state)``. Its name in a chain is that of the function in which ``update`` was defined.
 
     Args:
       init: makes the state.
-      update: transforms the updates; its keyword-only parameters receive extra arguments by name, and ``**extra_args`` receives all of them.
+      update: transforms the updates; its keyword-only parameters receive extra arguments by name,
+        and ``**extra_args`` receives all of them.
 
     Raises:
       TypeError: not two functions.
@@ -414,8 +425,8 @@ def GradientTransformation(init: Callable[..., OptState], update: Callable[..., 
 def chain(*transforms: Any) -> Chain:
     """Apply transforms one after the other.
 
-    **Update rule** u ← T_n(… T_2(T_1(g)) …). Nested chains are flattened, so ``chain(a, chain(b, c)) == chain(chain(a, b), c)`` as functions and as
-    states; ``chain()`` is the identity.
+    **Update rule** u ← T_n(… T_2(T_1(g)) …). Nested chains are flattened, so ``chain(a, chain(b,
+    c)) == chain(chain(a, b), c)`` as functions and as states; ``chain()`` is the identity.
 
     **State** the states of its transforms by name; the second of two equal names gets ``_1``.
 
@@ -431,7 +442,8 @@ def chain(*transforms: Any) -> Chain:
       >>> updates, _ = tx.update({"w": jnp.array([4.0, 0.5])}, tx.init({"w": jnp.zeros(2)}))
       >>> assert updates["w"].tolist() == [-0.5, -0.25]
 
-    **Differs from optax**: an empty chain is allowed, and the state is kept by name, not by position.
+    **Differs from optax**: an empty chain is allowed, and the state is kept by name, not by
+    position.
     """
     _check_transforms(transforms)
     return Chain((None, part) for part in transforms)
@@ -489,12 +501,14 @@ def apply_updates(
 ) -> Params:
     """Add updates to parameters in wide arithmetic, and round once to the dtype of the parameter.
 
-    Under ``tx.apply`` and ``make_step`` the transforms ``stochastic_rounding`` and ``compensated`` do the same and more.
+    Under ``tx.apply`` and ``make_step`` the transforms ``stochastic_rounding`` and ``compensated``
+    do the same and more.
 
     Args:
       params: a tree of arrays of any floating dtype.
       updates: a tree like it; where it is None the parameter stays as it is.
-      rounding: ``"nearest"``, or ``"stochastic"``: up or down at random, so that E[result] is the exact sum.
+      rounding: ``"nearest"``, or ``"stochastic"``: up or down at random, so that E[result] is the
+        exact sum.
       key: a seed or a random key, for stochastic rounding.
 
     Returns:
