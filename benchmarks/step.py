@@ -1,9 +1,11 @@
 """One optimizer step, gradkit against optax and torch: ``python -m benchmarks.step``.
 
-Every contender of a row does the same work on the same numbers in one process, and they take turns, so that what slows the machine
-slows them all. The JAX sides are jitted functions ``(params, state, grads) -> (params, state)`` that donate the first two; gradkit stands
-there twice, with its hyperparameters as constants (``jit(tx.apply)``) and as data (the transform is an argument: one
-compilation for every learning rate). torch, where it is installed, runs its fused and its foreach step with gradients already in place.
+Every contender of a row does the same work on the same numbers in one process, and they take turns,
+so that what slows the machine slows them all. The JAX sides are jitted functions ``(params, state,
+grads) -> (params, state)`` that donate the first two; gradkit stands there twice, with its
+hyperparameters as constants (``jit(tx.apply)``) and as data (the transform is an argument: one
+compilation for every learning rate). torch, where it is installed, runs its fused and its foreach
+step with gradients already in place.
 
 | column | is |
 |---|---|

@@ -2,8 +2,9 @@
 
     python docs/optax_names.py
 
-The names are derived from optax; what differs is taken from the docstrings' **Differs**. A name that gradkit does not have needs an entry of its own in
-gradkit/interop/names.py: nothing is guessed from its spelling or its module, so a new name of optax, or one that gradkit loses, fails
+The names are derived from optax; what differs is taken from the docstrings' **Differs**. A name
+that gradkit does not have needs an entry of its own in gradkit/interop/names.py: nothing is guessed
+from its spelling or its module, so a new name of optax, or one that gradkit loses, fails
 tests/docs/test_optax_names.py.
 """
 
@@ -22,7 +23,8 @@ def names() -> dict[str, object]:
     """Every public name of optax, once, and its sub-modules by their dotted names."""
     found: dict[str, object] = {}
     for module in map(importlib.import_module, MODULES):
-        # What a module's __getattr__ makes, such as the old spellings that warn, is in __all__ alone.
+        # What a module's __getattr__ makes, such as the old spellings that warn, is in __all__
+        # alone.
         values = {
             name: vars(module).get(name)
             for name in {*vars(module), *getattr(module, "__all__", ())}

@@ -1,12 +1,14 @@
 """A factory call kept as data: a pytree of the function that made it and its arguments.
 
-``adamw(1e-3)`` is not a closure but a `Call`: its factory, its bound arguments, and nothing else. Floats, arrays and calls among
-the arguments are the leaves of the pytree; ints, bools, strings, callables and the shapes of containers are its structure. Hence
-one compiled function serves every learning rate, ``vmap`` runs a population, ``repr`` prints the code that made the object, and two
+``adamw(1e-3)`` is not a closure but a `Call`: its factory, its bound arguments, and nothing else.
+Floats, arrays and calls among the arguments are the leaves of the pytree; ints, bools, strings,
+callables and the shapes of containers are its structure. Hence one compiled function serves every
+learning rate, ``vmap`` runs a population, ``repr`` prints the code that made the object, and two
 equal calls are equal, hash alike and share their compilations.
 
-The split between leaf and structure is made once, when a call is bound, and kept in ``spec``. A call that JAX unflattens may hold
-anything in its leaves (tracers, ``None``, ``vmap`` axes), so nothing is judged or built there.
+The split between leaf and structure is made once, when a call is bound, and kept in ``spec``. A
+call that JAX unflattens may hold anything in its leaves (tracers, ``None``, ``vmap`` axes), so
+nothing is judged or built there.
 """
 
 import functools
@@ -31,7 +33,8 @@ class Call:
 
     kind = "call"  # which kind of call this is, for the checks below this module
 
-    # Without __weakref__ jax.jit(schedule) fails, and jaxlib's caches crash the process at the second call.
+    # Without __weakref__ jax.jit(schedule) fails, and jaxlib's caches crash the process at the
+    # second call.
     __slots__ = ("__weakref__", "_body", "factory", "leaves", "spec")
 
     factory: Any
@@ -101,8 +104,8 @@ class Call:
     def body(self) -> Any:
         """What the factory's own function returned.
 
-        Kept for calls made by their factory. Calls unflattened by JAX build it anew each time: kept, it could carry
-        the tracers of one trace into the next.
+        Kept for calls made by their factory. Calls unflattened by JAX build it anew each time:
+        kept, it could carry the tracers of one trace into the next.
         """
         return self._build() if self._body is None else self._body
 
@@ -185,8 +188,10 @@ class Call:
         """A call with some arguments changed, here or in a part of it.
 
         Args:
-          changes: values by path (``{"adamw.learning_rate": 3e-4}``), for names that are not unique.
-          more: values by name. A name is looked for among this call's own arguments first, then in its parts, where it must be unique.
+          changes: values by path (``{"adamw.learning_rate": 3e-4}``), for names that are not
+            unique.
+          more: values by name. A name is looked for among this call's own arguments first, then in
+            its parts, where it must be unique.
         """
         result = self
         for path, value in {**(changes or {}), **more}.items():
@@ -318,8 +323,8 @@ def factory(function: Callable[..., Any], kind: type[Call]) -> Any:
     return make
 
 
-# How an argument is read, by its annotation: ``convert(name, value) -> value``, which refuses what cannot be read. Each module
-# registers its own types.
+# How an argument is read, by its annotation: ``convert(name, value) -> value``, which refuses what
+# cannot be read. Each module registers its own types.
 CONVERTERS: dict[Any, Callable[[str, Any], Any]] = {}
 
 

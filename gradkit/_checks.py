@@ -2,8 +2,10 @@
 
 ``<where>: <problem>. Expected <expected>. <fix>.``
 
-``<where>`` is the path of the calls being built or run, outermost first (``adamw.scale_by_adam``), and of the leaf. Only concrete values are judged:
-a traced one passes, and so does a concrete one where jit would trace it, so that eager and jit never differ.
+``<where>`` is the path of the calls being built or run, outermost first (``adamw.scale_by_adam``),
+and of the leaf. Only concrete values are judged:
+a traced one passes, and so does a concrete one where jit would trace it, so that eager and jit
+never differ.
 """
 
 import contextlib
@@ -119,7 +121,7 @@ def shape_dtype(leaf: Any) -> str:
     return f"{np.asarray(leaf).dtype if kind is None else kind}{list(np.shape(leaf))}"
 
 
-# ---- hyperparameters ------------------------------------------------------------------------------------------------
+# ---- hyperparameters -----------------------------------------------------------------------------
 
 
 def _concrete(value: Any) -> np.ndarray | None:
@@ -330,7 +332,7 @@ def uncalled(value: Any) -> str:
     return f"Call the factory: {value.__name__}(...)" if hasattr(value, "makes") else ""
 
 
-# ---- trees ----------------------------------------------------------------------------------------------------------
+# ---- trees ---------------------------------------------------------------------------------------
 
 
 def params(tree: Any) -> None:

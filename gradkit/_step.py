@@ -24,7 +24,8 @@ class Step:
         self.tx = tx
         self._run = run
         self._static = static
-        # On the device once, not at every call; every number as a Python number would be, so that its kind compiles nothing.
+        # On the device once, not at every call; every number as a Python number would be, so that
+        # its kind compiles nothing.
         self._data = jax.tree.map(lambda x: jnp.asarray(float(x) if _is_float(x) else x), tx)
 
     def __call__(self, params: Params, state: OptState, *args: Any, **kwargs: Any) -> Any:
@@ -75,24 +76,32 @@ def make_step(
 ) -> Step:
     """Make a jitted training step that updates parameters and state in place.
 
-    **Update rule** ``value, grad = value_and_grad(loss_fn)(params, *args, **kwargs)``, then ``tx.apply(params, state, grad)``. ``value``, ``grad`` and
-    ``value_fn`` are passed to the transforms that take them.
+    **Update rule** ``value, grad = value_and_grad(loss_fn)(params, *args, **kwargs)``, then
+    ``tx.apply(params, state, grad)``. ``value``, ``grad`` and ``value_fn`` are passed to the
+    transforms that take them.
 
     Args:
       loss_fn: ``loss_fn(params, *args, **kwargs) -> loss``, or ``(loss, aux)`` with ``has_aux``.
-      tx: the optimizer. Its floats are data of the compiled step: ``step.replace(learning_rate=...)`` does not compile again.
+      tx: the optimizer. Its floats are data of the compiled step:
+        ``step.replace(learning_rate=...)`` does not compile again.
       has_aux: whether ``loss_fn`` returns a pair.
       extras: names of keyword arguments that go to the transforms and not to ``loss_fn``.
-      static_argnames: names of keyword arguments of ``loss_fn`` that are compiled in, such as ``train``; their values are hashable.
-      donate: whether ``params`` and ``state`` are donated, so that the step works in place. False keeps them.
-      in_shardings: shardings of ``(params, state, *args)``, as in ``jax.jit``; None follows the arguments.
-      out_shardings: shardings of ``(params, state, loss)``, or ``(params, state, loss, aux)``; None lets the compiler choose.
+      static_argnames: names of keyword arguments of ``loss_fn`` that are compiled in, such as
+        ``train``; their values are hashable.
+      donate: whether ``params`` and ``state`` are donated, so that the step works in place. False
+        keeps them.
+      in_shardings: shardings of ``(params, state, *args)``, as in ``jax.jit``; None follows the
+        arguments.
+      out_shardings: shardings of ``(params, state, loss)``, or ``(params, state, loss, aux)``; None
+        lets the compiler choose.
 
     Returns:
-      a `Step`, called as ``step(params, state, *args, **kwargs)``. Donated buffers are reused: keep only what the step returns.
+      a `Step`, called as ``step(params, state, *args, **kwargs)``. Donated buffers are reused: keep
+      only what the step returns.
 
     Raises:
-      TypeError: a loss that is not a function, an optimizer that is not a transform, an extra argument that no transform takes.
+      TypeError: a loss that is not a function, an optimizer that is not a transform, an extra
+        argument that no transform takes.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp

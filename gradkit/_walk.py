@@ -14,7 +14,8 @@ class Node(NamedTuple):
     """A transform inside another.
 
     Attributes:
-      path: its dotted path: the names of transforms in chains and of the parts of wrappers. The outermost transform has the empty path.
+      path: its dotted path: the names of transforms in chains and of the parts of wrappers. The
+        outermost transform has the empty path.
       transform: the transform.
       rule: its pair of functions; None for a chain and for a recipe, which stands for a chain.
       state: the state of the rule, where the walk was given one.

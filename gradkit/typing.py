@@ -12,7 +12,8 @@
 | ``ScalarOrSchedule``, ``MaskOrFn`` | ``Rate`` and ``Mask`` by optax's names |
 | ``ShouldSkipUpdateFunction``, ``ConditionFn`` | the functions that ``MultiSteps`` and ``conditionally_transform`` take |
 
-An argument annotated ``Rate`` is converted once, when the factory is called: integers become floats and functions become schedules.
+An argument annotated ``Rate`` is converted once, when the factory is called: integers become floats
+and functions become schedules.
 """
 
 from collections.abc import Callable

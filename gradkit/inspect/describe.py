@@ -63,7 +63,8 @@ def describe(tx: Transform, params: Params) -> Description:
       params: the parameters, or their ``ShapeDtypeStruct``.
 
     Returns:
-      a `Description`, to print or to read: its groups (route, paths, shapes, count), the bytes of state, the numbers of every part.
+      a `Description`, to print or to read: its groups (route, paths, shapes, count), the bytes of
+      state, the numbers of every part.
 
     Raises:
       ValueError: labels or masks that do not fit the parameters, as ``tx.init`` would.

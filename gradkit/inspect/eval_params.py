@@ -17,7 +17,8 @@ from gradkit.typing import OptState, Params
 def eval_params(tx: Transform, state: OptState, params: Params) -> Params:
     """Return the weights to evaluate with, where an optimizer keeps others than those it trains.
 
-    **Update rule** ``evaluate(state, params)`` of each transform that defines it, outermost first, on the leaves it sees.
+    **Update rule** ``evaluate(state, params)`` of each transform that defines it, outermost first,
+    on the leaves it sees.
 
     Args:
       tx: the transform.

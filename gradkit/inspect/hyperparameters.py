@@ -17,8 +17,9 @@ from gradkit.typing import OptState
 def hyperparameters(tx: Transform, state: OptState) -> dict[str, Any]:
     """Return the current value of every number in a transform, by dotted path.
 
-    A schedule is evaluated at the step that was last taken: after an update this is the learning rate that the update used, before the first one that
-    of step 0. The values are scalars, also under jit, so a training step may return them for logging.
+    A schedule is evaluated at the step that was last taken: after an update this is the learning
+    rate that the update used, before the first one that of step 0. The values are scalars, also
+    under jit, so a training step may return them for logging.
 
     Args:
       tx: the transform.

@@ -20,7 +20,8 @@ def logged_values(state: OptState) -> dict[str, Any]:
       state: from ``init`` or ``update``; or any tree that holds such states.
 
     Returns:
-      scalars by path, such as ``clip_by_global_norm.norm``; the second of two equal paths gets ``_1``.
+      scalars by path, such as ``clip_by_global_norm.norm``; the second of two equal paths gets
+      ``_1``.
 
     Raises:
       TypeError: a transform in place of its state.

@@ -5,7 +5,8 @@
 | ``MultiSteps(opt, k)`` | gradients are summed or averaged over k calls, then ``opt`` updates once |
 | ``apply_every(k)`` | updates are summed over k calls, then emitted |
 
-A call that only accumulates costs the accumulation alone: under ``tx.apply`` (and ``make_step``) the parameters are not touched.
+A call that only accumulates costs the accumulation alone: under ``tx.apply`` (and ``make_step``)
+the parameters are not touched.
 """
 
 from collections.abc import Callable
@@ -33,20 +34,23 @@ def MultiSteps(
 ) -> Rule:
     """Accumulate gradients over k calls, then update once with their mean or sum.
 
-    **Update rule** a ← a + g on every call; on every k-th, u = opt(a / k) (or opt(a)) and a ← 0; on the others u = 0. With clipping inside, k equal
-    micro-batches make exactly the update of their union. The clock of ``opt`` counts its own updates: a schedule inside advances once in k calls. A
-    transform inside that takes the loss gets, as ``value``, that of the union, accumulated as the gradients are. Other extra arguments are those of
-    the k-th call.
+    **Update rule** a ← a + g on every call; on every k-th, u = opt(a / k) (or opt(a)) and a ← 0; on
+    the others u = 0. With clipping inside, k equal micro-batches make exactly the update of their
+    union. The clock of ``opt`` counts its own updates: a schedule inside advances once in k calls.
+    A transform inside that takes the loss gets, as ``value``, that of the union, accumulated as the
+    gradients are. Other extra arguments are those of the k-th call.
 
-    **State** ``opt`` (a ``State``), ``accumulated`` (``accumulator_dtype`` or wider; 4 bytes per parameter), ``mini_step``, ``updated`` (see
-    ``has_updated``), ``skip_state``, what ``should_skip_update_fn`` returned, and, where a transform inside takes it, ``value``.
+    **State** ``opt`` (a ``State``), ``accumulated`` (``accumulator_dtype`` or wider; 4 bytes per
+    parameter), ``mini_step``, ``updated`` (see ``has_updated``), ``skip_state``, what
+    ``should_skip_update_fn`` returned, and, where a transform inside takes it, ``value``.
 
     Args:
       opt: the inner transform.
       every_k_schedule: k ≥ 1, or a function of the inner step that returns it.
       use_grad_mean: average rather than sum.
-      should_skip_update_fn: ``(updates, gradient_step, params) -> (bool, tree)``; a call for which it returns True is left out of the sum and of the
-        count. See ``skip_not_finite`` and ``skip_large_updates``.
+      should_skip_update_fn: ``(updates, gradient_step, params) -> (bool, tree)``; a call for which
+        it returns True is left out of the sum and of the count. See ``skip_not_finite`` and
+        ``skip_large_updates``.
       accumulator_dtype: the least dtype of the accumulator.
 
     Raises:
@@ -60,8 +64,9 @@ def MultiSteps(
       >>> second, state = tx.update(jnp.full(1, 3.0), state)
       >>> assert first[0] == 0.0 and second[0] == -2.0 and gk.has_updated(state)
 
-    After a NaN the accumulator recovers: the next sum starts at zero. An inner transform with state keeps the NaN in its moments, and all its later
-    updates are NaN, unless ``guard`` wraps it or the bad micro-batch is skipped:
+    After a NaN the accumulator recovers: the next sum starts at zero. An inner transform with state
+    keeps the NaN in its moments, and all its later updates are NaN, unless ``guard`` wraps it or
+    the bad micro-batch is skipped:
 
       >>> tx = gk.MultiSteps(gk.adam(0.1), 2, should_skip_update_fn=gk.skip_not_finite)
       >>> state = tx.init(jnp.zeros(1))
@@ -69,8 +74,9 @@ def MultiSteps(
       ...     update, state = tx.update(jnp.full(1, g), state)
       >>> assert jnp.allclose(update, -0.1) and gk.has_updated(state)
 
-    **Differs from optax**: the inner transform runs once in k calls, not k times behind a select; the sum is divided once and starts at zero after a
-    NaN; the loss is accumulated too, where a transform inside takes it.
+    **Differs from optax**: the inner transform runs once in k calls, not k times behind a select;
+    the sum is divided once and starts at zero after a NaN; the loss is accumulated too, where a
+    transform inside takes it.
     """
     if not callable(every_k_schedule):
         check.integer(1, every_k_schedule=every_k_schedule)
@@ -205,9 +211,11 @@ def skip_large_updates(
 def apply_every(k: int = 1) -> Rule:
     """Accumulate updates and emit their sum every k calls.
 
-    **Update rule** a ← a + g, from 0 again after every k-th call; on that call u = a, on the others u = 0.
+    **Update rule** a ← a + g, from 0 again after every k-th call; on that call u = a, on the others
+    u = 0.
 
-    **State** ``accumulated``, 4 bytes per parameter, and ``position`` in the group of k, which does not shift when a wrapper advances its clock.
+    **State** ``accumulated``, 4 bytes per parameter, and ``position`` in the group of k, which does
+    not shift when a wrapper advances its clock.
 
     Args:
       k: k ≥ 1.
@@ -221,7 +229,8 @@ def apply_every(k: int = 1) -> Rule:
       >>> first, state = tx.update(jnp.ones(1), tx.init(jnp.zeros(1)))
       >>> assert first[0] == 0.0 and tx.update(jnp.ones(1), state)[0][0] == 2.0
 
-    A clip *before* it clips every micro-gradient, which is not the clip of their sum: for that put the clip inside ``MultiSteps``.
+    A clip *before* it clips every micro-gradient, which is not the clip of their sum: for that put
+    the clip inside ``MultiSteps``.
     """
     check.integer(1, k=k)
 

@@ -15,13 +15,14 @@ from gradkit.typing import Rate
 def cautious(inner: Transform, eps: Rate = 1.0, *, direction: bool = False) -> Rule:
     """Zero the update components whose sign disagrees with the gradient, and rescale the rest.
 
-    **Update rule** u ← u φ n / (Σ φ + ε) per leaf of n elements, with u = inner(g) and φ = 1 where u · g < 0, 0 elsewhere. (Complex leaves: the real part
-    of u g*.)
+    **Update rule** u ← u φ n / (Σ φ + ε) per leaf of n elements, with u = inner(g) and φ = 1 where
+    u · g < 0, 0 elsewhere. (Complex leaves: the real part of u g*.)
 
     **State** that of ``inner``.
 
     Args:
-      inner: an optimizer, such as ``adam(1e-3)``; or with ``direction=True`` a transform before the learning rate, such as ``scale_by_adam()``.
+      inner: an optimizer, such as ``adam(1e-3)``; or with ``direction=True`` a transform before the
+        learning rate, such as ``scale_by_adam()``.
       eps: ε ≥ 0, the paper's ξ.
       direction: inner returns a direction to subtract, so that φ = 1 where u · g > 0.
 
@@ -36,8 +37,10 @@ def cautious(inner: Transform, eps: Rate = 1.0, *, direction: bool = False) -> R
       >>> updates, _ = tx.update(jnp.array([-1.0, 1.0]), state)
       >>> assert updates.tolist() == [0.0, -10.0]  # the trace is (3, 5); 3 disagrees with its gradient
 
-    **Differs from the paper** when it wraps all of ``adamw``: the paper masks Adam's update alone and decays the weights freely:
-    ``chain(cautious(scale_by_adam(), direction=True), add_decayed_weights(λ), scale_by_learning_rate(α))``.
+    **Differs from the paper** when it wraps all of ``adamw``: the paper masks Adam's update alone
+    and decays the weights freely:
+    ``chain(cautious(scale_by_adam(), direction=True), add_decayed_weights(λ),
+    scale_by_learning_rate(α))``.
 
     Reference: Liang et al. 2024, https://arxiv.org/abs/2411.16085, algorithm 2.
     """

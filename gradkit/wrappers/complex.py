@@ -15,7 +15,8 @@ from gradkit._transform import Transform, transform
 def split_real_and_imaginary(inner: Transform) -> Rule:
     """Apply a transform to the real and the imaginary parts of complex leaves.
 
-    **Update rule** u ← join(inner(split g)), split z = (Re z, Im z); real leaves are left as they are.
+    **Update rule** u ← join(inner(split g)), split z = (Re z, Im z); real leaves are left as they
+    are.
 
     **State** that of ``inner``, for the real and the imaginary part of each complex leaf.
 

@@ -22,7 +22,8 @@ def conditionally_transform(
 ) -> Rule:
     """Transform the updates on some steps; leave them unchanged on the others.
 
-    **Update rule** u ← inner(g) when ``should_transform_fn(step)``, else g with the inner state unchanged.
+    **Update rule** u ← inner(g) when ``should_transform_fn(step)``, else g with the inner state
+    unchanged.
 
     **State** ``inner``, a ``State``.
 
@@ -49,7 +50,8 @@ def conditionally_mask(
 ) -> Rule:
     """Transform the updates on some steps; set them to zero on the others.
 
-    **Update rule** u ← inner(g) when ``should_transform_fn(step)``, else 0 with the inner state unchanged.
+    **Update rule** u ← inner(g) when ``should_transform_fn(step)``, else 0 with the inner state
+    unchanged.
 
     **State** ``inner``, a ``State``.
 

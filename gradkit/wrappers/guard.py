@@ -38,20 +38,25 @@ def guard(
 ) -> Rule:
     """Skip updates that are non-finite or unusually large.
 
-    **Update rule** an update is good when all gradients (and, with ``check_updates``, all updates) are finite; ‖g‖ ≤ ``max_norm``; and
-    ‖g‖ ≤ μ + ``norm_sigma`` · σ with μ, σ the running mean and deviation of the norms of the applied updates, where finite; likewise the loss with
-    ``max_value`` and ``value_sigma``. Otherwise the updates are zero and the inner state does not change. After ``max_consecutive_skips`` skips in a
-    row the guard stops skipping: updates are applied as ``on_budget_exhausted`` says, until one is good again.
+    **Update rule** an update is good when all gradients (and, with ``check_updates``, all updates)
+    are finite; ‖g‖ ≤ ``max_norm``; and ‖g‖ ≤ μ + ``norm_sigma`` · σ with μ, σ the running mean and
+    deviation of the norms of the applied updates, where finite; likewise the loss with
+    ``max_value`` and ``value_sigma``. Otherwise the updates are zero and the inner state does not
+    change. After ``max_consecutive_skips`` skips in a row the guard stops skipping: updates are
+    applied as ``on_budget_exhausted`` says, until one is good again.
 
-    **State** ``inner`` (a ``State``), ``skipped`` (the total), ``consecutive`` (bad calls in a row, skipped or not), ``last_skipped``, and, with a σ,
-    ``norms`` or ``values`` (mean, variance, count). ``logged_values(state)`` includes the first two counts.
+    **State** ``inner`` (a ``State``), ``skipped`` (the total), ``consecutive`` (bad calls in a row,
+    skipped or not), ``last_skipped``, and, with a σ, ``norms`` or ``values`` (mean, variance,
+    count). ``logged_values(state)`` includes the first two counts.
 
     Args:
       inner: the transform to guard.
       max_consecutive_skips: a budget n ≥ 0; None is no limit.
-      on_budget_exhausted: ``"apply"`` applies the update as it is, so that what is not finite reaches the weights (as in optax); ``"zero_nans"`` applies it
-        with every element of the gradient that is not finite replaced by zero, unless its updates are not finite even so; ``"skip"`` goes on
-        skipping: the budget has no effect, and ``consecutive`` is there for you to stop by.
+      on_budget_exhausted: ``"apply"`` applies the update as it is, so that what is not finite
+        reaches the weights (as in optax); ``"zero_nans"`` applies it with every element of the
+        gradient that is not finite replaced by zero, unless its updates are not finite even so;
+        ``"skip"`` goes on skipping: the budget has no effect, and ``consecutive`` is there for you
+        to stop by.
       check_updates: check the updates too, not the gradients alone (a second pass over them).
       max_norm: bound on the norm of the gradient, > 0.
       norm_sigma: deviations above the running mean at which the norm has jumped, > 0.
@@ -59,11 +64,12 @@ def guard(
       value_sigma: as ``norm_sigma``, of the loss; requires the extra argument ``value``.
       decay: decay of the running means, in [0, 1).
       patience: updates that must be applied before a σ is used, ≥ 1.
-      count_skipped: whether a skipped call counts for the schedules inside. Before the first applied update it does not: transforms recognize their
-        first call by step 0.
+      count_skipped: whether a skipped call counts for the schedules inside. Before the first
+        applied update it does not: transforms recognize their first call by step 0.
 
     Raises:
-      ValueError: a bound ≤ 0, a negative budget, an unknown ``on_budget_exhausted``, a ``value`` that is not one number.
+      ValueError: a bound ≤ 0, a negative budget, an unknown ``on_budget_exhausted``, a ``value``
+        that is not one number.
       TypeError: no ``value`` where it is required.
 
     Example:
@@ -176,14 +182,16 @@ def guard(
 def apply_if_finite(inner: Transform, max_consecutive_errors: int) -> Transform:
     """Skip updates whose gradient is not finite, up to a number of skips in a row.
 
-    **Update rule** ``guard(inner, max_consecutive_errors, check_updates=False)``: u = 0 and the inner state unchanged when g is not finite and was not
-    for at most n calls in a row, this one included; else u = inner(g), until a finite gradient resets the count.
+    **Update rule** ``guard(inner, max_consecutive_errors, check_updates=False)``: u = 0 and the
+    inner state unchanged when g is not finite and was not for at most n calls in a row, this one
+    included; else u = inner(g), until a finite gradient resets the count.
 
     **State** as ``guard``.
 
     Args:
       inner: a transform.
-      max_consecutive_errors: n ≥ 0; after n skips in a row every update is applied, until a gradient is finite.
+      max_consecutive_errors: n ≥ 0; after n skips in a row every update is applied, until a
+        gradient is finite.
 
     Raises:
       ValueError: n < 0.
@@ -215,7 +223,8 @@ def _jumped(x: Any, past: dict[str, Any], sigma: Any, patience: int) -> Any:
 def _observe(x: Any, past: dict[str, Any], decay: Any, applied: Any) -> dict[str, Any]:
     """The running mean and variance with ``x``: equal weights until 1 / t < 1 − decay. A skipped update does not count.
 
-    An applied update may bring a number that is not finite, or too large to square: it would stay in the mean.
+    An applied update may bring a number that is not finite, or too large to square: it would stay
+    in the mean.
     """
     count = numerics.increment(past["count"])
     share = jnp.maximum(1 / count.astype(x.dtype), 1 - tree.factor_like(decay, x))

@@ -5,7 +5,8 @@
 | every step | φ ← φ + fast(g), g the gradient at φ |
 | every k-th | θ ← θ + α (φ − θ), φ ← θ |
 
-The parameters in training are the fast ones, φ; the slow ones, θ, are in the state, and ``eval_params`` returns them.
+The parameters in training are the fast ones, φ; the slow ones, θ, are in the state, and
+``eval_params`` returns them.
 """
 
 from typing import Any
@@ -28,10 +29,12 @@ def lookahead(
 ) -> Rule:
     """Run an optimizer for k steps, then return part of the way (lookahead).
 
-    **Update rule** u = fast(g); on every k-th step θ ← θ + α (φ + u − θ) and u ← θ − φ, so that fast and slow weights become equal.
+    **Update rule** u = fast(g); on every k-th step θ ← θ + α (φ + u − θ) and u ← θ − φ, so that
+    fast and slow weights become equal.
 
-    **State** ``fast_optimizer``, ``slow`` (θ; float32 or wider; 4 bytes per parameter) and ``started``. Requires params. Must be the last transform of
-    the chain: one that changes its updates keeps the weights from becoming equal. ``eval_params`` returns θ.
+    **State** ``fast_optimizer``, ``slow`` (θ; float32 or wider; 4 bytes per parameter) and
+    ``started``. Requires params. Must be the last transform of the chain: one that changes its
+    updates keeps the weights from becoming equal. ``eval_params`` returns θ.
 
     Args:
       fast_optimizer: a transform.
@@ -40,7 +43,8 @@ def lookahead(
       reset_state: reset the state of the fast optimizer at every k-th step.
 
     Raises:
-      ValueError: k < 1, α outside [0, 1], no params, a fast optimizer that keeps evaluation weights itself.
+      ValueError: k < 1, α outside [0, 1], no params, a fast optimizer that keeps evaluation weights
+        itself.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -51,8 +55,9 @@ def lookahead(
       ...     assert w[0] == expected
       >>> assert gk.eval_params(tx, state, w)[0] == -2.0
 
-    **Differs from optax**: the slow weights are in the state, not beside the parameters in a ``LookaheadParams``, so training loops need not know of
-    them; ``reset_state`` resets the state, not the clock, so a schedule in the fast optimizer goes on.
+    **Differs from optax**: the slow weights are in the state, not beside the parameters in a
+    ``LookaheadParams``, so training loops need not know of them; ``reset_state`` resets the state,
+    not the clock, so a schedule in the fast optimizer goes on.
 
     Reference: Zhang et al. 2019, https://arxiv.org/abs/1907.08610, algorithm 1.
     """

@@ -22,11 +22,12 @@ def mechanize(
 ) -> Rule:
     """Learn the learning rate of any optimizer (Mechanic).
 
-    **Update rule** θ_t = θ_0 + Σ_i s_i Δ_t, Δ ← Δ + the base optimizer's update. With h = ⟨g + w s ‖g‖ θ / (‖θ‖ + ε), −Δ⟩, s = Σ s_i, and for each
-    β_i = 1 − 10^(−i): m ← max(β m, |h| + ε), v ← β² v + h², r ← β r + clip(h, ±m_old) s, s_i = (s_0 m / n + max(r, 0)) / (√v + ε).
+    **Update rule** θ_t = θ_0 + Σ_i s_i Δ_t, Δ ← Δ + the base optimizer's update. With h = ⟨g + w s
+    ‖g‖ θ / (‖θ‖ + ε), −Δ⟩, s = Σ s_i, and for each β_i = 1 − 10^(−i): m ← max(β m, |h| + ε), v ← β²
+    v + h², r ← β r + clip(h, ±m_old) s, s_i = (s_0 m / n + max(r, 0)) / (√v + ε).
 
-    **State** ``base_optimizer``, ``origin`` (θ_0; 4 bytes per parameter), ``scale``, ``reward``, ``max`` and ``variance`` (s, r, m and v, n scalars each).
-    Requires params.
+    **State** ``base_optimizer``, ``origin`` (θ_0; 4 bytes per parameter), ``scale``, ``reward``,
+    ``max`` and ``variance`` (s, r, m and v, n scalars each). Requires params.
 
     Args:
       base_optimizer: any transform, with a learning rate of the usual order.

@@ -8,8 +8,9 @@
 | ``freeze(mask)`` | the updates of the mask's leaves to zero |
 | ``selective_transform(optimizer, freeze_mask=mask)`` | the other leaves through ``optimizer``, those of the mask to zero |
 
-A mask is a tree of bools, a predicate (``by_path``, ``by_rank``, ...) or a function of the parameters: see ``gradkit.masks``. An inner transform
-sees a tree in which the other leaves are None, so norms and counts are those of its own leaves.
+A mask is a tree of bools, a predicate (``by_path``, ``by_rank``, ...) or a function of the
+parameters: see ``gradkit.masks``. An inner transform sees a tree in which the other leaves are
+None, so norms and counts are those of its own leaves.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -35,10 +36,13 @@ def masked(inner: Transform, mask: Mask, *, mask_compatible_extra_args: bool = F
 
     Args:
       inner: a transform.
-      mask: which leaves: a tree of bools (a prefix will do), a predicate, or a function of the parameters.
-      mask_compatible_extra_args: mask every extra argument that is a tree like the updates, not ``grad`` alone.
+      mask: which leaves: a tree of bools (a prefix will do), a predicate, or a function of the
+        parameters.
+      mask_compatible_extra_args: mask every extra argument that is a tree like the updates, not
+        ``grad`` alone.
 
-    In a chain the next transform sees the other leaves unchanged. As the whole optimizer this adds their raw gradient to them, so that they ascend:
+    In a chain the next transform sees the other leaves unchanged. As the whole optimizer this adds
+    their raw gradient to them, so that they ascend:
     write ``where(predicate, inner, otherwise=set_to_zero())``, or `freeze` them.
 
     Raises:
@@ -78,8 +82,8 @@ def partition(
 
     Args:
       transforms: a transform for each label.
-      param_labels: a tree of labels (a prefix will do), a function of the parameters that returns one, or a dict that gives a predicate for each
-        label.
+      param_labels: a tree of labels (a prefix will do), a function of the parameters that returns
+        one, or a dict that gives a predicate for each label.
       mask_compatible_extra_args: as in ``masked``.
 
     Raises:
@@ -173,7 +177,8 @@ def where(
     Args:
       predicate: a predicate, or a function of (path, leaf).
       then: a transform.
-      otherwise: a transform; ``identity()`` leaves the updates as they are, ``set_to_zero()`` freezes.
+      otherwise: a transform; ``identity()`` leaves the updates as they are, ``set_to_zero()``
+        freezes.
 
     Raises:
       TypeError: ``predicate`` is neither a predicate nor a function.

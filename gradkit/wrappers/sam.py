@@ -33,16 +33,20 @@ def sam(
 
     **Update rule** θ' = θ, then k − 1 times θ' ← θ' − adv(g(θ')); u = optimizer(g(θ')), added to θ.
 
-    **State** ``optimizer`` and ``adv_optimizer`` (not opaque, ``optimizer`` is a ``State`` whose clock counts whole steps); and, not opaque, ``cache`` (θ, in
-    the dtype of the parameter) and ``phase``. Requires params. Must be the last transform of the chain. Not opaque, ``eval_params`` returns θ.
+    **State** ``optimizer`` and ``adv_optimizer`` (not opaque, ``optimizer`` is a ``State`` whose
+    clock counts whole steps); and, not opaque, ``cache`` (θ, in the dtype of the parameter) and
+    ``phase``. Requires params. Must be the last transform of the chain. Not opaque, ``eval_params``
+    returns θ.
 
     Args:
       optimizer: makes the step.
-      adv_optimizer: makes the ascent: its updates are applied with the opposite sign. A schedule in it advances with the whole steps.
+      adv_optimizer: makes the ascent: its updates are applied with the opposite sign. A schedule in
+        it advances with the whole steps.
       sync_period: k ≥ 1; 1 is the optimizer alone.
       reset_state: reset the state of ``adv_optimizer`` after every whole step.
-      opaque_mode: compute all gradients of a step within one call of ``update``, which takes ``grad_fn(params, i)``, i = 0 … k − 2; without one, the
-        ``value_fn`` that ``make_step`` passes is differentiated. For models whose statistics should not include the ascent steps.
+      opaque_mode: compute all gradients of a step within one call of ``update``, which takes
+        ``grad_fn(params, i)``, i = 0 … k − 2; without one, the ``value_fn`` that ``make_step``
+        passes is differentiated. For models whose statistics should not include the ascent steps.
       batch_axis_name: the mapped axis over which those gradients are averaged, or None.
 
     Raises:
@@ -57,8 +61,10 @@ def sam(
       >>> w, state = tx.apply(w, tx.init(w), grad(w), grad_fn=lambda w, i: grad(w))
       >>> assert jnp.allclose(w, jnp.array([3.0, 4.0]) - 0.5 * jnp.array([3.3, 4.4]))  # the gradient at w + (0.3, 0.4)
 
-    **Differs from optax**: a zero gradient gives a zero ascent step rather than NaN (``normalize``); each optimizer runs only on its own calls, not on all
-    behind a select; ``sync_period=1`` is the optimizer alone; a schedule in ``adv_optimizer`` is not reset with its state.
+    **Differs from optax**: a zero gradient gives a zero ascent step rather than NaN
+    (``normalize``); each optimizer runs only on its own calls, not on all behind a select;
+    ``sync_period=1`` is the optimizer alone; a schedule in ``adv_optimizer`` is not reset with its
+    state.
 
     Reference: Foret et al. 2021, https://arxiv.org/abs/2010.01412, algorithm 1.
     """

@@ -6,7 +6,8 @@
 | z ← z + inner(g(y)) | the steps of the inner optimizer |
 | x ← (1 − c) x + c z | their average, to evaluate with: see ``eval_params`` |
 
-c_t = w_t / Σ w with w_t = (max_{s ≤ t} α_s)^r, so that a warmup weighs little. Only z is kept: x = (y − (1 − b1) z) / b1.
+c_t = w_t / Σ w with w_t = (max_{s ≤ t} α_s)^r, so that a warmup weighs little. Only z is kept: x =
+(y − (1 − b1) z) / b1.
 """
 
 from typing import Any
@@ -41,21 +42,25 @@ def schedule_free(
 ) -> Rule:
     """Wrap an optimizer with schedule-free averaging. The inner optimizer must not use momentum.
 
-    **Update rule** z' = z + inner(g); c = w / Σw, w = (max α)^r; x' = x + c (z' − x); u = (1 − b1)(z' − z) + b1 c (z' − x), which moves y to
-    y' = (1 − b1) z' + b1 x'.
+    **Update rule** z' = z + inner(g); c = w / Σw, w = (max α)^r; x' = x + c (z' − x); u = (1 −
+    b1)(z' − z) + b1 c (z' − x), which moves y to y' = (1 − b1) z' + b1 x'.
 
-    **State** ``base_optimizer``, ``z`` (float32 or wider, or ``state_dtype``; 4 bytes per parameter), and the scalars ``b1`` (that y was made with),
-    ``weight_sum`` and ``max_lr``, float32 or wider. Requires params. Must be the last transform of the chain. ``eval_params`` returns x.
+    **State** ``base_optimizer``, ``z`` (float32 or wider, or ``state_dtype``; 4 bytes per
+    parameter), and the scalars ``b1`` (that y was made with), ``weight_sum`` and ``max_lr``,
+    float32 or wider. Requires params. Must be the last transform of the chain. ``eval_params``
+    returns x.
 
     Args:
       base_optimizer: the inner optimizer, with its learning rate.
       learning_rate: the same learning rate again, for the weights: α ≥ 0, or a schedule.
       b1: b1 in (0, 1]; 1 trains the average itself.
-      weight_lr_power: r, how much the learning rate counts in the weights; 0 weighs all steps alike.
+      weight_lr_power: r, how much the learning rate counts in the weights; 0 weighs all steps
+        alike.
       state_dtype: dtype of z, or a `Store`.
 
     Raises:
-      ValueError: b1 outside (0, 1], a negative learning rate, no params, an inner optimizer that keeps evaluation weights itself.
+      ValueError: b1 outside (0, 1], a negative learning rate, no params, an inner optimizer that
+        keeps evaluation weights itself.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -65,8 +70,9 @@ def schedule_free(
       ...     y, state = tx.apply(y, state, jnp.ones(1))
       >>> assert y[0] == -1.75 and gk.eval_params(tx, state, y)[0] == -1.5
 
-    **Differs from optax**: the weights start at the learning rate of step 0, which the inner optimizer uses, not at that of step 1; their sum is float32
-    also for bfloat16 parameters, where it would stop at 256; z is kept wide; b1 may be scheduled.
+    **Differs from optax**: the weights start at the learning rate of step 0, which the inner
+    optimizer uses, not at that of step 1; their sum is float32 also for bfloat16 parameters, where
+    it would stop at 256; z is kept wide; b1 may be scheduled.
 
     Reference: Defazio et al. 2024, https://arxiv.org/abs/2405.15682, algorithm 1.
     """
@@ -189,7 +195,8 @@ def schedule_free_adamw(
 ) -> Transform:
     """Schedule-free AdamW.
 
-    **Update rule** ``schedule_free`` around −α (g / (√G + ε) + λ y), G the debiased ema of g² with b2, α rising linearly from 0 over the warmup.
+    **Update rule** ``schedule_free`` around −α (g / (√G + ε) + λ y), G the debiased ema of g² with
+    b2, α rising linearly from 0 over the warmup.
 
     **State** as ``schedule_free``, and G: 8 bytes per parameter.
 
@@ -242,7 +249,8 @@ def schedule_free_eval_params(state: OptState, params: Params) -> Params:
     **Update rule** x = (y − (1 − b1) z) / b1.
 
     Args:
-      state: of a ``schedule_free``, or of a transform that contains one; z kept by a `Store` other than a dtype requires ``eval_params``.
+      state: of a ``schedule_free``, or of a transform that contains one; z kept by a `Store` other
+        than a dtype requires ``eval_params``.
       params: y, the parameters in training.
 
     Returns:

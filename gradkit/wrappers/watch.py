@@ -34,17 +34,21 @@ def watch(
 ) -> Rule:
     """Log gradient and update norms, update ratios, and measures of your own around a transform.
 
-    **Update rule** that of ``inner``. ``grad_norm`` = ‖g‖, ``update_norm`` = ‖u‖, ``update_ratio`` = ‖u‖ / ‖θ‖ (0 where θ = 0), ``underflow`` = the fraction
-    of parameters that adding u does not change, after rounding to their dtype.
+    **Update rule** that of ``inner``. ``grad_norm`` = ‖g‖, ``update_norm`` = ‖u‖, ``update_ratio``
+    = ‖u‖ / ‖θ‖ (0 where θ = 0), ``underflow`` = the fraction of parameters that adding u does not
+    change, after rounding to their dtype.
 
-    **State** ``inner`` and ``logged``: one scalar for each name (and leaf or group), which ``logged_values`` reads.
+    **State** ``inner`` and ``logged``: one scalar for each name (and leaf or group), which
+    ``logged_values`` reads.
 
     Args:
-      inner: the transform to watch, usually the whole optimizer (``update_ratio`` and ``underflow`` require its params and its final updates).
+      inner: the transform to watch, usually the whole optimizer (``update_ratio`` and ``underflow``
+        require its params and its final updates).
       names: some of ``"grad_norm"``, ``"update_norm"``, ``"update_ratio"``, ``"underflow"``.
       per: ``"tree"``, ``"leaf"``, or a dict that gives a predicate for each group.
-      functions: more measures: functions of ``(gradients, updates, params)`` that return one number. They are given the trees, with ``per="leaf"`` each
-        leaf, with groups the list of the leaves of each.
+      functions: more measures: functions of ``(gradients, updates, params)`` that return one
+        number. They are given the trees, with ``per="leaf"`` each leaf, with groups the list of the
+        leaves of each.
 
     Raises:
       ValueError: an unknown name, a function under the name of another measure.
@@ -150,13 +154,15 @@ def snapshot(measure_name: str, measure: Callable[[Updates], Any]) -> Rule:
 def monitor(measures: Mapping[str, Callable[[Updates], Any] | Transform]) -> Rule:
     """Log several measures of the updates at this place in the chain.
 
-    **Update rule** u ← g; logged[name] = f(g) for a function, the result of its update for a transform.
+    **Update rule** u ← g; logged[name] = f(g) for a function, the result of its update for a
+    transform.
 
-    **State** ``logged``, which ``logged_values`` reads, and ``states``: those of the transforms among the measures.
+    **State** ``logged``, which ``logged_values`` reads, and ``states``: those of the transforms
+    among the measures.
 
     Args:
-      measures: for each name a function of the updates that returns one number, or a tree of such, or a transform such as
-        ``measure_with_ema(f, 0.9)``.
+      measures: for each name a function of the updates that returns one number, or a tree of such,
+        or a transform such as ``measure_with_ema(f, 0.9)``.
 
     Raises:
       TypeError: neither a function nor a transform, or one that returns arrays.
@@ -171,7 +177,8 @@ def monitor(measures: Mapping[str, Callable[[Updates], Any] | Transform]) -> Rul
       >>> assert logged["monitor.sum"] == 8.0
       >>> assert jnp.allclose(logged["monitor.mean_sum"], (0.25 * 2 + 0.5 * 8) / 0.75)
 
-    **Differs from optax**: the values are in the state from ``init`` on (as zeros), so the state keeps its structure.
+    **Differs from optax**: the values are in the state from ``init`` on (as zeros), so the state
+    keeps its structure.
     """
     if not isinstance(measures, Mapping):
         problem = f"measures={check.shown(measures)} is not a dict"

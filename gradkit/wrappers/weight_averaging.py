@@ -6,7 +6,8 @@
 | ``polyak_average(a)`` | the mean from step a on | 1 for s ≥ a |
 | ``swa(a, k)`` | the mean of every k-th from step a on | 1 for s = a, a + k, … |
 
-``eval_params(tx, state, params)`` returns the average, through any nesting. Inside ``MultiSteps`` or ``guard`` they count the steps that were applied.
+``eval_params(tx, state, params)`` returns the average, through any nesting. Inside ``MultiSteps``
+or ``guard`` they count the steps that were applied.
 """
 
 from typing import Any
@@ -26,11 +27,12 @@ from gradkit.typing import Rate, StoreLike
 def weight_ema(decay: Rate, debias: bool = True, store: StoreLike = None) -> Rule:
     """Keep an exponential moving average of the weights.
 
-    **Update rule** u ← g; A ← A + (1 − β_t)(θ' − A) with θ' = θ + g, rounded as the parameters are. Debiased, the average is of θ_1 … θ_t alone,
-    A / (1 − Πβ); otherwise A_0 = θ_0, the weights before the first step.
+    **Update rule** u ← g; A ← A + (1 − β_t)(θ' − A) with θ' = θ + g, rounded as the parameters are.
+    Debiased, the average is of θ_1 … θ_t alone, A / (1 − Πβ); otherwise A_0 = θ_0, the weights
+    before the first step.
 
-    **State** ``average`` (float32 or wider, or ``store``; 4 bytes per parameter) and ``log_unseen`` = log Πβ. Requires params. Must be the last
-    transform of the chain.
+    **State** ``average`` (float32 or wider, or ``store``; 4 bytes per parameter) and ``log_unseen``
+    = log Πβ. Requires params. Must be the last transform of the chain.
 
     Args:
       decay: β in [0, 1).
@@ -48,7 +50,8 @@ def weight_ema(decay: Rate, debias: bool = True, store: StoreLike = None) -> Rul
       ...     w, state = tx.apply(w, state, jnp.full(1, -3.0))
       >>> assert w[0] == 6.0 and gk.eval_params(tx, state, w)[0] == 5.0  # (0.25 · 3 + 0.5 · 6) / 0.75
 
-    Reference: Polyak and Juditsky 1992; Morales-Brotons et al. 2024, https://arxiv.org/abs/2411.18704.
+    Reference: Polyak and Juditsky 1992; Morales-Brotons et al. 2024,
+    https://arxiv.org/abs/2411.18704.
     """
     check.decay(decay=decay)
     kept = as_store(store)
@@ -89,10 +92,12 @@ def weight_ema(decay: Rate, debias: bool = True, store: StoreLike = None) -> Rul
 def swa(start: int, every: int = 1, store: StoreLike = None) -> Rule:
     """Stochastic weight averaging: average the weights every ``every`` steps, from ``start`` on.
 
-    **Update rule** u ← g; after step t = a, a + k, a + 2k, … (t from 1): n ← n + 1, A ← A + (θ' − A) / n with θ' = θ + g, rounded as the parameters are.
+    **Update rule** u ← g; after step t = a, a + k, a + 2k, … (t from 1): n ← n + 1, A ← A + (θ' −
+    A) / n with θ' = θ + g, rounded as the parameters are.
 
-    **State** ``average`` (float32 or wider, or ``store``; 4 bytes per parameter, untouched between snapshots) and ``seen`` = n. Requires params. Must be
-    the last transform of the chain. Before the first snapshot ``eval_params`` returns the parameters themselves.
+    **State** ``average`` (float32 or wider, or ``store``; 4 bytes per parameter, untouched between
+    snapshots) and ``seen`` = n. Requires params. Must be the last transform of the chain. Before
+    the first snapshot ``eval_params`` returns the parameters themselves.
 
     Args:
       start: a ≥ 0, in steps.

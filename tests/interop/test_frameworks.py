@@ -83,7 +83,8 @@ def test_inside_optax_masked(make, params, gradients):
 
 @each
 def test_inside_optax_multi_steps(make, params, gradients):
-    # MultiSteps divides an int32 counter by a float: its own arithmetic, not ours, needs the usual promotion.
+    # MultiSteps divides an int32 counter by a float: its own arithmetic, not ours, needs the usual
+    # promotion.
     with jax.numpy_dtype_promotion("standard"):
         result = under_optax(optax.MultiSteps(make(), every_k_schedule=2), params, gradients)
     means = [

@@ -1,6 +1,7 @@
 """How many of the names that people use gradkit has: optax's twenty notebooks, and 421 files of 21 repositories.
 
-The lists are those of a count by hand: for each name that gradkit lacked, in how many files it stands.
+The lists are those of a count by hand: for each name that gradkit lacked, in how many files it
+stands.
 """
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 import gradkit as gk
 from gradkit.interop.names import ANSWERS, LATER_NAMES, LOSS_NAMES, OUTSIDE, SUBMODULES
 
-# Names used in optax's notebooks that gradkit once lacked: files. Another 35 names were there from the beginning.
+# Names used in optax's notebooks that gradkit once lacked: files. Another 35 names were there from
+# the beginning.
 NOTEBOOKS = {
     "softmax_cross_entropy_with_integer_labels": 9, "tree.norm": 2, "Params": 2, "tree.get": 2, "inject_hyperparams": 2, "tree.size": 2, "l2_loss": 2,
     "lbfgs": 1, "muon": 1, "MuonDimensionNumbers": 1, "scale_by_zoom_linesearch": 1, "perturbations": 1, "huber_loss": 1, "OptState": 1,

@@ -18,7 +18,8 @@ vectors = st.lists(numbers, min_size=4, max_size=4).map(lambda xs: jnp.asarray(x
 trees = st.fixed_dictionaries({"a": vectors, "b": numbers.map(jnp.float32)})
 decays = st.floats(0.0, 0.99)
 rates = st.floats(-2.0, 2.0)
-# One of each kind: without state, with it, made of parts, reading the clock, the parameters.
+# A part of each kind: without memory, with it, made of parts, reading the clock, reading the
+# parameters.
 parts = st.sampled_from(
     [
         gk.clip_by_global_norm(1.0),

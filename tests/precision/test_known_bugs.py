@@ -1,7 +1,7 @@
 """The bugs that others had, by their threads: a bare ``#n`` is google-deepmind/optax.
 
-`BUGS` lists them all, with the tests that hold each one down, here or beside the part they are about; a test fails when one of these is gone or does not
-say which bug it is for.
+`BUGS` lists them all, with the tests that hold each one down, here or beside the part they are
+about; a test fails when one of these is gone or does not say which bug it is for.
 """
 
 import ast
@@ -238,7 +238,8 @@ def steps(tx, params, grads, count):
 
 
 def test_second_moment_of_bfloat16_gradients_does_not_stall_1552():
-    # With b2 = 0.999 a bfloat16 average of ones stops at 0.5, where an increment falls below half a unit; after 3000 steps it is 0.95.
+    # With b2 = 0.999 a bfloat16 average of ones stops at 0.5, where an increment falls below half a
+    # unit; after 3000 steps it is 0.95.
     one = jnp.ones((), jnp.bfloat16)
     tx = gk.ema(0.999, debias=False)
     updates, state = steps(tx, one, one, 3000)
@@ -351,7 +352,8 @@ def test_misspelt_extra_is_refused_1131():
 
 
 def test_amsgrad_takes_the_peak_after_debiasing_1389():
-    # Before, the first debiased second moment (g², the largest here) would count a thousandth of itself.
+    # Before, the first debiased second moment (g², the largest here) would count a thousandth of
+    # itself.
     tx, state = gk.scale_by_amsgrad(b1=0.0, b2=0.9, eps=0.0), None
     out = []
     state = tx.init(jnp.ones(()))
@@ -383,7 +385,8 @@ def test_second_moment_of_complex_gradients_is_the_squared_magnitude_287():
     ids=lambda tx: tx.factory.__name__,
 )
 def test_ahead_of_time_step_accepts_its_own_output_bug_28(tx, dtype):
-    # A state whose types change after the first step is refused by a compiled one (and compiled twice by jit).
+    # A state whose types change after the first step is refused by a compiled one (and compiled
+    # twice by jit).
     p = {"w": jnp.ones(2, dtype), "b": jnp.ones((), dtype)}
     state = tx.init(p)
     step = jax.jit(tx.apply).lower(p, state, p).compile()
@@ -402,7 +405,8 @@ def test_the_clock_of_the_root_advances_over_nan_olmo_317():
 
 
 def test_variance_is_never_negative():
-    # Debiased averages of g² and g differ by a rounding error in the first step: below zero, its root is NaN.
+    # Debiased averages of g² and g differ by a rounding error in the first step: below zero, its
+    # root is NaN.
     tx = gk.scale_by_stddev(0.8, eps=0.0, eps_in_sqrt=False, bias_correction=True)
     g = jnp.asarray(np.random.default_rng(0).normal(size=100), jnp.float32)
     updates, _ = steps(tx, g, g, 20)
@@ -460,7 +464,8 @@ def test_hyperparameters_keep_their_precision_beside_bfloat16_1414():
     ids=["ema", "adam", "weight_ema"],
 )
 def test_the_debiased_average_is_not_written_back_bug_17(make):
-    # What is given is m / (1 − bᵗ); kept is m. Kept debiased, the first gradients would weigh twice and more.
+    # What is given is m / (1 − bᵗ); kept is m. Kept debiased, the first gradients would weigh twice
+    # and more.
     tx, gradients = make(0.5), (4.0, 1.0, 2.0, 1.0)
     w, state, m = jnp.zeros(()), tx.init(jnp.zeros(())), 0.0
     for t, g in enumerate(gradients, 1):
@@ -586,7 +591,8 @@ def aliases(compiled):
     ids=["adamw", "sgd", "schedule_free_adamw"],
 )
 def test_a_donated_buffer_is_written_where_it_lies_bug_27(make):
-    # XLA gives a donated buffer to the next result of its shape. With (grads, state, params) against (params, state) everything crosses, and is copied.
+    # XLA gives a donated buffer to the next result of its shape. With (grads, state, params)
+    # against (params, state) everything crosses, and is copied.
     w = {"a": jnp.ones((3, 4)), "b": jnp.ones((3, 4)), "c": jnp.ones(4)}
     tx = make(0.1)
     state = tx.init(w)
