@@ -166,6 +166,16 @@ class Call:
     def __reduce__(self) -> Any:
         return _rebuild, (type(self), self.factory, self.arguments)
 
+    def _populations(self) -> Iterator[tuple[str, Any]]:
+        """The arrays of rank one and more in arguments that are one number, by path."""
+        leaves = iter(self.leaves)
+        for name, _, slots in self.spec:
+            for leaf in [next(leaves) for slot in slots if slot is _LEAF]:
+                if isinstance(leaf, Call):
+                    yield from ((f"{name}.{path}", value) for path, value in leaf._populations())
+                elif name in self.factory.scalars and np.ndim(leaf):
+                    yield name, leaf
+
     # ---- changing ------------------------------------------------------------------------------------------------
 
     def children(self) -> dict[str, "Call"]:
@@ -296,6 +306,9 @@ def factory(function: Callable[..., Any], kind: type[Call]) -> Any:
     make.__annotations__ = {**function.__annotations__, "return": kind}
     make.makes = kind  # type: ignore[attr-defined]
     make.convert = _converter(function, signature)  # type: ignore[attr-defined]
+    make.scalars = frozenset(  # type: ignore[attr-defined]
+        n for n, p in signature.parameters.items() if _is_scalar(_resolved(p.annotation, function))
+    )
     make.movable = frozenset(  # type: ignore[attr-defined]
         n for n, p in signature.parameters.items() if _is_movable(p.annotation)
     )
@@ -317,6 +330,14 @@ def _is_movable(annotation: Any) -> bool:
     if isinstance(annotation, str):
         return "Rate" in annotation or annotation == "Any"
     return any(_is_movable(a) for a in typing.get_args(annotation) if _is_union(annotation))
+
+
+def _is_scalar(annotation: Any) -> bool:
+    """Whether the argument is one number: a ``Rate``, a ``Scalar`` or a float, or None."""
+    if _is_union(annotation):
+        rest = [a for a in typing.get_args(annotation) if a is not type(None)]
+        return all(map(_is_scalar, rest))
+    return annotation is float or getattr(annotation, "__name__", "") in ("Rate", "Scalar")
 
 
 def _is_union(annotation: Any) -> bool:

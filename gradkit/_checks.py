@@ -65,6 +65,19 @@ def fail(
     raise ours(error(f"{where}: {message}" if where else message))
 
 
+def name_of(default: str, value: Any) -> str:
+    """The name that the outermost call gave to a value: a recipe's ``weight_decay_mask``, not the ``mask`` of its part."""
+    for _, arguments in _inside.get():
+        for name, given in (arguments or {}).items():
+            same = given is value
+            if not same and type(given) is type(value) and isinstance(value, (dict, list, tuple)):
+                with contextlib.suppress(ValueError, TypeError):  # arrays have no truth value
+                    same = bool(given == value)
+            if same and value is not None:
+                return name
+    return default
+
+
 def refuse(
     problem: str,
     *,
@@ -128,7 +141,8 @@ def keystr(path: Any) -> str:
 
 def shape_dtype(leaf: Any) -> str:
     """``float32[2, 3]``."""
-    return f"{jax.dtypes.result_type(leaf)}{list(np.shape(leaf))}"
+    kind = leaf.dtype if hasattr(leaf, "dtype") else jax.dtypes.result_type(leaf)
+    return f"{kind}{list(np.shape(leaf))}"
 
 
 # ---- hyperparameters ------------------------------------------------------------------------------------------------
@@ -151,7 +165,7 @@ def shown(value: Any) -> str:
     if isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, jax.core.Tracer):
         return (
             repr(value.item())
-            if value.ndim == 0 and value.dtype.kind in "biufc"
+            if value.ndim == 0 and getattr(value.dtype, "kind", "key") in "biufc"
             else shape_dtype(value)
         )
     text = getattr(value, "__name__", None) if callable(value) else None
@@ -182,12 +196,10 @@ def as_number(name: str, value: Any, *, schedule: bool = False) -> Any:
     """A real number as it is, an integer as a float; anything else is refused."""
     if isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)):
         return value
-    kind = getattr(value, "dtype", None)
     is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind is not None:
-        is_real = bool(jax.numpy.issubdtype(kind, jax.numpy.floating)) or kind.kind in "iu"
-    elif type(value) is object:  # what vmap and jit put into a tree to look at its structure
-        return value
+    if isinstance(value, (np.ndarray, np.generic, jax.Array)):
+        kinds = (jax.numpy.floating, jax.numpy.integer)
+        is_real = any(jax.numpy.issubdtype(value.dtype, kind) for kind in kinds)
     if not is_real:
         expected = "a number, a scalar array or a schedule" if schedule else "a real number"
         problem = f"{name}={shown(value)} is not a number"

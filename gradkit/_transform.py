@@ -81,11 +81,16 @@ class Transform(Call):
           TypeError: an integer leaf that no mask keeps away.
           ValueError: a mask or labels that do not fit the tree.
         """
-        with check.inside(self.factory.__name__):
+        with check.inside(self.factory.__name__, self.arguments):
             check.tree_of_arrays(params, "params")
             leaves = tree.arrays_only(params)
             context = Context.start(leaves)
-            inner = init_members(self.members, tree.widen(leaves), context)
+            try:
+                inner = init_members(self.members, tree.widen(leaves), context)
+            except (TypeError, ValueError) as error:
+                if not check.is_ours(error):
+                    self._refuse_populations()
+                raise
         return State(context.step, inner)
 
     def update(
@@ -177,6 +182,7 @@ class Transform(Call):
     def _enter(self, updates: Any, state: Any, params: Any, extras: dict[str, Any]) -> "_Entry":
         """Check what came in; the wide trees and the context."""
         members = self.members
+        self._refuse_populations()
         if isinstance(updates, State) or _is_saved(updates):
             fix = "The order is update(updates, state, params) and apply(params, state, grads)"
             check.refuse("the updates are a state", fix=fix, error=TypeError)
@@ -207,6 +213,16 @@ class Transform(Call):
             return State(numerics.increment(step), inner) if isinstance(state, State) else given
 
         return _Entry(members, updates, (tree.widen(updates), inner, wide, context), after)
+
+    def _refuse_populations(self) -> None:
+        """Refuse arrays of rank one or more where one number is needed: they are for ``vmap``."""
+        for path, value in self._populations():
+            check.refuse(
+                f"{path}={check.shape_dtype(value)} has rank {np.ndim(value)}",
+                expected="one number",
+                fix="For a population of transforms, vmap over the transform: "
+                "jax.vmap(..., in_axes=(tx.vmap_axes(), ...))",
+            )
 
     def _expected_state(self, members: tuple[Member, ...], leaves: Any) -> dict[str, Any]:
         """The structure, shapes and dtypes of the state that ``init`` returns for these leaves."""
@@ -694,10 +710,11 @@ def _try_function(name: str, function: Callable[[Any], Any]) -> None:
     """A function of the step returns one number; one that needs a concrete step is tried when it is used."""
     try:
         shape = jax.eval_shape(function, jax.ShapeDtypeStruct((), jnp.int32))
-    except jax.errors.JAXTypeError:
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):
         return
-    except (TypeError, ValueError) as error:
-        problem = f"{name}={check.shown(function)} fails at a step: {str(error).splitlines()[0]}"
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        problem = f"{name}={check.shown(function)} fails at a step: {first}"
         check.refuse(
             problem, expected="a function of the step", argument=(name, function), error=TypeError
         )
