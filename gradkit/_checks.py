@@ -9,6 +9,7 @@ a traced one passes, and so does a concrete one where jit would trace it, so tha
 import contextlib
 import difflib
 import inspect
+import re
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, NoReturn
@@ -42,40 +43,38 @@ def unjudged() -> Iterator[None]:
         _judging.reset(token)
 
 
-def _where(argument: str = "", value: Any = None) -> str:
-    """The path of the calls; up to the outermost one that was given the argument with this value."""
-    calls = _inside.get()
-    for i, (_, arguments) in enumerate(calls):
-        if argument and arguments is not None and arguments.get(argument, calls) is value:
-            calls = calls[: i + 1]
-            break
-    return ".".join(name for name, _ in calls if name)
-
-
-def fail(
-    needed: str, got: str, mend: str = "", *, path: str = "", error: type[Exception] = ValueError
-) -> NoReturn:
-    """Raise ``error`` in the style of the house."""
-    where = ", ".join(part for part in (_where(), path) if part)
-    message = (
-        f"{needed}; got {got}."
-        + (f" {mend}" if mend else "")
-        + ("." if mend and mend[-1] not in ".?" else "")
-    )
-    raise ours(error(f"{where}: {message}" if where else message))
+def _where(count: int | None = None) -> str:
+    """The path of the calls, or of the outermost ``count`` of them."""
+    return ".".join(name for name, _ in _inside.get()[:count] if name)
 
 
 def name_of(default: str, value: Any) -> str:
     """The name that the outermost call gave to a value: a recipe's ``weight_decay_mask``, not the ``mask`` of its part."""
-    for _, arguments in _inside.get():
-        for name, given in (arguments or {}).items():
-            same = given is value
-            if not same and type(given) is type(value) and isinstance(value, (dict, list, tuple)):
-                with contextlib.suppress(ValueError, TypeError):  # arrays have no truth value
-                    same = bool(given == value)
-            if same and value is not None:
-                return name
-    return default
+    return _given(default, value)[1]
+
+
+def _given(argument: str, value: Any) -> tuple[int, str]:
+    """How many of the calls being built it takes to reach the one given a value, and its name there."""
+    calls = _inside.get()
+    for i, (_, arguments) in enumerate(calls):
+        names = [name for name, given in (arguments or {}).items() if _is_same(given, value)]
+        if argument in names or (names and not _is_common(value)):
+            return i + 1, argument if argument in names else names[0]
+    return len(calls), argument
+
+
+def _is_same(given: Any, value: Any) -> bool:
+    if type(given) is type(value) and isinstance(value, (dict, list, tuple)):
+        try:
+            return bool(given == value)
+        except (TypeError, ValueError):  # arrays have no truth value
+            return False
+    return given is value
+
+
+def _is_common(value: Any) -> bool:
+    """Whether Python has one object for all equal values, so that identity says nothing."""
+    return value is None or (isinstance(value, int) and -6 < value < 257)
 
 
 def refuse(
@@ -97,7 +96,16 @@ def refuse(
       argument: the name and value of an argument, to name the outermost call that was given it.
       error: ValueError for a wrong value, TypeError for a value of the wrong kind.
     """
-    where = ", ".join(part for part in (_where(*(argument or ())), path) if part)
+    count = None
+    if argument is not None:
+        name, value = argument
+        count, known = _given(name, value)
+        if known != name:  # as the user wrote it
+            problem, expected = (
+                re.sub(rf"(?<![\w.]){re.escape(name)}(?!\w)", known, text)
+                for text in (problem, expected)
+            )
+    where = ", ".join(part for part in (_where(count), path) if part)
     sentences = [problem, expected and f"Expected {expected}", fix]
     message = " ".join(text + ("" if text[-1] in ".?!" else ".") for text in sentences if text)
     raise ours(error(f"{where}: {message}" if where else message))
@@ -176,6 +184,8 @@ def shown(value: Any) -> str:
 def number(expected: str, is_right: Any, /, **values: Any) -> None:
     """Numbers in a range, which is written with ``x`` for the number: ``"x >= 4"``."""
     for name, value in values.items():
+        if isinstance(value, jax.Array) and not _is_real_dtype(value.dtype):
+            as_number(name, value, schedule=True)
         known = _concrete(value)
         if known is None:
             pending = isinstance(value, (*_NUMBERS, jax.core.Tracer, jax.ShapeDtypeStruct))
@@ -198,8 +208,7 @@ def as_number(name: str, value: Any, *, schedule: bool = False) -> Any:
         return value
     is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
     if isinstance(value, (np.ndarray, np.generic, jax.Array)):
-        kinds = (jax.numpy.floating, jax.numpy.integer)
-        is_real = any(jax.numpy.issubdtype(value.dtype, kind) for kind in kinds)
+        is_real = _is_real_dtype(value.dtype)
     if not is_real:
         expected = "a number, a scalar array or a schedule" if schedule else "a real number"
         problem = f"{name}={shown(value)} is not a number"
@@ -207,6 +216,11 @@ def as_number(name: str, value: Any, *, schedule: bool = False) -> Any:
             problem, expected=expected, fix=uncalled(value), argument=(name, value), error=TypeError
         )
     return float(value) if isinstance(value, int) else value
+
+
+def _is_real_dtype(dtype: Any) -> bool:
+    kinds = (jax.numpy.floating, jax.numpy.integer)
+    return any(jax.numpy.issubdtype(dtype, kind) for kind in kinds)
 
 
 def positive(**values: Any) -> None:

@@ -87,9 +87,8 @@ class Transform(Call):
             context = Context.start(leaves)
             try:
                 inner = init_members(self.members, tree.widen(leaves), context)
-            except (TypeError, ValueError) as error:
-                if not check.is_ours(error):
-                    self._refuse_populations()
+            except (TypeError, ValueError):
+                self._refuse_populations()
                 raise
         return State(context.step, inner)
 
