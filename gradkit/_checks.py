@@ -108,7 +108,15 @@ def refuse(
     where = ", ".join(part for part in (_where(count), path) if part)
     sentences = [problem, expected and f"Expected {expected}", fix]
     message = " ".join(text + ("" if text[-1] in ".?!" else ".") for text in sentences if text)
+    if error is KeyError:
+        error = _Missing
     raise ours(error(f"{where}: {message}" if where else message))
+
+
+class _Missing(KeyError):
+    """A KeyError whose message is printed as it is, not its repr."""
+
+    __str__ = Exception.__str__
 
 
 def ours(error: Exception) -> Exception:
@@ -294,8 +302,17 @@ def arity(count: int, of: str, **values: Any) -> None:
     """Functions that can be called with ``count`` positional arguments."""
     for name, value in values.items():
         function(**{name: value})
+        if fix := uncalled(value):
+            problem = f"{name}={shown(value)} is a factory"
+            refuse(problem, fix=fix, argument=(name, value), error=TypeError)
         try:
-            inspect.signature(value).bind(*[None] * count)
+            signature = inspect.signature(value)
+            required = {  # extra arguments, which are passed by name
+                p.name: None
+                for p in signature.parameters.values()
+                if p.kind is p.KEYWORD_ONLY and p.default is p.empty
+            }
+            signature.bind(*[None] * count, **required)
         except TypeError:
             problem = f"{name}={shown(value)} cannot be called with {count} positional argument"
             problem += "s" if count > 1 else ""
@@ -413,7 +430,9 @@ def tree_of_arrays(tree: Any, what: str) -> None:
         refuse(problem, fix=fix, error=TypeError)
     words = [leaf for leaf in leaves if isinstance(leaf, (str, bytes))]
     if words and len(words) == len(leaves):
-        refuse(f"{what} is {shown(words[0])}", expected="a tree of arrays", error=TypeError)
+        path = "" if tree is words[0] else keystr(jax.tree_util.tree_leaves_with_path(tree)[0][0])
+        problem = f"this leaf of {what} is {shown(words[0])}" if path else f"{what} is {words[0]!r}"
+        refuse(problem, expected="a tree of arrays", path=path, error=TypeError)
 
 
 def inexact(tree: Any, what: str) -> None:

@@ -16,7 +16,7 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._call import CONVERTERS, Call, factory
-from gradkit._restore import check_state, conform
+from gradkit._restore import as_step, check_state, conform
 from gradkit._rule import (
     Chain,
     Context,
@@ -149,6 +149,7 @@ class Transform(Call):
                 check.refuse(
                     problem, fix="The order is apply(params, state, grads)", error=TypeError
                 )
+            check.tree_of_arrays(params, "params")
             entry = self._enter(grads, state, params, extras)
             updates, inner, wide, context = entry.arguments
             *before, last = entry.members or (None,)
@@ -174,6 +175,9 @@ class Transform(Call):
         return iter((self.init, self.update))
 
     def __getitem__(self, index: int) -> Callable[..., Any]:
+        if isinstance(index, bool) or index not in (0, 1):
+            problem = f"{self.factory.__name__}[{index!r}] is out of range"
+            check.refuse(problem, expected="0 for init or 1 for update", error=IndexError)
         return (self.init, self.update)[index]
 
     # ---- the outermost call ----------------------------------------------------------------------
@@ -189,6 +193,8 @@ class Transform(Call):
             fix = "The order is update(updates, state, params)"
             check.refuse("the third argument is a state", fix=fix, error=TypeError)
         check.tree_of_arrays(updates, "updates")
+        if params is not None:
+            check.tree_of_arrays(params, "params")
         updates = tree.arrays_only(updates)
         per_example = bool(members) and members[0].rule.per_example
         like = _one_example(updates) if per_example else updates
@@ -204,7 +210,7 @@ class Transform(Call):
         else:
             expected = self._expected_state(members, leaves)
             inner = check_state(state.inner, expected, members, dtypes=params is not None)
-            step = jnp.asarray(state.step)
+            step = as_step(state.step)
         context = Context(step, leaves, leaves, extras)
         wide = None if params is None else tree.widen(leaves)
 
@@ -367,7 +373,7 @@ def stateless(f: Callable[..., Updates]) -> Rule:
       >>> assert (updates["w"] == -1).all() and state.inner == {}
     """
     with check.inside("stateless"):
-        check.function(f=f)
+        check.arity(2, "(updates, params)", f=f)
 
     def run(updates: Any, state: Any, params: Any = None, **taken: Any) -> Any:
         return f(updates, params, **taken), state
@@ -401,7 +407,8 @@ def GradientTransformation(init: Callable[..., OptState], update: Callable[..., 
       >>> updates, state = tx.update(jnp.ones(()), tx.init(jnp.ones(())))
       >>> assert updates == -0.5 and state.inner == {"halve": 1}
     """
-    check.function(init=init, update=update)
+    check.arity(1, "params", init=init)
+    check.arity(3, "(updates, state, params)", update=update)
     parameters = signature_of(update)
 
     def run(updates: Any, state: Any, params: Any, **extras: Any) -> Any:
