@@ -58,7 +58,8 @@ class Call:
                 if unknown is None
                 else check.nearest(unknown, parameters)
             )
-            raise check.ours(TypeError(f"{factory.__name__}: {what}. {hint}")) from None
+            with check.inside(factory.__name__):
+                check.refuse(what, fix=hint, error=TypeError)
         bound.apply_defaults()
         with check.inside(factory.__name__, bound.arguments):
             arguments = {n: factory.convert(n, v) for n, v in bound.arguments.items()}
@@ -123,9 +124,20 @@ class Call:
         arguments = self.arguments
         if name in arguments:
             return arguments[name]
-        raise AttributeError(
-            f"{self.factory.__name__} has no argument {name!r}. {check.nearest(name, arguments)}"
+        raise check.ours(
+            AttributeError(
+                f"{self.factory.__name__} has no argument {name!r}. "
+                f"{check.nearest(name, arguments)}"
+            )
         )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_") or name in Call.__slots__:
+            object.__setattr__(self, name, value)
+            return
+        with check.inside(self.factory.__name__):
+            fix = f"Write new = old.replace({name}=...)"
+            check.refuse(f"{name} cannot be assigned", fix=fix, error=AttributeError)
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.arguments]
@@ -199,6 +211,11 @@ class Call:
           more: values by name. A name is looked for among this call's own arguments first, then in its parts, where it must be unique.
         """
         result = self
+        if not isinstance(changes or {}, dict) or not all(isinstance(p, str) for p in changes or {}):
+            with check.inside(self.factory.__name__):
+                problem = f"replace: changes={check.shown(changes)} is not a dict of values by path"
+                fix = 'Write replace(learning_rate=...) or replace({"adam.learning_rate": ...})'
+                check.refuse(problem, fix=fix, error=TypeError)
         for path, value in {**(changes or {}), **more}.items():
             places = result._places(path)
             if len(places) != 1:
@@ -243,7 +260,9 @@ class Call:
             calls = [
                 i for i, leaf in enumerate(leaves) if isinstance(leaf, Call)
             ]  # in the order of the children; one call may stand in two places
-            leaves[calls[list(children).index(at[0])]] = children[at[0]]._set(at[1:], name, value)
+            with check.inside(self.factory.__name__):
+                changed = children[at[0]]._set(at[1:], name, value)
+            leaves[calls[list(children).index(at[0])]] = changed
             changed = self._unflatten((self.factory, self.spec), leaves).arguments
         else:
             old = self.arguments[name]
@@ -284,6 +303,8 @@ class Call:
 
 def factory(function: Callable[..., Any], kind: type[Call]) -> Any:
     """Turn a function into a factory of calls of one kind."""
+    with check.inside(kind.kind):
+        check.function(function=function)
     signature = inspect.signature(function)
     for name in signature.parameters:
         if hasattr(kind, name) and not function.__module__.startswith("gradkit."):
@@ -459,7 +480,7 @@ def _plain(value: Any) -> Any:
         isinstance(value, type) and isinstance(getattr(value, "dtype", None), np.dtype)
     ):
         return jnp.dtype(value).name
-    if isinstance(value, type) and issubclass(value, np.generic) and np.dtype(value).type is value:
+    if isinstance(value, type) and issubclass(value, np.generic) and not value.__subclasses__():
         return np.dtype(value).name  # not the kinds of dtypes, such as np.floating
     if (
         isinstance(value, (np.ndarray, jax.Array))

@@ -453,6 +453,17 @@ def inexact(tree: Any, what: str) -> None:
             )
 
 
+def is_inexact(leaf: Any) -> bool:
+    """Whether a leaf is an array or a number of a floating or complex dtype."""
+    kind = _kind(leaf)
+    return kind is not None and bool(jax.numpy.issubdtype(kind, jax.numpy.inexact))
+
+
+def kind_of(value: Any) -> str:
+    """``float32[3]`` for an array, else the name of the type."""
+    return shape_dtype(value) if hasattr(value, "dtype") else type(value).__name__
+
+
 def _kind(leaf: Any) -> Any:
     try:
         return jax.dtypes.result_type(leaf)

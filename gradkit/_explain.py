@@ -95,7 +95,7 @@ def dtype(name: str, value: Any) -> None:
 def _trees(given: dict[str, Any], names: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in names:
-        several = name.startswith(("other_", "rest"))
+        several = name in ("other_trees", "rest")
         if several:
             found |= {f"{name}[{i}]": tree for i, tree in enumerate(given.get(name, ()))}
         elif name in given:

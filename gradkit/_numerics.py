@@ -17,6 +17,9 @@ Array = Any
 
 def wide(dtype: Any) -> Any:
     """The dtype to compute in: at least float32; float64 and complex stay."""
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        fix = "Remove random keys from the tree"
+        check.refuse("a leaf is a random key", expected="a floating dtype", fix=fix, error=TypeError)
     dtype = jnp.dtype(dtype)
     return (
         dtype

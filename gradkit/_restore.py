@@ -21,7 +21,7 @@ def conform(state: Any) -> Any:
 
 def as_step(step: Any) -> jax.Array:
     """The counter of a state: one integer."""
-    kind = getattr(step, "dtype", np.asarray(step).dtype)
+    kind = step.dtype if hasattr(step, "dtype") else np.asarray(step).dtype
     if not jax.numpy.issubdtype(kind, jax.numpy.integer) or np.ndim(step):
         problem = f"the state's step is {check.shown(step)}"
         check.refuse(problem, expected="one integer", path="step", error=TypeError)

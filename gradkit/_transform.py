@@ -176,8 +176,9 @@ class Transform(Call):
 
     def __getitem__(self, index: int) -> Callable[..., Any]:
         if isinstance(index, bool) or index not in (0, 1):
-            problem = f"{self.factory.__name__}[{index!r}] is out of range"
-            check.refuse(problem, expected="0 for init or 1 for update", error=IndexError)
+            with check.inside(self.factory.__name__):
+                expected = "0 for init or 1 for update"
+                check.refuse(f"index {index!r} is out of range", expected=expected, error=IndexError)
         return (self.init, self.update)[index]
 
     # ---- the outermost call ----------------------------------------------------------------------
@@ -522,6 +523,8 @@ def apply_updates(
     with check.inside("apply_updates"):
         check.one_of(("nearest", "stochastic"), rounding=rounding)
         random = numerics.as_key(key) if rounding == "stochastic" else None
+        check.tree_of_arrays(params, "params")
+        check.tree_of_arrays(updates, "updates")
         updates = tree.only_where(updates, params)
         leaves = tree.only_where(params, updates)
         check.match(updates, leaves)

@@ -31,10 +31,11 @@ def logged_values(state: OptState) -> dict[str, Any]:
       >>> _, state = tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))
       >>> assert gk.logged_values(state)["clip_by_global_norm.norm"] == 5.0
     """
-    if getattr(state, "kind", None):
+    if state is None or getattr(state, "kind", None) or callable(state) or isinstance(state, (str, int, float)):
         with check.inside("logged_values"):
             fix = "Pass what init or update returned"
-            check.refuse(f"{check.shown(state)} is not a state", fix=fix, error=TypeError)
+            problem = f"state={check.shown(state)} is not a state"
+            check.refuse(problem, fix=fix, error=TypeError)
     found: dict[str, Any] = {}
     for path, piece, _ in walk_states(state):
         logged = jax.tree_util.tree_leaves_with_path(piece.get("logged", ()))

@@ -159,6 +159,11 @@ def inject_hyperparams(
                 expected="a factory such as adam",
                 error=TypeError,
             )
+        if not isinstance(static_args, Iterable) or not all(isinstance(n, str) for n in static_args):
+            problem = f"static_args={check.shown(static_args)} is not a list of names"
+            check.refuse(problem, error=TypeError)
+        if hyperparam_dtype is not None:
+            check.floating_dtype(hyperparam_dtype=hyperparam_dtype)
         names = (static_args,) if isinstance(static_args, str) else tuple(static_args)
         known = inspect.signature(inner_factory).parameters
         for name in names:
@@ -301,7 +306,7 @@ def _inject_rule(
     return Rule(init, update, parts=(Part("inner", inner({})),), name=_NAME)
 
 
-_inject_rule.__name__ = _inject_rule.__qualname__ = "_inject"
+_inject_rule.__name__ = _inject_rule.__qualname__ = _NAME
 _inject = factory(_inject_rule, Injected)
 
 

@@ -199,7 +199,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error as error:
-        check.refuse(f"{pattern!r} is not a regular expression: {error}")
+        check.refuse(f"{pattern!r} is not a regular expression, with regex=True: {error}")
 
 
 @predicate
@@ -291,6 +291,8 @@ def by_dtype(dtype: Any) -> Callable[[str, Any], bool]:
 
 def _is_kind(dtype: Any) -> bool:
     try:
+        if isinstance(dtype, (list, dict, tuple)):  # NumPy reads them as structured dtypes
+            return False
         jnp.issubdtype(jnp.bool_, dtype)
     except (TypeError, ValueError):
         return False
