@@ -1,12 +1,15 @@
-# %% [markdown]
-# # bf16 weights: what becomes of small steps
-#
-# A bfloat16 weight near 1 moves in units of 1/128. A thousand steps of 1e-4, each a hundredth of a unit, should move it by 0.1. Rounded to
-# nearest it never moves. Rounded at random it moves on average; with Kahan's compensation, or in float32, it moves exactly.
-#
-#     python examples/bf16.py
+"""bfloat16 weights: compare how four ways of rounding treat small updates.
 
-# %%
+    python examples/bf16.py
+
+A bfloat16 weight near 1 has a spacing of 1/128. A thousand updates of 1e-4, each about a hundredth
+of the spacing, should move it by 0.1. With rounding to nearest it never moves. With stochastic
+rounding it moves on average. With Kahan's compensation it moves exactly, up to the rounding of the
+result, and in float32 as well.
+"""
+
+# %% The four methods: the dtype of the weights, and the optimizer.
+
 import jax
 import jax.numpy as jnp
 from rich.console import Console
@@ -24,9 +27,11 @@ METHODS = {
 }
 
 
-# %%
+# %% Training: one scan.
+
+
 def train(tx, dtype):
-    """A thousand steps of a constant gradient of one, in one scan; the mean weight and its standard deviation."""
+    """Return mean and standard deviation of the weights after 1000 updates by a gradient of 1."""
     weights = jnp.ones(WEIGHTS, dtype)
 
     def step(carry, _):
@@ -37,7 +42,9 @@ def train(tx, dtype):
     return wide.mean(), wide.std()
 
 
-# %%
+# %% The table.
+
+
 def main():
     table = Table(
         title=f"{STEPS} steps of {STEP} from 1.0: the weight should be {1 - STEPS * STEP}"
@@ -46,8 +53,8 @@ def main():
         "rounding",
         "mean weight",
         "standard deviation",
-        "share of the way",
-        "state bytes a weight",
+        "fraction of the move",
+        "state bytes per weight",
     ):
         table.add_column(column, justify="left" if column == "rounding" else "right")
     for name, (dtype, tx) in METHODS.items():

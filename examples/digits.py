@@ -1,12 +1,12 @@
-"""Handwritten digits: twelve optimizers on one network, as in the lectures.
+"""Handwritten digits: compare twelve optimizers on one network.
 
-    python examples/digits.py                    # scikit-learn's digits, no download, under a minute on two cores
-    python examples/digits.py --dataset mnist    # the real MNIST, fetched from OpenML
+    python examples/digits.py                    # scikit-learn's digits; no download; one minute
+    python examples/digits.py --dataset mnist    # MNIST, downloaded from OpenML
 
-Each optimizer starts from the same weights and sees the same batches of 128; what differs is one line of the table below.
+All optimizers start from the same weights and see the same batches of 128 images.
 """
 
-# %% The optimizers. A transform prints as the call that made it, so this table is also the label of every row and curve.
+# %% The optimizers. A transform prints as the call that made it, which labels the result table.
 
 import argparse
 import time
@@ -26,20 +26,18 @@ from sklearn.model_selection import train_test_split
 import gradkit as gk
 
 FAMILIES = {
-    "the gradient and its momentum": {
+    "gradient and momentum": {
         "sgd": gk.sgd(0.1),
         "momentum": gk.momentum(1.0, decay=0.9),  # v = 0.9 v + 0.1 g
-        "nesterov": gk.nesterov(
-            0.1, momentum=0.9
-        ),  # looks ahead: its gradient is taken where the momentum leads
+        "nesterov": gk.nesterov(0.1, momentum=0.9),  # its gradient is taken at the look-ahead point
     },
-    "divided by the root of an average of g²": {
+    "divided by √G, an average of g²": {
         "adagrad": gk.adagrad(0.1),
         "rmsprop": gk.rmsprop(0.003),
         "rmsprop + momentum": gk.rmsprop(0.001, momentum=0.9),
         "adadelta": gk.adadelta(1.0),
     },
-    "both: the Adam family": {
+    "both: Adam and its variants": {
         "adam": gk.adam(0.003),
         "adamw": gk.adamw(0.003, weight_decay=0.01),
         "nadam": gk.nadam(0.003),
@@ -54,7 +52,7 @@ BATCH = 128
 
 
 def load(dataset: str) -> tuple[np.ndarray, ...]:
-    """Training and test images and labels."""
+    """Return training and test images and labels."""
     if dataset == "digits":
         images, labels = load_digits(return_X_y=True)
         images = images / 16
@@ -65,7 +63,8 @@ def load(dataset: str) -> tuple[np.ndarray, ...]:
             )
         except OSError as error:
             raise SystemExit(
-                f"MNIST comes from openml.org, which did not answer ({error}). Without network: --dataset digits"
+                f"openml.org, the source of MNIST, did not answer ({error}). "
+                "Without a network use --dataset digits."
             ) from error
         images = images / 255
     test_size = 10_000 if dataset == "mnist" else 360
@@ -79,7 +78,7 @@ def load(dataset: str) -> tuple[np.ndarray, ...]:
     return x, y, x_test, y_test
 
 
-# %% The network: two layers in Flax. `split` parts it into its structure and its parameters, a pytree that gradkit trains.
+# %% The network, in Flax NNX. `nnx.split` divides it into its structure and its parameters.
 
 
 class Network(nnx.Module):
@@ -95,15 +94,18 @@ def cross_entropy(logits, labels):
     return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1))
 
 
-# %% Training. `make_step` jits loss, gradient and update into one function that donates: parameters and state change in place.
+# %% Training. `make_step` compiles loss, gradient and update into one step that works in place.
 
 
 def train(tx, graph, start, data, epochs, advance):
-    """Final losses and accuracies, the training loss after every epoch, and steps per second without compiling and judging."""
+    """Final losses and accuracies, the training loss of every epoch, and steps per second.
+
+    The time excludes compilation and evaluation.
+    """
     x, y, x_test, y_test = data
     step = gk.make_step(lambda params, x, y: cross_entropy(nnx.merge(graph, params)(x), y), tx)
 
-    def fresh():  # a donated buffer is gone, so each run gets a copy of the common start
+    def fresh():  # a step donates its inputs, so each run gets a copy of the initial parameters
         params = jax.tree.map(jnp.copy, start)
         return params, tx.init(params)
 
@@ -112,7 +114,7 @@ def train(tx, graph, start, data, epochs, advance):
         fresh(),
         np.random.default_rng(0),
         0.0,
-        [judge(graph, start, x, y)[0]],
+        [evaluate(graph, start, x, y)[0]],
     )
     for _ in range(epochs):
         batches = rng.permutation(len(x))[: len(x) // BATCH * BATCH].reshape(-1, BATCH)
@@ -122,11 +124,11 @@ def train(tx, graph, start, data, epochs, advance):
             params, state, _ = step(params, state, images, labels)
         jax.block_until_ready(params)
         seconds += time.perf_counter() - began
-        curve.append(judge(graph, params, x, y)[0])
+        curve.append(evaluate(graph, params, x, y)[0])
         advance()
     (loss, accuracy), (test_loss, test_accuracy) = (
-        judge(graph, params, x, y),
-        judge(graph, params, x_test, y_test),
+        evaluate(graph, params, x, y),
+        evaluate(graph, params, x_test, y_test),
     )
     return {
         "train loss": loss,
@@ -144,16 +146,18 @@ def scores(graph, params, x, y):
     return cross_entropy(logits, y), jnp.mean(jnp.argmax(logits, axis=1) == y)
 
 
-def judge(graph, params, x, y) -> tuple[float, float]:
+def evaluate(graph, params, x, y) -> tuple[float, float]:
     loss, accuracy = scores(graph, params, x, y)
     return float(loss), float(accuracy)
 
 
-# %% What is told: a table, and one panel of curves for each family, the others in grey behind it.
+# %% The results: a table, and one panel of curves per family, with the others in grey.
 
 
 def table(results) -> Table:
-    result = Table("optimizer", title=f"Batch {BATCH}, the same start and the same batches for all")
+    result = Table(
+        "optimizer", title=f"Batch size {BATCH}; the same initial weights and batches for all"
+    )
     for column in ("train loss", "test loss", "train acc.", "test acc.", "steps/s"):
         result.add_column(column, justify="right")
     for transforms in FAMILIES.values():
@@ -194,7 +198,7 @@ def draw(results, dataset: str, path: Path) -> None:
     plt.close(figure)
 
 
-# %% All together.
+# %% The program.
 
 
 def main(arguments=None) -> None:
@@ -207,7 +211,7 @@ def main(arguments=None) -> None:
         "--out",
         type=Path,
         default=Path("out/digits.png"),
-        help="where the picture goes (default: out/digits.png)",
+        help="path of the picture (default: out/digits.png)",
     )
     options = parser.parse_args(arguments)
     epochs = options.epochs or {"digits": 30, "mnist": 5}[options.dataset]

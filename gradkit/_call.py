@@ -410,7 +410,11 @@ def _reader(annotation: Any) -> Callable[[str, Any], Any] | None:
 
 def _union_reader(annotations: tuple[Any, ...]) -> Callable[[str, Any], Any] | None:
     optional = type(None) in annotations
-    readers = [_reader(a) for a in annotations if a is not type(None)]
+    readers = [
+        _as_exact_integer if a is int else _reader(a) for a in annotations if a is not type(None)
+    ]
+    if len(readers) == 1:  # Optional[int]
+        readers = [_reader(a) for a in annotations if a is not type(None)]
     if any(reader is None for reader in readers):
         return None
 
@@ -441,6 +445,14 @@ def _as_bool(name: str, value: Any) -> Any:
 def _as_string(name: str, value: Any) -> Any:
     check.string(**{name: value})
     return value
+
+
+def _as_exact_integer(name: str, value: Any) -> Any:
+    """An integer, where a float is another kind of argument."""
+    check.integer(-sys.maxsize, **{name: value})
+    if not isinstance(value, (int, np.integer)):
+        check.refuse(f"{name}={check.shown(value)} is not an integer", error=TypeError)
+    return int(value)
 
 
 def _as_integer(name: str, value: Any) -> Any:

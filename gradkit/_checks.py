@@ -157,7 +157,10 @@ def keystr(path: Any) -> str:
 
 def shape_dtype(leaf: Any) -> str:
     """``float32[2, 3]``."""
-    kind = leaf.dtype if hasattr(leaf, "dtype") else jax.dtypes.result_type(leaf)
+    try:
+        kind = leaf.dtype if hasattr(leaf, "dtype") else jax.dtypes.result_type(leaf)
+    except TypeError:  # strings and objects, which JAX does not have
+        kind = type(leaf).__name__
     return f"{kind}{list(np.shape(leaf))}"
 
 
@@ -295,13 +298,15 @@ def function(**values: Any) -> None:
     for name, value in values.items():
         if not callable(value):
             problem = f"{name}={shown(value)} is not a function"
-            refuse(problem, argument=(name, value), error=TypeError)
+            refuse(problem, expected="a function", argument=(name, value), error=TypeError)
 
 
 def arity(count: int, of: str, **values: Any) -> None:
     """Functions that can be called with ``count`` positional arguments."""
     for name, value in values.items():
-        function(**{name: value})
+        if not callable(value):
+            problem = f"{name}={shown(value)} is not a function"
+            refuse(problem, expected=f"a function of {of}", argument=(name, value), error=TypeError)
         if fix := uncalled(value):
             problem = f"{name}={shown(value)} is a factory"
             refuse(problem, fix=fix, argument=(name, value), error=TypeError)

@@ -323,10 +323,10 @@ class Member(NamedTuple):
         return self._replace(name=name, path=path)
 
     def init(self, params: Any, context: Context) -> Any:
-        if self.rule.init is None:
-            return ()
         with check.inside(self.path):
             self._check_kinds(context.leaves, "parameter")
+            if self.rule.init is None:
+                return ()
             names = {p.name for p in signature_of(self.rule.init)}
             offered = {"context": context, "leaves": context.leaves}
             return self.rule.init(params, **{k: v for k, v in offered.items() if k in names})
@@ -366,8 +366,9 @@ class Member(NamedTuple):
             return made
 
     def _check_kinds(self, leaves: Any, what: str) -> None:
-        # A rule with parts leaves the check to them: a mask may keep the integers away.
-        if not self.rule.parts and not self.rule.takes_integers:
+        # A mask may keep the integers away from what computes, which then checks its own leaves.
+        apart = any(part.selects for part in self.rule.parts)
+        if not apart and not self.rule.takes_integers:
             check.inexact(leaves, what)
 
 

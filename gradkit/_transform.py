@@ -30,7 +30,7 @@ from gradkit._rule import (
     signature_of,
 )
 from gradkit._schedule import Schedule, function_schedule
-from gradkit.typing import Key, OptState, Params, Rate, Updates
+from gradkit.typing import Key, OptState, Params, Rate, Scalar, Updates
 
 P = ParamSpec("P")
 
@@ -86,11 +86,11 @@ class Transform(Call):
             leaves = tree.arrays_only(params)
             context = Context.start(leaves)
             try:
-                inner = init_members(self.members, tree.widen(leaves), context)
+                state = State(context.step, init_members(self.members, tree.widen(leaves), context))
             except (TypeError, ValueError):
                 self._refuse_populations()
                 raise
-        return State(context.step, inner)
+        return tree.unshared(state, params)
 
     def update(
         self, updates: Updates, state: OptState, params: Params | None = None, **extras: Any
@@ -274,7 +274,8 @@ class Transform(Call):
         """
         part = Part("", self)
         stateless = all(member.rule.init is None for member in self.members)
-        return Rule(None if stateless else part.init, part.update, parts=(part,))
+        init = None if stateless else part.init
+        return Rule(init, part.update, parts=(part,), takes_integers=True)
 
     def children(self) -> dict[str, Call]:
         """The transforms of a chain by their names; other transforms by the argument that holds them."""
@@ -286,7 +287,8 @@ class Transform(Call):
 
     @classmethod
     def bind(cls, factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        args, kwargs = jax.tree.map(as_transform, (args, kwargs), is_leaf=_is_pair)
+        if factory is not _of_rule:
+            args, kwargs = jax.tree.map(as_transform, (args, kwargs), is_leaf=_is_pair)
         return super().bind(factory, args, kwargs)
 
     def _run(self, arguments: dict[str, Any], *, named: bool = True) -> Any:
@@ -416,9 +418,7 @@ def GradientTransformation(init: Callable[..., OptState], update: Callable[..., 
         return update(updates, state, params, **extras)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    around = getattr(update, "__qualname__", "").split(".<locals>.")
-    name = around[max(len(around) - 2, 0)].split(".")[0] or None
-    return Rule(init, run, name=name)
+    return Rule(init, run, name=_enclosing(update))
 
 
 @transform
@@ -635,16 +635,30 @@ def _one_example(updates: Any) -> Any:
 
 def _is_pair(value: Any) -> bool:
     """An optax transform, or anything else with ``init`` and ``update``; our own calls are not opened."""
-    if isinstance(value, Call):
+    if isinstance(value, (Call, Rule)):
         return True
     return callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))
 
 
 def as_transform(value: Any) -> Any:
     """An optax transform as a transform of ours; anything else as it is."""
+    if isinstance(value, Rule):
+        return _of_rule(value)
     if _is_pair(value) and not isinstance(value, Call):
         return GradientTransformation(value.init, value.update)
     return value
+
+
+@transform
+def _of_rule(rule: Rule) -> Rule:
+    """A rule that was made outside a factory, as in ``chain(stateless(f))``."""
+    return rule if rule.name else rule._replace(name=_enclosing(rule.update) or "stateless")
+
+
+def _enclosing(function: Callable[..., Any]) -> str | None:
+    """The name of the function in which another one was defined."""
+    around = getattr(function, "__qualname__", "").split(".<locals>.")
+    return around[max(len(around) - 2, 0)].split(".")[0] or None
 
 
 def _check_transforms(parts: Iterable[Any]) -> None:
@@ -727,9 +741,14 @@ def _try_function(name: str, function: Callable[[Any], Any]) -> None:
         check.refuse(
             problem, expected="a function of the step", argument=(name, function), error=TypeError
         )
-    if getattr(shape, "shape", None) != ():
+    dtype = getattr(shape, "dtype", None)
+    real = dtype is not None and (
+        jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+    )
+    if getattr(shape, "shape", None) != () or not real:
         problem = f"{name}={check.shown(function)} returns {shape} for a step"
-        check.refuse(problem, expected="one number", argument=(name, function), error=TypeError)
+        expected = "one real number"
+        check.refuse(problem, expected=expected, argument=(name, function), error=TypeError)
 
 
 def _as_part(name: str, value: Any) -> Any:
@@ -737,5 +756,12 @@ def _as_part(name: str, value: Any) -> Any:
     return value
 
 
+def _as_scalar(name: str, value: Any) -> Any:
+    """A number, as it is: an integer may be a length, which is structure."""
+    check.as_number(name, value)
+    return value
+
+
 CONVERTERS[Rate] = _as_rate
+CONVERTERS[Scalar] = _as_scalar
 CONVERTERS[Transform] = _as_part

@@ -59,6 +59,24 @@ def zeros_like(params: Any, fill: Any = 0.0, dtype: Any = None) -> Any:
     return jax.tree.map(leaf, params)
 
 
+def unshared(tree: Any, other: Any) -> Any:
+    """The tree with a buffer of its own for each leaf, shared with no leaf of ``other`` either.
+
+    A step that donates both could not use a buffer twice.
+    """
+    taken = {id(leaf) for leaf in jax.tree.leaves(other)}
+
+    def leaf(x: Any) -> Any:
+        if isinstance(x, jax.core.Tracer) or not isinstance(x, jax.Array):
+            return x
+        if id(x) in taken:
+            x = jnp.copy(x)
+        taken.add(id(x))
+        return x
+
+    return jax.tree.map(leaf, tree)
+
+
 def copy_like(params: Any) -> Any:
     """Zeros with the shapes, dtypes and sharding of params."""
 

@@ -95,7 +95,7 @@ def compare(
         _judge(tx=tx, reference=reference, **({} if truth is None else {"truth": truth}))
         check.integer(1, steps=steps)
         check.tree_of_arrays(params, "params")
-        check.inexact(params, "leaf of params")
+        check.inexact(params, "parameter")
         check.non_negative(atol=atol, **({} if rtol is None else {"rtol": rtol}))
         check.positive(slack=slack)
         if dtype is not None:

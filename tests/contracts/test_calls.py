@@ -16,7 +16,8 @@ every = pytest.mark.parametrize("case", cases(Call), ids=repr)
 @every
 def test_repr_is_the_code_that_made_it(case):
     call = case.make()
-    assert repr(call).startswith(f"{case.name}(")
+    # What is not at the top level prints with its module.
+    assert re.match(rf"(\w+\.)?{case.name}\(", repr(call))
     if case.reads_back:
         assert eval(repr(call), dict(vars(gk))) == call
 
@@ -73,8 +74,7 @@ def test_arguments_read_as_attributes_and_replace_changes_one(case):
         _ = call.learnin_rate
     with pytest.raises(
         ValueError,
-        match=f"{case.name}: replace needs the name or the dotted path of one argument; "
-        "got 'learnin_rate', which fits 0",
+        match=f"{case.name}: replace: 'learnin_rate' matches no argument",
     ):
         call.replace(learnin_rate=1.0)
 
@@ -88,5 +88,5 @@ def test_bad_arguments_are_refused_in_words(case):
         message = str(error.value)
         assert message.startswith(case.name), "the message names the factory"
         assert re.search(
-            r"; got | Expected |got an unexpected keyword| It is |missing a required", message
-        ), f"{message} names the offending value, or what would do"
+            r" (is|are|has|keeps|cannot) |got an unexpected keyword|missing a required", message
+        ), f"{message} says what is wrong"

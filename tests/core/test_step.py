@@ -156,6 +156,25 @@ def test_an_extra_of_ones_own_goes_to_the_link_that_asks_for_it():
     assert (w.tolist(), loss) == ([1.0, 1.0], 4.0)
 
 
+def test_a_fresh_state_shares_no_buffer_so_that_a_step_may_donate_it():
+    @gk.transform
+    def shared():
+        def init(params):
+            zero = jnp.zeros(())
+            return {"first": zero, "second": zero, "start": params}
+
+        def update(updates, state, params):
+            return updates, {**state, "first": state["first"] + 1.0}
+
+        return gk.Rule(init, update)
+
+    for tx in (gk.guard(gk.sgd(0.25)), shared()):
+        step = gk.make_step(lambda w: jnp.sum(w**2), tx)
+        w = jnp.ones(2)
+        _, state, _ = step(w, tx.init(w))
+        assert state.step == 1
+
+
 def test_a_step_that_does_not_donate_keeps_what_it_was_given():
     step = gk.make_step(
         loss_fn, gk.chain(optax.lbfgs()), donate=False

@@ -38,7 +38,7 @@ OPTIONAL = {
     "orbax",
 }
 PROMOTING = {"optax", "equinox", "haiku"}  # code of others that promotes dtypes and ranks
-FRACTION = r"is out of range\. Expected 0 <= \w+ <= 1"
+FRACTION = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
 
 
 def blocks(page: Path) -> list[tuple[int, str]]:

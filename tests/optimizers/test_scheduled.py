@@ -29,7 +29,6 @@ MOVING = {
     "mars": {"learning_rate": 0.1, "b1": 0.8, "b2": 0.9, "gamma": 0.1},
     "grokfast": {"alpha": 0.8, "lamb": 2.0},
     "fromage": {"learning_rate": 0.1},
-    "retract": {"learning_rate": 0.1},
     "clip_by_block_norm": {"max_norm": 0.5},
     "signum": {"learning_rate": 0.1, "beta": 0.8},
 }
@@ -55,7 +54,7 @@ def test_a_schedule_that_stands_still_is_the_number(name):
 
 
 def test_a_scheduled_decay_is_debiased_exactly():
-    # Weights of a constant gradient sum to one for any decays: every debiased direction is its sign.
+    # Weights of a constant gradient sum to one for any decays: each debiased direction is a sign.
     moving = gk.piecewise_constant_schedule(0.5, {3: 1.98})
     for tx in (
         gk.scale_by_adan(moving, 0.9, moving),

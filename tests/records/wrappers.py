@@ -61,7 +61,9 @@ WRAPPERS = [
     ),
     Case(
         "multi_transform",
-        lambda: gk.multi_transform({"vector": gk.trace(0.8), "other": gk.scale(0.1)}, label),
+        lambda: gk.multi_transform(
+            {"vector": gk.trace(0.8), "other": gk.scale(0.1)}, gk.masks.by_function(label)
+        ),
         bad=(
             (
                 lambda: gk.multi_transform({"fast": 0.5}, {"fast": gk.by_rank(0)}),

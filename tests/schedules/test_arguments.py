@@ -23,7 +23,10 @@ LENGTHS = {  # each with one length left open: (a factory of it, whether 0 is al
     "natural": (lambda n: gk.schedules.natural_exponential_decay(1.0, n, 0.5), True),
     "inverse time": (lambda n: gk.schedules.inverse_time_decay(1.0, n, 0.5, 1), True),
     "inverse sqrt": (lambda n: gk.schedules.inverse_sqrt_schedule(1.0, n), True),
-    "linear warmup": (lambda n: gk.schedules.linear_warmup(gk.exponential_decay(1.0, 9, 0.5), n), True),
+    "linear warmup": (
+        lambda n: gk.schedules.linear_warmup(gk.exponential_decay(1.0, 9, 0.5), n),
+        True,
+    ),
     "warmup constant": (lambda n: gk.warmup_constant_schedule(0.1, 1.0, n), True),
     "warmup cosine": (lambda n: gk.warmup_cosine_decay_schedule(0.1, 1.0, n, 20, 0.2), True),
     "warmup cosine end": (lambda n: gk.warmup_cosine_decay_schedule(0.1, 1.0, 0, n), False),
@@ -120,7 +123,10 @@ def test_lengths_and_rates_are_injected_by_optax():
 
 @pytest.mark.parametrize("step", [None, "3", 1j, np.array([True]), [1, 2], True, gk.identity()])
 def test_what_is_no_step_is_refused(step):
-    for rate in (gk.linear_schedule(1.0, 0.0, 10), gk.schedules.function_schedule(lambda step: 1.0)):
+    for rate in (
+        gk.linear_schedule(1.0, 0.0, 10),
+        gk.schedules.function_schedule(lambda step: 1.0),
+    ):
         with pytest.raises(TypeError, match=r"_schedule: step=.* is not a step. Expected an int"):
             rate(step)
 
@@ -147,8 +153,8 @@ NO_NUMBER = [
 NO_REAL = [float("nan"), float("inf"), float("-inf"), np.float32("nan"), jnp.array(jnp.nan)]
 VALUE = [*NO_NUMBER, *NO_REAL]
 POSITIVE = [*VALUE, 0, 0.0, -1, -0.5, jnp.float32(-1.0), np.array(0.0)]
-AT_LEAST_0 = r"is out of range\. Expected 0 <= \w+ < inf"
-FRACTION = r"is out of range\. Expected 0 <= \w+ <= 1"
+AT_LEAST_0 = [*VALUE, -1, -0.5, jnp.float32(-1.0)]
+FRACTION = [*VALUE, -0.1, 1.5, 2, jnp.array(1.5)]
 LENGTH = POSITIVE
 LENGTH_0 = AT_LEAST_0
 OPTIONAL = [value for value in VALUE if value is not None]
@@ -177,7 +183,7 @@ PERIODS = [
     [{**PERIOD, "warmup_steps": -1}], [PERIOD, {**PERIOD, "exponent": 0.0}], np.ones(2),
 ]  # fmt: skip
 
-DECAY = r"is out of range\. Expected 0 <= \w+(\[\d\])? < 1"
+DECAY = {
     "init_value": (0.5, VALUE),
     "transition_steps": (4, LENGTH_0),
     "decay_rate": (0.5, AT_LEAST_0),
@@ -274,7 +280,7 @@ TABLE = {
 }
 SCHEDULES = [
     name
-    for name, value in vars(gk).items()
+    for name, value in vars(gk.schedules).items()
     if getattr(value, "makes", None) is gk.Schedule or name in TABLE
 ]
 
@@ -282,7 +288,7 @@ SCHEDULES = [
 def refusal(name, kwargs):
     """The message with which a schedule refuses its arguments, at the latest at its first step."""
     try:
-        getattr(gk, name)(**kwargs)(0)
+        getattr(gk.schedules, name)(**kwargs)(0)
     except (TypeError, ValueError) as error:
         return str(error)
     return None
@@ -306,7 +312,7 @@ def test_every_bad_argument_is_refused_by_name(name):
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_wrong_number_of_arguments_is_refused_by_name(name):
-    factory = getattr(gk, name)
+    factory = getattr(gk.schedules, name)
     many = [0.5] * 12
     for args, kwargs in ([], {}), (many, {}), ([], {"nonsense": 1}), ([0.5], {"nonsense": 1}):
         if name in ("piecewise_constant_schedule", "adafactor_decay_schedule") and not (
@@ -344,9 +350,11 @@ def test_a_population_of_schedules_holds_arrays_and_runs_under_vmap():
     ],
 )
 def test_a_function_that_returns_no_real_number_is_refused(function, message):
-    for rate in (gk.schedules.function_schedule(function), gk.schedules.linear_warmup(function, 3)):
-        with pytest.raises(TypeError, match=message):
-            rate(jnp.int32(5))
+    with pytest.raises(TypeError, match=message):
+        gk.schedules.function_schedule(function)(jnp.int32(5))
+    # Where it stands for a rate it is refused at once.
+    with pytest.raises(TypeError, match=r"^linear_warmup: schedule=<lambda> "):
+        gk.schedules.linear_warmup(function, 3)
 
 
 def test_a_number_of_labels_is_told_with_what_is_expected():
@@ -361,5 +369,7 @@ def test_the_scaling_rule_refuses_bad_arguments():
         with pytest.raises((TypeError, ValueError), match=f"^linear_scaling_rule: {name}="):
             gk.schedules.linear_scaling_rule(*args)
     for rate in (-0.1, None, "a", gk.linear_schedule):
-        with pytest.raises((TypeError, ValueError), match=r"^linear_scaling_rule, learning_rate"):
+        with pytest.raises(
+            (TypeError, ValueError), match=r"^linear_scaling_rule[:,] learning_rate"
+        ):
             gk.schedules.linear_scaling_rule(rate, 32)

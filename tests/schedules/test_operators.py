@@ -11,7 +11,7 @@ import gradkit as gk
 
 LINE = gk.linear_schedule(1.0, 0.5, 10)
 ROOT = gk.schedules.inverse_sqrt_schedule(0.25)
-A, B = "linear_schedule(1.0, 0.5, 10)", "inverse_sqrt_schedule(0.25)"
+A, B = "linear_schedule(1.0, 0.5, 10)", "schedules.inverse_sqrt_schedule(0.25)"
 
 
 def harmonic(step):
@@ -48,7 +48,7 @@ CODES = [
     (LINE * -2.0, f"{A} * -2.0"),
     (LINE - -1.0, f"{A} - -1.0"),
     (sum([LINE, ROOT]), f"0.0 + {A} + {B}"),
-    (gk.schedules.linear_warmup(0.5 * LINE, 5), f"linear_warmup(0.5 * {A}, 5)"),
+    (gk.schedules.linear_warmup(0.5 * LINE, 5), f"schedules.linear_warmup(0.5 * {A}, 5)"),
     (gk.adamw(1e-3 * LINE, weight_decay=0.5 / LINE), None),
 ]
 

@@ -137,13 +137,6 @@ RECENT: tuple[Row, ...] = (
         lambda k: k.fromage(lambda step: 0.1 / (1.0 + wide(step)), 0.5),
         atol=1e-13,
     ),
-    Row(
-        "retract",
-        "",
-        lambda k: k.chain(k.scale_by_trust_ratio(1e-6), k.retract(0.05)),
-        lambda o: o.fromage(0.05),
-        note="fromage's last link",
-    ),
     Row("scale_by_optimistic_gradient", "", lambda k: k.scale_by_optimistic_gradient(0.5, 2.0)),
     Row("optimistic_gradient_descent", "", lambda k: k.optimistic_gradient_descent(0.05)),
     Row(

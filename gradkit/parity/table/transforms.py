@@ -64,7 +64,7 @@ TRANSFORMS: tuple[Row, ...] = (
     Row(
         "named_chain", "", lambda k: k.named_chain(("speed", k.trace(0.9)), ("rate", k.scale(-0.1)))
     ),
-    Row("stateless", "", lambda k: k.stateless(_double), lambda o: o.stateless(_double)),
+    Row("stateless", "", lambda k: k.chain(k.stateless(_double)), lambda o: o.stateless(_double)),
     Row("scale", "", lambda k: k.scale(-0.3)),
     Row("scale_by_learning_rate", "", lambda k: k.scale_by_learning_rate(0.3)),
     Row(
