@@ -410,11 +410,10 @@ def _reader(annotation: Any) -> Callable[[str, Any], Any] | None:
 
 def _union_reader(annotations: tuple[Any, ...]) -> Callable[[str, Any], Any] | None:
     optional = type(None) in annotations
-    readers = [
-        _as_exact_integer if a is int else _reader(a) for a in annotations if a is not type(None)
-    ]
-    if len(readers) == 1:  # Optional[int]
-        readers = [_reader(a) for a in annotations if a is not type(None)]
+    kept = [a for a in annotations if a is not type(None)]
+    # Beside a number of another kind, a whole float is that number and no integer.
+    exact = any(_is_scalar(a) for a in kept)
+    readers = [_as_exact_integer if a is int and exact else _reader(a) for a in kept]
     if any(reader is None for reader in readers):
         return None
 

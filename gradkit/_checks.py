@@ -158,9 +158,9 @@ def keystr(path: Any) -> str:
 def shape_dtype(leaf: Any) -> str:
     """``float32[2, 3]``."""
     try:
-        kind = leaf.dtype if hasattr(leaf, "dtype") else jax.dtypes.result_type(leaf)
+        kind = jax.dtypes.result_type(leaf)
     except TypeError:  # strings and objects, which JAX does not have
-        kind = type(leaf).__name__
+        kind = getattr(leaf, "dtype", type(leaf).__name__)
     return f"{kind}{list(np.shape(leaf))}"
 
 

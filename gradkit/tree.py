@@ -306,7 +306,10 @@ def vdot(tree_x: PyTree, tree_y: PyTree) -> jax.Array:
 
     def leaf(x: Any, y: Any) -> Any:
         if np.shape(x) != np.shape(y):
-            raise ValueError("shapes differ")  # explained gives the path
+            check.refuse(
+                f"a leaf {check.shape_dtype(y)} does not match {check.shape_dtype(x)}",
+                expected="equal shapes in tree_x and tree_y",
+            )
         return jnp.conj(x) * y
 
     return sum(jax.tree.map(leaf, _wide(tree_x), _wide(tree_y)))

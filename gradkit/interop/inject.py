@@ -306,7 +306,8 @@ def _inject_rule(
     return Rule(init, update, parts=(Part("inner", inner({})),), name=_NAME)
 
 
-_inject_rule.__name__ = _inject_rule.__qualname__ = _NAME
+# Messages show the name; pickle finds the function by its qualified name.
+_inject_rule.__name__, _inject_rule.__qualname__ = _NAME, "_inject"
 _inject = factory(_inject_rule, Injected)
 
 

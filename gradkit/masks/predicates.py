@@ -199,7 +199,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error as error:
-        check.refuse(f"{pattern!r} is not a regular expression, with regex=True: {error}")
+        check.refuse(f"{pattern!r} is not a regular expression: {error}")
 
 
 @predicate

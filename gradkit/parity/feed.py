@@ -57,7 +57,8 @@ def feed_of(given: Any, params: Any, steps: int, extras: Any) -> Feed:
             fix="Pass loss(params), gradients(step), or a list of trees",
             path="gradients_or_loss",
         )
-    for step, gradients in enumerate(given[:steps]):
+    check.match(given[0], params)
+    for step, gradients in enumerate(given[1:steps], 1):
         with check.inside(f"gradients_or_loss[{step}]"):
             check.match(gradients, params)
     return Feed(None, _stack(list(given[:steps])), stacked)

@@ -44,7 +44,7 @@ def _named(where: str, names: str, *calls: Callable[[], Any]) -> list[Bad]:
 TREES = (None, "weights", ADAM, gk.adam, (gk.adam,)[0], {1: jnp.ones(1), "a": jnp.ones(1)}, {"w": "x"})
 INTEGERS = {"w": jnp.ones((2, 3), int), "b": jnp.ones(3)}
 
-# ---- init, update, apply ---------------------------------------------------------------------------------------------
+# ---- init, update, apply -------------------------------------------------------------------------
 
 BAD: list[Bad] = [
     *_named("adam", "params", *(lambda t=t: ADAM.init(t) for t in TREES[:4])),
@@ -94,7 +94,7 @@ BAD: list[Bad] = [
     *_named("masked", "mask", lambda: gk.masked(gk.trace(0.9), {"w": True, "bias": False}).init(P)),
     *_named("masked", "mask", lambda: gk.masked(gk.trace(0.9), {"w": "yes", "b": "no"}).init(P)),
     *_named("masked", "mask", lambda: gk.masked(gk.trace(0.9), lambda p: jax.tree.map(jnp.any, p)).update(G, gk.masked(gk.trace(0.9), {"w": True, "b": True}).init(P), "x")),
-]  # fmt: skip
+]
 
 
 def _changed(part: str, field: str, value: Any) -> Any:
@@ -103,7 +103,7 @@ def _changed(part: str, field: str, value: Any) -> Any:
     return STATE._replace(inner={"scale_by_adam": kept})
 
 
-# ---- extra arguments -------------------------------------------------------------------------------------------------
+# ---- extra arguments -----------------------------------------------------------------------------
 
 BAD += [
     *_named("reduce_on_plateau", "value", *(lambda v=v: PLATEAU.update(G, PLATEAU.init(P), P, value=v) for v in ("x", jnp.ones(3), 1j, None, [1.0], {}, ADAM, jnp.ones((1, 1))))),
@@ -123,7 +123,7 @@ BAD += [
     *_named("guard", "value", lambda: _guard().update(G, _guard().init(P), P)),
     *_named("hutchinson_estimator_diag_hessian", "obj_fn", lambda: _hessian(), lambda: _hessian(obj_fn="f")),
     *_named("hutchinson_estimator_diag_hessian", "obj_fn|value_fn", lambda: _hessian(value_fn=3)),
-]  # fmt: skip
+]
 
 
 def _hessian(**extras: Any) -> Any:
@@ -139,7 +139,7 @@ def _guard() -> Any:
     return gk.guard(gk.sgd(0.1), max_value=1.0)
 
 
-# ---- calls as data ---------------------------------------------------------------------------------------------------
+# ---- calls as data -------------------------------------------------------------------------------
 
 TWO = gk.chain(gk.trace(0.9), gk.trace(0.5))
 THREE_RATES = gk.adam(jnp.array([1e-3, 1e-2, 1e-1]))
@@ -180,7 +180,7 @@ BAD += [
     *_named("init", "parameter|init", lambda: gk.transform(_hiding)),
     *_named("transform", "function", *(lambda v=v: gk.transform(v) for v in (3, "f", None))),
     *_named("schedule", "function", *(lambda v=v: gk.schedule(v) for v in (3, "f", None))),
-]  # fmt: skip
+]
 
 
 def _foreign(update: Any) -> Any:
@@ -202,7 +202,7 @@ def _hiding(init: float = 1.0) -> Any:
 
 _hiding.__name__ = "init"
 
-# ---- training steps --------------------------------------------------------------------------------------------------
+# ---- training steps ------------------------------------------------------------------------------
 
 
 class Model:
@@ -243,9 +243,9 @@ BAD += [
     *_named("apply_updates", "params", *(lambda v=v: gk.apply_updates(v, G) for v in ("x", ADAM, gk.adam, {1: 1.0, "a": 2.0}))),
     *_named("apply_updates", "rounding", *(lambda v=v: gk.apply_updates(P, G, rounding=v) for v in ("up", None, 3, True))),
     *_named("apply_updates", "key", *(lambda v=v: gk.apply_updates(P, G, rounding="stochastic", key=v) for v in (None, "k", 1.5, jnp.ones(2), [1], True))),
-]  # fmt: skip
+]
 
-# ---- what reads transforms and states --------------------------------------------------------------------------------
+# ---- what reads transforms and states ------------------------------------------------------------
 
 NO_TX = (3, "adam", None, gk.adam, SCHEDULE, STATE, BY, loss)
 NO_STATE = (3, "state", None, (), P, ADAM, jnp.ones(3), [STATE])
@@ -279,7 +279,7 @@ BAD += [
     *_named("from_optax_state", "params", *(lambda v=v: gk.from_optax_state(ADAM, (), v) for v in (None, "p", ADAM))),
     *_named("from_optax_state", "step", *(lambda v=v: gk.from_optax_state(gk.sgd(0.1), (), P, step=v) for v in ("a", -1, 1.5, [1]))),
     *_named("schedule_free_eval_params", "state", *(lambda v=v: gk.schedule_free_eval_params(v, P) for v in (3, "s", None, STATE, P))),
-]  # fmt: skip
+]
 
 
 def _injected(values: Any) -> Any:
@@ -288,7 +288,7 @@ def _injected(values: Any) -> Any:
     return tx.update(G, state._replace(hyperparams=values), P)
 
 
-# ---- schedules, masks, stores ----------------------------------------------------------------------------------------
+# ---- schedules, masks, stores --------------------------------------------------------------------
 
 STEPS_THAT_ARE_NONE = (-1, -0.5, "3", None, True, 1j, [1], float("nan"), float("inf"), ADAM, gk.adam, jax.random.key(0))
 BAD += [
@@ -303,7 +303,7 @@ BAD += [
     *_named("piecewise_interpolate_schedule", "interpolate_type|kind", lambda: gk.piecewise_interpolate_schedule("cubic", 1.0, {3: 0.5})),
     *_named("sgdr_schedule", "cosine_kwargs|lr", *(lambda v=v: gk.sgdr_schedule(v) for v in ([], 3, "x", [{}], [3], [{"peak_value": 1.0}], [{"lr": 1.0}]))),
     *_named("by_path", "pattern", *(lambda v=v: gk.by_path(*v) for v in ((), (3,), (None,), ("a", 3), (["a"],)))),
-    *_named("by_path", "regex", lambda: gk.by_path("(", regex=True), lambda: gk.by_path("a", regex="yes")),
+    *_named("by_path", "regular|regex", lambda: gk.by_path("(", regex=True), lambda: gk.by_path("a", regex="yes")),
     *_named("by_rank", "at_least|at_most", *(lambda a=a: gk.by_rank(*a) for a in ((-1,), (2.5,), ("2",), (None,), (3, 2), (1, "x")))),
     *_named("by_dtype", "dtype", *(lambda v=v: gk.masks.by_dtype(v) for v in ("float33", 3, None, []))),
     *_named("by_size", "at_least|at_most", *(lambda a=a: gk.masks.by_size(*a) for a in ((-1,), (2.5,), ("2",), (3, 2)))),
@@ -313,9 +313,9 @@ BAD += [
     *_named("store_in", "dtype", *(lambda v=v: gk.stores.store_in(v) for v in ("float33", 3, None, "int8", jnp.int32, [], object(), "bfloat"))),
     *_named("factored", "min_dim|size|factor", lambda: gk.stores.factored("x"), lambda: gk.stores.factored(-1), lambda: gk.stores.factored(1.5)),
     *_named("blockwise_mean", "axis", *(lambda v=v: gk.stores.blockwise_mean(v) for v in ("x", 1.5, [None], (0, 0), {}))),
-]  # fmt: skip
+]
 
-# ---- trees -----------------------------------------------------------------------------------------------------------
+# ---- trees ---------------------------------------------------------------------------------------
 
 TREE = gk.tree
 ODD = ({"w": "x", "b": 1.0}, {1: 1.0, "a": 2.0}, ADAM, gk.adam)
@@ -380,9 +380,9 @@ BAD += [
     *_named("scale_gradient", "scale", *(lambda v=v: jax.grad(lambda x: gk.scale_gradient(x, v))(1.0) for v in ("x", None, [2.0], jnp.ones(3)))),
     *_named("safe_norm", "min_norm|x", *(lambda a=a: gk.safe_norm(*a) for a in (("x", 0.0), (jnp.ones(2), "x"), (None, 0.0), (jnp.ones(2), None)))),
     *_named("safe_norm", "axis|ord", lambda: gk.safe_norm(jnp.ones(2), 0.0, axis=5), lambda: gk.safe_norm(jnp.ones(2), 0.0, ord="x")),
-]  # fmt: skip
+]
 
-# ---- parity ----------------------------------------------------------------------------------------------------------
+# ---- parity --------------------------------------------------------------------------------------
 
 SGD = gk.sgd(0.1)
 
@@ -405,9 +405,9 @@ BAD += [
     *_named("compare", "extras", *(lambda v=v: _compare(extras=v) for v in (3, "x", [1], lambda step: 3, lambda: {}))),
     *_named("compare", "truth", *(lambda v=v: _compare(truth=v) for v in (3, "x", gk.sgd))),
     *_named("compare", "names", *(lambda v=v: _compare(names=v) for v in (3, "ab", ("a",), (1, 2), ("a", "b", "c")))),
-]  # fmt: skip
+]
 
-# ---- habits ----------------------------------------------------------------------------------------------------------
+# ---- habits --------------------------------------------------------------------------------------
 
 FLOATS = (1, 2, 0.5, np.float32(0.5), np.float64(0.5), np.int64(1), np.array(0.5), jnp.float32(0.5))
 FLOATS += (jnp.asarray(0.5), jnp.int32(1), jnp.bfloat16(0.5), np.float16(0.5))
@@ -517,4 +517,4 @@ HABITS: list[Callable[[], Any]] = [
     lambda: gk.masks.by_dtype(jnp.floating),
     lambda: gk.masks.by_size(2.0),
     lambda: gk.stores.store_in(jnp.bfloat16),
-]  # fmt: skip
+]

@@ -70,7 +70,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "Mapping": (3, "f", [], 0.5, True, none, [1, 2]),
     "Sequence": (3, "f", 0.5, True, none, {}, object()),
     "tuple": (3, "f", 0.5, True, none, {}, object(), (1, 2, 3, 4, 5), ("a", "b")),
-}  # fmt: skip
+}
 WRONG["Mask"] += ({"matrix": "yes"}, {"matrix": True, "vectr": True}, gk.by_path("kernal"))
 WRONG["Mask"] += (jnp.ones(3, bool), by_value := (lambda p: jax.tree.map(jnp.any, p)))
 # Numbers that no argument of this name takes.
