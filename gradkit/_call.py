@@ -1,4 +1,4 @@
-"""A factory call kept as data: a pytree that remembers which function made it, and with what.
+"""A factory call kept as data: a pytree of the function that made it and its arguments.
 
 ``adamw(1e-3)`` is not a closure but a `Call`: its factory, its bound arguments, and nothing else. Floats, arrays and calls among
 the arguments are the leaves of the pytree; ints, bools, strings, callables and the shapes of containers are its structure. Hence
@@ -211,7 +211,9 @@ class Call:
           more: values by name. A name is looked for among this call's own arguments first, then in its parts, where it must be unique.
         """
         result = self
-        if not isinstance(changes or {}, dict) or not all(isinstance(p, str) for p in changes or {}):
+        if not isinstance(changes or {}, dict) or not all(
+            isinstance(p, str) for p in changes or {}
+        ):
             with check.inside(self.factory.__name__):
                 problem = f"replace: changes={check.shown(changes)} is not a dict of values by path"
                 fix = 'Write replace(learning_rate=...) or replace({"adam.learning_rate": ...})'
@@ -250,9 +252,25 @@ class Call:
         places = self._all_places()
         if path in [last for at, last in places if not at]:
             return [((), path)]
-        return [
+        found = [
             (at, last) for at, last in places if f".{'.'.join((*at, last))}".endswith(f".{path}")
         ]
+        if found:
+            return found
+        named = [(place, f".{'.'.join(self._named(*place))}") for place in places]
+        return [place for place, name in named if name.endswith(f".{path}")]
+
+    def _named(self, at: tuple[str, ...], last: str) -> tuple[str, ...]:
+        """The path of an argument by the names of parts, which go before those of the arguments that hold them."""
+        if not at:
+            return (last,)
+        name = self.part_names().get(at[0], at[0])
+        inside = self.children()[at[0]]._named(at[1:], last)
+        return (name, *inside) if name else inside
+
+    def part_names(self) -> dict[str, str]:
+        """The names of children in the paths of states, where they are not those of `children`."""
+        return {}
 
     def _set(self, at: tuple[str, ...], name: str, value: Any) -> Self:
         if at:
@@ -307,7 +325,7 @@ def factory(function: Callable[..., Any], kind: type[Call]) -> Any:
         check.function(function=function)
     signature = inspect.signature(function)
     for name in signature.parameters:
-        if hasattr(kind, name) and not function.__module__.startswith("gradkit."):
+        if hasattr(kind, name) and not (function.__module__ or "").startswith("gradkit."):
             problem = (
                 f"{function.__name__}: the parameter {name!r} would hide {kind.__name__}.{name}"
             )

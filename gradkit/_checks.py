@@ -157,11 +157,8 @@ def keystr(path: Any) -> str:
 
 def shape_dtype(leaf: Any) -> str:
     """``float32[2, 3]``."""
-    try:
-        kind = jax.dtypes.result_type(leaf)
-    except TypeError:  # strings and objects, which JAX does not have
-        kind = getattr(leaf, "dtype", type(leaf).__name__)
-    return f"{kind}{list(np.shape(leaf))}"
+    kind = _kind(leaf)  # JAX has no strings and no objects
+    return f"{np.asarray(leaf).dtype if kind is None else kind}{list(np.shape(leaf))}"
 
 
 # ---- hyperparameters ------------------------------------------------------------------------------------------------

@@ -19,7 +19,9 @@ def wide(dtype: Any) -> Any:
     """The dtype to compute in: at least float32; float64 and complex stay."""
     if jnp.issubdtype(dtype, jax.dtypes.prng_key):
         fix = "Remove random keys from the tree"
-        check.refuse("a leaf is a random key", expected="a floating dtype", fix=fix, error=TypeError)
+        check.refuse(
+            "a leaf is a random key", expected="a floating dtype", fix=fix, error=TypeError
+        )
     dtype = jnp.dtype(dtype)
     return (
         dtype
@@ -91,6 +93,13 @@ def divide(x: Array, by: Array) -> Array:
     return jnp.where(
         zero, jnp.zeros_like(x), x / jnp.where(zero, jnp.ones_like(by), by).astype(x.dtype)
     )
+
+
+def broadcast_like(x: Array, like: Array) -> Array:
+    """``x`` in the shape of ``like``, and in its sharding where that is part of its type."""
+    if jax.sharding.AxisType.Explicit in jax.typeof(like).sharding.mesh.axis_types:
+        return jnp.zeros_like(like, dtype=x.dtype) + x
+    return jnp.broadcast_to(x, like.shape)
 
 
 def complement(decay: Any) -> Any:

@@ -126,11 +126,18 @@ class View(NamedTuple):
       see: ``see(tree) -> tree``, of updates, parameters and trees like them.
       merge: ``merge(new, old) -> tree``, the part's tree put back into the whole.
       extra: ``extra(name, value, updates) -> value``, an extra argument as the part sees it.
+      splits: leaves are taken apart, so that the whole tree has other paths inside.
     """
 
     see: Callable[[PyTree], PyTree]
     merge: Callable[[PyTree, PyTree], PyTree]
     extra: Callable[[str, Any, PyTree], Any] = lambda name, value, updates: value
+    splits: bool = False
+
+    def within(self, context: "Context") -> "Context":
+        """The context of the part, without its extra arguments."""
+        whole = self.see(context.whole) if self.splits else context.whole
+        return context._replace(leaves=self.see(context.leaves), whole=whole)
 
 
 class Part(NamedTuple):
@@ -168,7 +175,7 @@ class Part(NamedTuple):
         """The state of the part before the first step."""
         if self.view is not None:
             view = self.view(context)
-            params, context = view.see(params), context._replace(leaves=view.see(context.leaves))
+            params, context = view.see(params), view.within(context)
         with check.inside(self.name):
             members = self.transform.members
             if self.clock:
@@ -184,10 +191,8 @@ class Part(NamedTuple):
         if self.view is None:
             return self._update(updates, state, params, context)
         view = self.view(context)
-        within = context._replace(
-            leaves=view.see(context.leaves),
-            extras={k: view.extra(k, v, updates) for k, v in context.extras.items()},
-        )
+        extras = {k: view.extra(k, v, updates) for k, v in context.extras.items()}
+        within = view.within(context)._replace(extras=extras)
         seen = None if params is None else view.see(params)
         new, state = self._update(view.see(updates), state, seen, within)
         return view.merge(new, updates), state

@@ -8,7 +8,7 @@ import jax
 from jax.tree_util import DictKey, SequenceKey
 
 from gradkit import _checks as check
-from gradkit._explain import alike, explained
+from gradkit._explain import explained
 from gradkit._rule import State
 from gradkit.typing import PyTree
 

@@ -178,7 +178,9 @@ class Transform(Call):
         if isinstance(index, bool) or index not in (0, 1):
             with check.inside(self.factory.__name__):
                 expected = "0 for init or 1 for update"
-                check.refuse(f"index {index!r} is out of range", expected=expected, error=IndexError)
+                check.refuse(
+                    f"index {index!r} is out of range", expected=expected, error=IndexError
+                )
         return (self.init, self.update)[index]
 
     # ---- the outermost call ----------------------------------------------------------------------
@@ -273,7 +275,7 @@ class Transform(Call):
           >>> assert list(momentum_and_scale(0.9).init(jnp.ones(1)).inner) == ["momentum_and_scale"]
         """
         part = Part("", self)
-        stateless = all(member.rule.init is None for member in self.members)
+        stateless = all(member.rule.init in (None, _no_state) for member in self.members)
         init = None if stateless else part.init
         return Rule(init, part.update, parts=(part,), takes_integers=True)
 
@@ -282,12 +284,19 @@ class Transform(Call):
         body = self.body
         if not isinstance(body, Chain):
             return super().children()
-        names = numbered([(name or p.factory.__name__, name is not None) for name, p in body])
+        names = numbered([(name or name_of(p), name is not None) for name, p in body])
         return dict(zip(names, [part for _, part in body], strict=True))
+
+    def part_names(self) -> dict[str, str]:
+        """The names of the parts of a wrapper by the arguments that hold them."""
+        if isinstance(self.body, Chain) and self.factory in (chain, named_chain):
+            return {}
+        found = {name: _place_of(child, self) for name, child in super().children().items()}
+        return {name: place for name, place in found.items() if place is not None}
 
     @classmethod
     def bind(cls, factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        if factory is not _of_rule:
+        if factory is not _of_rule:  # which takes a rule as it is
             args, kwargs = jax.tree.map(as_transform, (args, kwargs), is_leaf=_is_pair)
         return super().bind(factory, args, kwargs)
 
@@ -383,7 +392,12 @@ def stateless(f: Callable[..., Updates]) -> Rule:
 
     # The rule takes the extra arguments that f takes.
     run.__signature__ = inspect.Signature(signature_of(f))  # type: ignore[attr-defined]
-    return Rule(None, run)
+    return Rule(_no_state, run)
+
+
+def _no_state(params: Params) -> OptState:
+    """The state of a rule that keeps none, as a function for those who call ``init``."""
+    return ()
 
 
 @transform
@@ -548,7 +562,7 @@ def _splice(part: Transform, at: str) -> tuple[list[Member], bool]:
                 members.append(own._replace(path=_join(at, given), given=True))
             else:
                 plain = inner.factory in (chain, named_chain, identity)
-                members += _splice(inner, at if plain else _join(at, inner.factory.__name__))[0]
+                members += _splice(inner, at if plain else _join(at, name_of(inner)))[0]
         return members, True
     if isinstance(body, Rule):
         member = Member.of(body.name or name, body)
@@ -556,6 +570,26 @@ def _splice(part: Transform, at: str) -> tuple[list[Member], bool]:
         return [_at_step(part, member._replace(path=at, foreign=foreign))], False
     found, is_chain = _splice(body, at)
     return (found, True) if is_chain else ([found[0]._replace(name=name)], False)
+
+
+def _place_of(part: Call, tx: Transform) -> str | None:
+    """The path of a transform inside another; None where it is not there."""
+    body = tx.body
+    if isinstance(body, Rule):
+        return next((p.name for p in body.parts if p.transform is part), None)
+    if isinstance(body, Transform):
+        return "" if body is part else _place_of(part, body)
+    for name, child in tx.children().items():
+        place = "" if child is part else _place_of(part, cast(Transform, child))
+        if place is not None:
+            return _join(name, place) if place else name
+    return None
+
+
+def name_of(tx: Transform) -> str:
+    """The name of a transform in a chain: that of its factory, or of the function that made a wrapped pair."""
+    own = tx.body.name if isinstance(tx.body, Rule) else None
+    return own or str(tx.factory.__name__)
 
 
 def _join(at: str, name: str) -> str:

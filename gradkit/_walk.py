@@ -36,12 +36,15 @@ class Node(NamedTuple):
 
     def see(self, params: Params) -> Params:
         """The parameters that this transform sees: None in place of those a mask hides."""
+        return self.context(params).leaves
+
+    def context(self, params: Params) -> Context:
+        """The context in which this transform is initialized."""
         context = Context.start(params)
         for part in self.within:
             if part.view is not None:
-                params = part.view(context).see(params)
-                context = context._replace(leaves=params)
-        return params
+                context = part.view(context).within(context)
+        return context
 
 
 def walk(tx: Transform, state: State | None = None) -> Iterator[Node]:

@@ -301,7 +301,7 @@ def blockwise_mean(axis: int | tuple[int, ...] | None = None) -> Store:
     """
     with check.inside("blockwise_mean"):
         axes = numerics.as_axes(axis)
-    return Store(_With(_block_means, axes), _broadcast)
+    return Store(_With(_block_means, axes), numerics.broadcast_like)
 
 
 def _block_means(axes: tuple[int, ...] | None, leaf: Any) -> Any:
@@ -310,10 +310,6 @@ def _block_means(axes: tuple[int, ...] | None, leaf: Any) -> Any:
         axes = tuple(range(rank))
     size = math.prod(leaf.shape[axis] for axis in axes)
     return jnp.sum(leaf, axes, keepdims=True) / max(size, 1)
-
-
-def _broadcast(stored: Any, like: Any) -> Any:
-    return jnp.broadcast_to(stored, like.shape)
 
 
 _NAMES: dict[Any, str] = {

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradkit import _checks as check
+from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Part, Rule
 from gradkit._transform import Transform, transform
@@ -139,8 +140,4 @@ def _leaf_sum(leaf: Any) -> Any:
     return jnp.sum(leaf)
 
 
-def _broadcast(stored: Any, like: Any) -> Any:
-    return jnp.broadcast_to(stored, like.shape)
-
-
-_LEAF_SUM = Store(_leaf_sum, _broadcast)
+_LEAF_SUM = Store(_leaf_sum, numerics.broadcast_like)

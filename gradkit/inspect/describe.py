@@ -8,7 +8,6 @@ import numpy as np
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
-from gradkit._rule import Context
 from gradkit._schedule import Schedule
 from gradkit._transform import Transform
 from gradkit._walk import Node, walk
@@ -19,7 +18,7 @@ from gradkit.typing import Params
 class Group:
     """The leaves that take the same way through a transform."""
 
-    route: tuple[str, ...]  # the masks and labels that mean them, outermost first
+    route: tuple[str, ...]  # the masks and labels that select them, outermost first
     paths: tuple[str, ...]
     shapes: tuple[str, ...]
     count: int  # numbers in them
@@ -74,7 +73,7 @@ def describe(tx: Transform, params: Params) -> Description:
       >>> tx = gk.where(gk.by_rank(2), gk.adamw(1e-3), gk.sgd(1e-2))
       >>> plan = gk.describe(tx, {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)})
       >>> print(plan)
-      where(by_rank(at_least=2), adamw(0.001), otherwise=sgd(0.01))
+      where(by_rank(2), adamw(0.001), sgd(0.01))
       8 parameters, 56 bytes of state (7.00 a parameter)
       <BLANKLINE>
       otherwise: 1 leaf, 2 parameters
@@ -83,14 +82,15 @@ def describe(tx: Transform, params: Params) -> Description:
       then: 1 leaf, 6 parameters
         kernel  float32[3, 2]
       <BLANKLINE>
-      then: learning_rate=0.001, b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0, weight_decay=0.0001
-      <BLANKLINE>
       otherwise: learning_rate=0.01
+      <BLANKLINE>
+      then: learning_rate=0.001, b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0, weight_decay=0.0001
       >>> assert plan.state_bytes == 6 * 8 + 8  # two averages of the kernel, and the weight that each has not seen
     """
     with check.inside("describe"):
         check.part(tx=tx)
         check.tree_of_arrays(params, "params")
+    state = jax.tree.leaves(jax.eval_shape(tx.init, params).inner)  # refuses what does not fit
     leaves = jax.tree_util.tree_leaves_with_path(params)
     routes: dict[str, tuple[str, ...]] = {check.keystr(path): () for path, _ in leaves}
     numbers: dict[str, dict[str, Any]] = {}
@@ -106,7 +106,6 @@ def describe(tx: Transform, params: Params) -> Description:
         paths = tuple(path for path in routes if routes[path] == route)
         count = sum(sizes[path] for path in paths)
         groups.append(Group(route, paths, tuple(shapes[path] for path in paths), count))
-    state = jax.tree.leaves(jax.eval_shape(tx.init, params).inner)
     size = sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in state)
     return Description(repr(tx), tuple(groups), size, sum(sizes.values()), numbers)
 
@@ -115,8 +114,7 @@ def _selected(node: Node, params: Any) -> list[str]:
     """The paths of the leaves that a transform selects, where it stands for a group of leaves or has a mask."""
     seen = node.see(params)
     if node.rule is not None and node.rule.mask is not None:
-        context = Context.start(params)._replace(leaves=seen)
-        on = node.rule.mask(context)
+        on = node.rule.mask(node.context(params))
         seen = jax.tree.map(lambda yes, leaf: leaf if yes else None, on, seen)
     elif not node.group:
         return []

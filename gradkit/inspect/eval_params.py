@@ -73,7 +73,7 @@ def _evaluated(node: Node, within: tuple[Part, ...], params: Any, context: Conte
     if part.view is None:
         return _evaluated(node, tuple(rest), params, context)
     view = part.view(context)
-    inside = context._replace(leaves=view.see(context.leaves))
+    inside = view.within(context)
     return view.merge(_evaluated(node, tuple(rest), view.see(params), inside), params)
 
 

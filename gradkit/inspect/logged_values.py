@@ -31,7 +31,12 @@ def logged_values(state: OptState) -> dict[str, Any]:
       >>> _, state = tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))
       >>> assert gk.logged_values(state)["clip_by_global_norm.norm"] == 5.0
     """
-    if state is None or getattr(state, "kind", None) or callable(state) or isinstance(state, (str, int, float)):
+    if (
+        state is None
+        or getattr(state, "kind", None)
+        or callable(state)
+        or isinstance(state, (str, int, float))
+    ):
         with check.inside("logged_values"):
             fix = "Pass what init or update returned"
             problem = f"state={check.shown(state)} is not a state"

@@ -170,7 +170,6 @@ def scale_gradient(inputs: PyTree, scale: Scalar) -> PyTree:
       >>> import gradkit as gk, jax
       >>> assert jax.grad(lambda x: gk.scale_gradient(x, 0.5) ** 2)(3.0) == 3.0
     """
-
     with check.inside("scale_gradient"):
         judge({"scale": scale}, ["scale"], [], {})
 
@@ -198,7 +197,6 @@ def stateless_with_tree_map(f: Callable[..., Any]) -> Rule:
       >>> tx = gk.chain(gk.stateless_with_tree_map(lambda g, p: g + 0.5 * p))
       >>> assert tx.update(jnp.ones(1), tx.init(jnp.ones(1)), jnp.ones(1))[0][0] == 1.5
     """
-
     with check.inside("stateless_with_tree_map"):
         check.arity(2, "(update, param)", f=f)
 

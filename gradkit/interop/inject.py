@@ -159,7 +159,9 @@ def inject_hyperparams(
                 expected="a factory such as adam",
                 error=TypeError,
             )
-        if not isinstance(static_args, Iterable) or not all(isinstance(n, str) for n in static_args):
+        if not isinstance(static_args, Iterable) or not all(
+            isinstance(n, str) for n in static_args
+        ):
             problem = f"static_args={check.shown(static_args)} is not a list of names"
             check.refuse(problem, error=TypeError)
         if hyperparam_dtype is not None:

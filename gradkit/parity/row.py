@@ -34,8 +34,8 @@ class Row:
       note: where the two differ on purpose, or why the call looks as it does.
       rtol: the tolerance in float64, and
       atol: the absolute one, where numbers nearly cancel.
-      dtypes: the precisions in which the row means something.
-      most: the steps after which the two are no longer meant to agree.
+      dtypes: the precisions in which the two can be compared.
+      most: the steps after which the two need not agree.
       scalars: whether the tree has its scalar and its empty leaf, which some references do not
         take.
       extras: what ``update`` is passed beside the gradients, a function of the step.

@@ -27,9 +27,9 @@ def reduce_on_plateau(
     """Reduce the learning rate on a plateau: scale updates down when a value stops improving.
 
     **Update rule** u ← s g. v̄ is the mean of n values; it has improved when v̄ < v* − rtol |v*|
-    − atol (``"max"``: v̄ > v* + rtol |v*| + atol), v* the best so far. After ``patience`` means
-    in a row without improvement s ← max(s · factor, s_min); the next ``cooldown`` means are not
-    counted.
+    − atol (``"max"``: v̄ > v* + rtol |v*| + atol), v* the best so far. After ``patience``
+    consecutive means without improvement s ← max(s · factor, s_min); the next ``cooldown`` ones
+    are not counted.
 
     **State** ``scale`` (s), ``best_value``, ``avg_value`` (float32 or wider), and the counts
     ``plateau_count``, ``cooldown_count``, ``count``.

@@ -51,7 +51,7 @@ def _split_view(context: Context) -> View:
         arrays = all(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(value))
         return _split(value) if is_like and arrays else value
 
-    return View(_split, lambda new, old: _join(new), extra)
+    return View(_split, lambda new, old: _join(new), extra, splits=True)
 
 
 def _split(tree: Any) -> Any:

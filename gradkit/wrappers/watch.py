@@ -2,7 +2,7 @@
 
 | | logs |
 |---|---|
-| ``watch(inner, "grad_norm", ...)`` | norms and ratios of what goes into a transform and what comes out |
+| ``watch(inner, "grad_norm", ...)`` | norms and ratios of the gradients that a transform receives and the updates it returns |
 | ``snapshot(name, f)`` | one measure of the updates at a place in the chain |
 | ``monitor({name: f, ...})`` | several |
 """

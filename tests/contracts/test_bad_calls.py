@@ -10,16 +10,14 @@ function, and it names the argument or the leaf. Nothing is compiled: transforms
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import gradkit as gk
-from gradkit._call import Call
 from tests.cases import CASES, Case, factories, tree_of
 from tests.contracts.bad_calls import BAD, HABITS, Bad
 
@@ -59,13 +57,68 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "Rate": (*NO_NUMBER, len, two, none, word, pair, fails, jnp.ones(3), np.ones((2, 2))),
     "Scalar": (*NO_NUMBER, none, two),
     "float": (*NO_NUMBER, none, two),
-    "int": (*NOTHING, 2.5, "3", float("nan"), float("inf"), True, [3], -(10**9), jnp.float32(2.5), none),
+    "int": (
+        *NOTHING,
+        2.5,
+        "3",
+        float("nan"),
+        float("inf"),
+        True,
+        [3],
+        -(10**9),
+        jnp.float32(2.5),
+        none,
+    ),
     "bool": (*NOTHING, "yes", "False", 0.5, 2, [True], jnp.ones(3, bool), float("nan"), none),
     "str": (*NOTHING[:3], 3, 0.5, True, ["a"], gk.adam, none, "nonsense words"),
-    "StoreLike": (*NOTHING, 0.5, 3, True, [1], "float33", "int8", "bfloat", jnp.int32, jnp.ones(3), two),
-    "Transform": (*NOTHING[:5], 0.5, True, gk.by_rank(2), gk.linear_schedule(1.0, 0.0, 3), none, two),
-    "Mask": ("kernel", 0.5, 3, gk.adam, gk.sgd(0.1), object(), none, two, word, {"w": True}, {"matrix": 1}),
-    "Key": ("seed", 1.5, True, [0], {}, object(), jnp.ones(3), gk.adam, float("nan"), none, jnp.ones(2)),
+    "StoreLike": (
+        *NOTHING,
+        0.5,
+        3,
+        True,
+        [1],
+        "float33",
+        "int8",
+        "bfloat",
+        jnp.int32,
+        jnp.ones(3),
+        two,
+    ),
+    "Transform": (
+        *NOTHING[:5],
+        0.5,
+        True,
+        gk.by_rank(2),
+        gk.linear_schedule(1.0, 0.0, 3),
+        none,
+        two,
+    ),
+    "Mask": (
+        "kernel",
+        0.5,
+        3,
+        gk.adam,
+        gk.sgd(0.1),
+        object(),
+        none,
+        two,
+        word,
+        {"w": True},
+        {"matrix": 1},
+    ),
+    "Key": (
+        "seed",
+        1.5,
+        True,
+        [0],
+        {},
+        object(),
+        jnp.ones(3),
+        gk.adam,
+        float("nan"),
+        none,
+        jnp.ones(2),
+    ),
     "Callable": (3, "f", [], {}, 0.5, jnp.ones(2), b"f"),
     "Mapping": (3, "f", [], 0.5, True, none, [1, 2]),
     "Sequence": (3, "f", 0.5, True, none, {}, object()),
@@ -75,7 +128,17 @@ WRONG["Mask"] += ({"matrix": "yes"}, {"matrix": True, "vectr": True}, gk.by_path
 WRONG["Mask"] += (jnp.ones(3, bool), by_value := (lambda p: jax.tree.map(jnp.any, p)))
 # Numbers that no argument of this name takes.
 BELOW = (-1.0, -1, float("-inf"), np.float32(-0.5), jnp.float32(-3))
-POSITIVE = {"learning_rate", "b1", "b2", "b3", "eps", "eps_root", "weight_decay", "decay", "max_norm"}
+POSITIVE = {
+    "learning_rate",
+    "b1",
+    "b2",
+    "b3",
+    "eps",
+    "eps_root",
+    "weight_decay",
+    "decay",
+    "max_norm",
+}
 POSITIVE |= {"momentum", "decay_rate", "warmup_steps", "transition_steps", "decay_steps", "every"}
 
 
@@ -132,7 +195,9 @@ def generated() -> Iterator[Bad]:
             allowed = kinds(parameter.annotation)
             values = [v for kind in sorted(allowed & WRONG.keys()) for v in WRONG[kind]]
             values = [v for v in values if is_wrong(v, allowed, name)]
-            values += [] if "None" in allowed or "Any" in allowed or "StoreLike" in allowed else [None]
+            values += (
+                [] if "None" in allowed or "Any" in allowed or "StoreLike" in allowed else [None]
+            )
             values += BELOW if name in POSITIVE else ()
             for value in values:
 
@@ -150,7 +215,7 @@ def judged(bad: Bad) -> str:
         message = str(error)
         if not hasattr(error, "gradkit"):
             return f"{bad.text}: foreign {type(error).__name__}: {message[:200]}"
-        place = message.split(": ")[0]
+        place = message.split(": ", maxsplit=1)[0]
         if bad.where and bad.where not in re.split(r"[.,\s]+", place):
             return f"{bad.text}: the place is missing: {message[:200]}"
         if not re.search(bad.names, message):

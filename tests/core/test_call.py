@@ -43,7 +43,7 @@ def test_a_traced_leaf_is_not_judged_and_not_kept():
     np.testing.assert_allclose(run(tx)["w"], [0.6, 0.8], 1e-6)
     np.testing.assert_allclose(run(tx.replace(max_norm=2.0))["w"], [1.2, 1.6], 1e-6)
     run(jax.tree.map(lambda x: -x, tx))  # out of range, but not known to be
-    with pytest.raises(ValueError, match="max_norm=.* is out of range"):
+    with pytest.raises(ValueError, match=r"max_norm=.* is out of range"):
         tx.replace(max_norm=-1.0)
 
 
@@ -106,7 +106,7 @@ def test_an_unknown_argument_is_answered_with_the_nearest():
         _ = gk.ema(0.9).decays
 
 
-def test_replace_by_unique_name_by_path_and_by_link_name():
+def test_replace_by_unique_name_by_path_and_by_name_in_the_chain():
     tx = gk.chain(gk.clip_by_global_norm(1.0), gk.scale_by_adam(0.8), gk.scale(-0.1))
     assert tx.replace(max_norm=2.0) == gk.chain(
         gk.clip_by_global_norm(2.0), gk.scale_by_adam(0.8), gk.scale(-0.1)
@@ -133,11 +133,12 @@ def test_replace_of_an_ambiguous_or_unknown_name_lists_the_candidates():
     tx = gk.chain(gk.trace(0.9), gk.ema(0.8))
     with pytest.raises(
         ValueError,
-        match=r"^chain: replace needs .* got 'decay', which fits 2. One of: trace.decay, ema.decay",
+        match=r"^chain: replace: 'decay' is ambiguous: 2 arguments match\. "
+        r"Use one of: trace\.decay, ema\.decay\.$",
     ):
         tx.replace(decay=0.5)
     with pytest.raises(
-        ValueError, match=r"got 'ema.decays', which fits 0. Did you mean 'ema.decay'\?"
+        ValueError, match=r"'ema\.decays' matches no argument\. Did you mean 'ema\.decay'\?"
     ):
         tx.replace({"ema.decays": 0.5})
 
@@ -203,7 +204,7 @@ def test_grad_reaches_a_hyperparameter():
     assert isinstance(slope, gk.Transform)
     np.testing.assert_allclose(
         slope.replace({"scale.step_size": 0.0}).leaves[0].leaves[0], 0.0
-    )  # trace's memory is still zero
+    )  # the state of trace is still zero
     np.testing.assert_allclose(
         slope.leaves[1].leaves[0],
         2 * np.sum((np.array([1.0, 1.0]) - 0.1 * np.array([3.0, -2.0])) * np.array([3.0, -2.0])),
@@ -260,27 +261,25 @@ def test_a_random_key_prints():
         (lambda: gk.adamw(0.1, weight_decay_mask=None), "Did you mean 'mask'"),
         (
             lambda: gk.adam(gk.sgd(0.1)),
-            r"learning_rate=.* is out of range, or a schedule; got Transform sgd\(0\.1\)",
+            r"^adam: learning_rate=sgd\(0\.1\) is not a number\. Expected a number, .*",
         ),
         (
             lambda: gk.sgd(gk.cosine_decay_schedule),
-            r"cosine_decay_schedule is a factory .* Call the factory: cosine_decay_schedule\(",
+            r"^sgd: .*=cosine_decay_schedule is a factory\. Call the factory: cosine_decay_",
         ),
         (
             lambda: gk.MultiSteps(gk.adam, 4),
-            r"MultiSteps: opt=. is not a transform* Call the factory: adam\(\.\.\.\)",
+            r"^MultiSteps: opt=adam is not a transform\. Call the factory: adam\(\.\.\.\)",
         ),
     ],
 )
-def test_what_others_call_it_and_what_was_not_called_is_answered(make, words):
+def test_names_of_other_libraries_and_uncalled_factories_are_answered(make, words):
     with pytest.raises(TypeError, match=words) as error:
         make()
-    assert (
-        len(error.traceback) <= 3
-    )  # the message says where: the way through the house is left out
+    assert len(error.traceback) <= 3  # the message says where: the frames in between are left out
 
 
-def test_an_error_of_the_authors_own_keeps_its_way():
+def test_an_error_in_a_users_own_factory_keeps_its_traceback():
     @gk.transform
     def broken(rate):
         return {}["missing"]

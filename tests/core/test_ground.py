@@ -154,18 +154,18 @@ def test_what_is_not_a_key_is_refused(given, error, words):
         numerics.as_key(given)
 
 
-def test_an_error_names_the_link_the_path_the_need_and_the_mend():
+def test_an_error_names_the_place_the_value_what_is_expected_and_the_fix():
     with (
         check.inside("adamw"),
         check.inside("scale"),
-        pytest.raises(ValueError, match=r"^adamw\.scale, w: needs a; got b\. Do c\.$"),
+        pytest.raises(ValueError, match=r"^adamw\.scale, w: b is wrong\. Expected a\. Do c\.$"),
     ):
-        check.fail("needs a", "b", "Do c", path="w")
+        check.refuse("b is wrong", expected="a", fix="Do c", path="w")
     assert check.nearest("decy", ["decay", "eps"]) == "Did you mean 'decay'?"
     assert check.nearest("zzz", ["b", "a"]) == "Known: a, b"
 
 
 def test_a_tracer_is_not_judged():
     jax.jit(lambda x: check.positive(x=x) or x)(jnp.float32(-1.0))
-    with pytest.raises(ValueError, match="x=.* is out of range; got"):
+    with pytest.raises(ValueError, match=r"^x=-1\.0 is out of range\. Expected x > 0\.$"):
         check.positive(x=jnp.float32(-1.0))

@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 
 import gradkit as gk
+from tests.cases import CASES
 
 
 def loss_fn(w, x):
@@ -62,16 +63,16 @@ def test_it_returns_aux_and_passes_value_grad_and_value_fn():
     seen = {}
 
     @gk.transform
-    def asks():
-        def update(updates, memory, params, *, value, grad, value_fn):
+    def scaled():
+        def update(updates, state, params, *, value, grad, value_fn):
             seen.update(value=value, grad=grad)
-            return jax.tree.map(lambda u: u * (value_fn(params) - value + 1.0), updates), memory
+            return jax.tree.map(lambda u: u * (value_fn(params) - value + 1.0), updates), state
 
         return gk.Rule(lambda params: (), update)
 
     step = gk.make_step(
         lambda w, *, x: (loss_fn(w, x), {"size": jnp.sum(w)}),
-        gk.chain(asks(), gk.scale(-0.5)),
+        gk.chain(scaled(), gk.scale(-0.5)),
         has_aux=True,
     )
     w, _state, loss, aux = step(jnp.zeros(2), step.tx.init(jnp.zeros(2)), x=jnp.array([1.0, 2.0]))
@@ -81,9 +82,9 @@ def test_it_returns_aux_and_passes_value_grad_and_value_fn():
     assert set(seen) == {"value", "grad"}
 
 
-def test_it_refuses_what_is_no_transform():
+def test_it_refuses_what_is_not_a_transform():
     with pytest.raises(
-        TypeError, match=r"^tx: make_step needs a gradkit transform; got .*chain\(tx\)"
+        TypeError, match=r"^make_step: tx=.* is not a gradkit transform\. gk\.chain\(tx\) makes"
     ):
         gk.make_step(loss_fn, optax.sgd(0.1))
 
@@ -94,7 +95,7 @@ def test_hyperparameters_are_current_values_by_path():
         gk.clip_by_global_norm(1.0),
         gk.trace(0.9),
         gk.trace(0.8),
-        gk.precondition(gk.ema(0.7), None),
+        gk.precondition(gk.ema(0.7), gk.averages.running_sum()),
         gk.scale(rate),
     )
     state = tx.init(jnp.zeros(2))
@@ -107,6 +108,9 @@ def test_hyperparameters_are_current_values_by_path():
         0.8,
         0.7,
     )
+    assert now["scale.step_size"] == 0.0  # the value that the update used
+    _, state = tx.update(jnp.ones(2), state)
+    now = {path: float(value) for path, value in gk.hyperparameters(tx, state).items()}
     assert now["scale.step_size"] == 0.5
     traced = jax.jit(gk.hyperparameters)(tx, state)
     assert set(traced) == set(now)
@@ -123,9 +127,9 @@ def test_every_hyperparameter_path_is_one_that_replace_takes():
             )
 
 
-def test_hyperparameters_refuses_what_is_no_state():
+def test_hyperparameters_refuses_what_is_not_a_state():
     with pytest.raises(
-        TypeError, match=r"^state: hyperparameters needs the state of the transform; got dict"
+        TypeError, match=r"^hyperparameters: the state is dict\. Expected the State of a transform"
     ):
         gk.hyperparameters(gk.scale(1.0), {})
 
@@ -139,21 +143,63 @@ def test_a_new_number_of_any_kind_compiles_nothing():
     assert len(traces) == 1
 
 
-def test_an_extra_of_ones_own_goes_to_the_link_that_asks_for_it():
-    @gk.transform
-    def cool():
-        return gk.stateless(
-            lambda updates, params, *, temperature: jax.tree.map(lambda u: u / temperature, updates)
-        )
+@gk.transform
+def cool():
+    """Divide by a temperature."""
 
-    step = gk.make_step(loss_fn, gk.chain(cool(), gk.scale(-0.5)))
+    def update(updates, params, *, temperature):
+        return jax.tree.map(lambda u: u / temperature, updates)
+
+    return gk.stateless(update)
+
+
+COOLED = gk.chain(cool(), gk.scale(-0.5))
+
+
+def test_extras_go_to_the_transforms_and_not_to_the_loss():
+    step = gk.make_step(loss_fn, COOLED, extras=("temperature",))
     w, _, _ = step(jnp.zeros(2), step.tx.init(jnp.zeros(2)), jnp.ones(2), temperature=2.0)
     assert w.tolist() == [0.5, 0.5]
-    both = gk.make_step(
-        lambda w, x, temperature: loss_fn(w, x) * temperature, gk.chain(cool(), gk.scale(-0.5))
-    )
-    w, _, loss = both(jnp.zeros(2), both.tx.init(jnp.zeros(2)), jnp.ones(2), temperature=2.0)
-    assert (w.tolist(), loss) == ([1.0, 1.0], 4.0)
+    one = gk.make_step(loss_fn, COOLED, extras="temperature")
+    w, _, _ = one(jnp.zeros(2), one.tx.init(jnp.zeros(2)), jnp.ones(2), temperature=1.0)
+    assert w.tolist() == [1.0, 1.0]
+
+
+def test_a_keyword_that_is_not_among_the_extras_goes_to_the_loss_only():
+    step = gk.make_step(loss_fn, COOLED)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'temperature'"):
+        step(jnp.zeros(2), step.tx.init(jnp.zeros(2)), jnp.ones(2), temperature=2.0)
+    mine = gk.make_step(lambda w, x, temperature: loss_fn(w, x) * temperature, COOLED)
+    with pytest.raises(TypeError, match=r"cool: the extra argument 'temperature' is missing"):
+        mine(jnp.zeros(2), step.tx.init(jnp.zeros(2)), jnp.ones(2), temperature=2.0)
+    own = gk.make_step(lambda w, x, value: loss_fn(w, x) * value, gk.sgd(0.25))
+    _, _, loss = own(jnp.zeros(2), own.tx.init(jnp.zeros(2)), jnp.ones(2), value=3.0)
+    assert loss == 6.0
+
+
+def test_extras_that_no_transform_takes_are_refused_when_the_step_is_made():
+    words = r"^make_step: the extra argument 'temperatur' is taken by no transform\. Did you mean"
+    with pytest.raises(TypeError, match=words):
+        gk.make_step(loss_fn, COOLED, extras=("temperatur",))
+    with pytest.raises(TypeError, match=r"^make_step: extras\[0\]=3 is not a string"):
+        gk.make_step(loss_fn, COOLED, extras=(3,))
+
+
+def test_static_arguments_of_the_loss_are_compiled_in():
+    traces = []
+
+    def loss(w, x, *, train, shift=0.0):
+        traces.append(train)
+        return loss_fn(w, x) if train else jnp.sum(w + shift)  # a branch on a concrete bool
+
+    step = gk.make_step(loss, gk.sgd(0.25), static_argnames="train")
+    w, state = jnp.zeros(2), step.tx.init(jnp.zeros(2))
+    w, state, value = step(w, state, jnp.ones(2), train=True)
+    assert value == 2.0
+    for _ in range(2):
+        w, state, _ = step(w, state, jnp.ones(2), train=False)
+    step.replace(learning_rate=0.5)(w, state, jnp.ones(2), train=True, shift=1.0)
+    assert traces == [True, False, True]
 
 
 def test_a_fresh_state_shares_no_buffer_so_that_a_step_may_donate_it():
@@ -188,19 +234,39 @@ def falling(step):
     return 1.0 - 0.1 * jnp.asarray(step, jnp.float32)
 
 
-@pytest.mark.parametrize(
-    ("make", "paths"),
-    [
-        (lambda s: gk.where(gk.by_path("w"), gk.sgd(s), gk.adam(0.1)), {"then.learning_rate": 5, "otherwise.learning_rate": None}),
-        (lambda s: gk.apply_if_finite(gk.sgd(s), 3), {"inner.learning_rate": 5, "max_consecutive_errors": None}),
-        (lambda s: gk.multi_transform({"a": gk.MultiSteps(gk.sgd(s), 4), "b": gk.sgd(s)}, {"w": "a", "b": "b"}),
-         {"transforms.a.opt.learning_rate": 1, "transforms.b.learning_rate": 5}),
-        (lambda s: gk.guard(gk.MultiSteps(gk.sgd(s), 4)), {"inner.opt.learning_rate": 1}),
-        (lambda s: gk.MultiSteps(gk.chain(gk.clip(1.0), gk.sgd(s)), 2), {"opt.sgd.learning_rate": 2}),
-        (lambda s: gk.chain(gk.clip(1.0), gk.masked(gk.sgd(s), gk.by_path("w"))), {"masked.inner.learning_rate": 5}),
-        (lambda s: gk.named_chain(("x", gk.MultiSteps(gk.sgd(s), 2)), ("y", gk.sgd(s))), {"x.opt.learning_rate": 2, "y.learning_rate": 5}),
-    ],
-)  # fmt: skip
+W = gk.by_path("w")
+BY_LABEL = {"w": "a", "b": "b"}
+# The updates that the clock of each path has completed after five calls; None for a constant.
+CLOCKS = [
+    (
+        lambda s: gk.where(W, gk.sgd(s), gk.adam(0.1)),
+        {"then.learning_rate": 5, "otherwise.learning_rate": None},
+    ),
+    (
+        lambda s: gk.apply_if_finite(gk.sgd(s), 3),
+        {"inner.learning_rate": 5, "max_consecutive_errors": None},
+    ),
+    (
+        lambda s: gk.multi_transform({"a": gk.MultiSteps(gk.sgd(s), 4), "b": gk.sgd(s)}, BY_LABEL),
+        {"a.opt.learning_rate": 1, "b.learning_rate": 5},
+    ),
+    (lambda s: gk.guard(gk.MultiSteps(gk.sgd(s), 4)), {"inner.opt.learning_rate": 1}),
+    (
+        lambda s: gk.MultiSteps(gk.chain(gk.clip(1.0), gk.sgd(s)), 2),
+        {"opt.sgd.learning_rate": 2},
+    ),
+    (
+        lambda s: gk.chain(gk.clip(1.0), gk.masked(gk.sgd(s), W)),
+        {"masked.learning_rate": 5},
+    ),
+    (
+        lambda s: gk.named_chain(("x", gk.MultiSteps(gk.sgd(s), 2)), ("y", gk.sgd(s))),
+        {"x.opt.learning_rate": 2, "y.learning_rate": 5},
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "paths"), CLOCKS, ids=range(len(CLOCKS)))
 def test_hyperparameters_inside_wrappers_go_by_the_wrappers_clock(make, paths):
     tx, params = make(gk.schedules.function_schedule(falling)), {"w": jnp.ones(2), "b": jnp.ones(2)}
     state = tx.init(params)
@@ -210,16 +276,16 @@ def test_hyperparameters_inside_wrappers_go_by_the_wrappers_clock(make, paths):
     assert paths.keys() <= found.keys()
     for path, steps in paths.items():
         if steps is not None:
-            np.testing.assert_allclose(found[path], falling(steps), 1e-6, err_msg=path)
+            np.testing.assert_allclose(found[path], falling(steps - 1), 1e-6, err_msg=path)
 
 
-def test_the_state_in_an_nnx_optimizer_is_read_as_it_stands():
+def test_the_state_in_an_nnx_optimizer_can_be_read():
     model = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
     tx = gk.chain(gk.sgd(gk.schedules.function_schedule(falling)), gk.weight_ema(0.5))
     optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
     optimizer.update(model, nnx.grad(lambda model: jnp.sum(model(jnp.ones((1, 2)))))(model))
     np.testing.assert_allclose(
-        gk.hyperparameters(tx, optimizer.opt_state)["sgd.learning_rate"], 0.9, 1e-6
+        gk.hyperparameters(tx, optimizer.opt_state)["sgd.learning_rate"], 1.0, 1e-6
     )
     params = nnx.state(model, nnx.Param)
     weights = gk.eval_params(tx, optimizer.opt_state, params)
@@ -227,3 +293,15 @@ def test_the_state_in_an_nnx_optimizer_is_read_as_it_stands():
     np.testing.assert_allclose(
         weights["kernel"].get_value(), params["kernel"].get_value(), 1e-6
     )  # after one step the average is the weights
+
+
+WRAPPED = [case for case in CASES if isinstance(case.make(), gk.Transform)]
+
+
+@pytest.mark.parametrize("case", WRAPPED, ids=lambda case: case.name)
+def test_replace_takes_every_path_of_hyperparameters(case):
+    tx = gk.chain(case.make())
+    paths = gk.hyperparameters(tx, gk.State(jnp.zeros((), jnp.int32), {}))
+    for path, value in paths.items():
+        if isinstance(value, float):
+            assert isinstance(tx.replace({path: value}), gk.Transform)

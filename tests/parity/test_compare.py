@@ -204,7 +204,7 @@ def test_low_precision_is_judged_by_rounding_error():
     assert more.error < 1e-6
 
 
-def test_extras_reach_those_who_ask():
+def test_extras_reach_the_transforms_that_take_them():
     scaled = gk.chain(
         gk.stateless(
             lambda updates, params, *, value: jax.tree.map(
@@ -378,11 +378,11 @@ def test_gradients_that_do_not_look_at_the_step_are_no_loss():
         ),
         (
             (gk.sgd(0.1), gk.sgd(0.1), {"w": np.ones(2, int)}, gradients, 3),
-            "compare, w: this parameter is int32",
+            r"compare, w: this parameter is int(32|64)\[2\]\. Expected a floating dtype",
         ),
         (
             (gk.sgd(0.1), gk.sgd(0.1), PARAMS, [{"a": np.ones((2, 2))}], 1),
-            "compare, b.c: this parameter has no update",
+            r"compare, b\.c: this parameter has no update",
         ),
     ],
 )

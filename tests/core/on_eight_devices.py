@@ -1,0 +1,180 @@
+"""A program for eight virtual devices. Prints a line of JSON per fact."""
+
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+import gradkit as gk
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+P = PartitionSpec
+SPECS = {"w": P("data", "model"), "b": P("data"), "s": P("model"), "n": P()}
+SHAPES = {"w": (16, 8), "b": (16,), "s": (8,), "n": ()}
+
+rng = np.random.default_rng(0)
+PARAMS = {name: np.asarray(rng.normal(size=shape), np.float32) for name, shape in SHAPES.items()}
+GRADS = [
+    {name: np.asarray(rng.normal(size=shape), np.float32) for name, shape in SHAPES.items()}
+    for _ in range(3)
+]
+
+MAKERS = {
+    "sam": lambda: gk.sam(gk.sgd(0.1), gk.sgd(0.05)),
+    "sam_reset": lambda: gk.sam(gk.sgd(0.1), gk.sgd(0.05, 0.9), reset_state=True),
+    "novograd": lambda: gk.novograd(0.1, weight_decay=0.01),
+    "adam_mini": lambda: gk.adam_mini(0.1),
+    "adam_mini_by_row": lambda: gk.chain(
+        gk.masked(gk.scale_by_adam_mini(axis=1), gk.by_rank(2)), gk.scale(-0.1)
+    ),
+    "compensated": lambda: gk.chain(gk.adam(0.1), gk.compensated()),
+    "adamw": lambda: gk.chain(gk.clip_by_global_norm(1.0), gk.adamw(0.1, mask=gk.by_rank(2))),
+    "adafactor": lambda: gk.adafactor(0.1, min_dim_size_to_factor=4),
+    "sm3": lambda: gk.sm3(0.1),
+    "lamb": lambda: gk.lamb(0.1),
+    "guard": lambda: gk.guard(gk.adam(0.1), norm_sigma=4.0),
+    "MultiSteps": lambda: gk.MultiSteps(gk.adam(0.1), 2),
+    "lookahead": lambda: gk.chain(gk.lookahead(gk.sgd(0.1, 0.9), 2, 0.5)),
+    "schedule_free": lambda: gk.schedule_free_adamw(0.1),
+    "weight_ema": lambda: gk.chain(gk.sgd(0.1), gk.weight_ema(0.9)),
+    "partition": lambda: gk.where(gk.by_rank(2), gk.adamw(0.1), gk.sgd(0.1, momentum=0.9)),
+}
+
+
+def say(name, **facts):
+    print(json.dumps({"name": name, **facts}))
+
+
+def distance(a, b):
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return max(
+        float(np.max(np.abs(np.asarray(p, np.float64) - np.asarray(q, np.float64)), initial=0.0))
+        for p, q in pairs
+    )
+
+
+def spec_of(x):
+    return tuple(axis for axis in jax.typeof(x).sharding.spec if axis is not None)
+
+
+def kept(state):
+    """Whether each array of the state with the shape of a parameter has its sharding."""
+    by_shape = {SHAPES[name]: tuple(spec) for name, spec in SPECS.items()}
+    return all(
+        spec_of(leaf) == by_shape[leaf.shape]
+        for leaf in jax.tree.leaves(state)
+        if leaf.shape in by_shape and leaf.shape
+    )
+
+
+def train(tx, params, grads):
+    """Parameters and state after three jitted steps, the number of traces, and the first state."""
+    traces = []
+
+    def step(params, state, grads):
+        traces.append(1)
+        return tx.apply(params, state, grads)
+
+    run = jax.jit(step)
+    first = state = tx.init(params)
+    for grad in grads:
+        params, state = run(params, state, grad)
+    return params, state, len(traces), first
+
+
+def explicit(names):
+    """Optimizers where shardings are part of the types."""
+    kinds = (jax.sharding.AxisType.Explicit,) * 2
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=kinds)
+
+    def put(tree, dtype):
+        return {
+            name: jax.device_put(jnp.asarray(x, dtype), NamedSharding(mesh, SPECS[name]))
+            for name, x in tree.items()
+        }
+
+    for name in names:
+        tx = MAKERS[name]()
+        dtype = jnp.bfloat16 if name == "compensated" else jnp.float32
+        plain = lambda tree, dtype=dtype: {k: jnp.asarray(x, dtype) for k, x in tree.items()}
+        expected, _, _, _ = train(tx, plain(PARAMS), [plain(grad) for grad in GRADS])
+        try:
+            with jax.set_mesh(mesh):
+                params, grads = put(PARAMS, dtype), [put(grad, dtype) for grad in GRADS]
+                found, state, traces, first = train(tx, params, grads)
+                updates, _ = tx.update(grads[0], first, params)  # eagerly too
+                facts = {
+                    "distance": distance(found, expected),
+                    "traces": traces,
+                    "typed": bool(kept(first) and kept(state) and kept(found) and kept(updates)),
+                    "jitted_init": bool(kept(jax.jit(tx.init)(params))),
+                }
+        except Exception as error:  # one fact must not hide the others
+            facts = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
+        say(f"explicit {name}", **facts)
+
+
+def loss_fn(params, x):
+    return jnp.mean((x @ params["w"] + params["s"][None]) ** 2) + jnp.sum(params["b"] ** 2)
+
+
+def steps(tx, start=None, **options):
+    """Parameters, state and loss after three steps of ``make_step``, and the number of traces."""
+    traces = []
+
+    def loss(params, x):
+        traces.append(1)
+        return loss_fn(params, x)
+
+    step = gk.make_step(loss, tx, **options)
+    x = np.asarray(np.random.default_rng(1).normal(size=(32, 16)), np.float32)
+    params = {name: jnp.asarray(x) for name, x in PARAMS.items()}
+    state = step.tx.init(params)
+    if start is not None:
+        params, state = jax.device_put((params, state), start)
+    for _ in range(3):
+        params, state, value = step(params, state, x)
+    return params, state, value, len(traces)
+
+
+def shardings():
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    params = {name: NamedSharding(mesh, spec) for name, spec in SPECS.items()}
+    whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))
+    tx = gk.chain(gk.clip_by_global_norm(1.0), gk.adam(0.1))
+    start = tx.init({name: jnp.asarray(x) for name, x in PARAMS.items()})
+    by_shape = {SHAPES[name]: params[name] for name in SPECS}
+    state = jax.tree.map(lambda leaf: by_shape.get(leaf.shape, whole), start)
+    alone = steps(tx)
+    options = {"in_shardings": (params, state, rows), "out_shardings": (params, state, whole)}
+    both = steps(tx, (params, state), **options)
+    placed = all(
+        leaf.sharding.is_equivalent_to(where, leaf.ndim)
+        for leaf, where in zip(
+            jax.tree.leaves(both[:2]), jax.tree.leaves((params, state)), strict=True
+        )
+    )
+    say(
+        "shardings",
+        distance=distance(alone[:3], both[:3]),
+        traces=both[3],
+        placed=bool(placed),
+        devices=len(both[0]["w"].sharding.device_set),
+    )
+    kept_whole = steps(tx, in_shardings=(whole, whole, rows), out_shardings=whole)
+    say(
+        "prefix",
+        distance=distance(alone[:3], kept_whole[:3]),
+        placed=all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(kept_whole[:2])),
+    )
+
+
+if __name__ == "__main__":
+    say("devices", count=len(jax.devices()))
+    explicit(sys.argv[1:] or MAKERS)
+    if not sys.argv[1:]:
+        shardings()
