@@ -279,8 +279,8 @@ class Call:
                 i for i, leaf in enumerate(leaves) if isinstance(leaf, Call)
             ]  # in the order of the children; one call may stand in two places
             with check.inside(self.factory.__name__):
-                changed = children[at[0]]._set(at[1:], name, value)
-            leaves[calls[list(children).index(at[0])]] = changed
+                part = children[at[0]]._set(at[1:], name, value)
+            leaves[calls[list(children).index(at[0])]] = part
             changed = self._unflatten((self.factory, self.spec), leaves).arguments
         else:
             old = self.arguments[name]

@@ -49,12 +49,15 @@ def _where(count: int | None = None) -> str:
 
 
 def name_of(default: str, value: Any) -> str:
-    """The name that the outermost call gave to a value: a recipe's ``weight_decay_mask``, not the ``mask`` of its part."""
+    """The name that the outermost call gave to a value.
+
+    That of a recipe's argument ``weight_decay_mask``, not of the ``mask`` of its part.
+    """
     return _given(default, value)[1]
 
 
 def _given(argument: str, value: Any) -> tuple[int, str]:
-    """How many of the calls being built it takes to reach the one given a value, and its name there."""
+    """The number of calls down to the outermost one given a value, and the value's name there."""
     calls = _inside.get()
     for i, (_, arguments) in enumerate(calls):
         names = [name for name, given in (arguments or {}).items() if _is_same(given, value)]
@@ -109,11 +112,11 @@ def refuse(
     sentences = [problem, expected and f"Expected {expected}", fix]
     message = " ".join(text + ("" if text[-1] in ".?!" else ".") for text in sentences if text)
     if error is KeyError:
-        error = _Missing
+        error = _MissingError
     raise ours(error(f"{where}: {message}" if where else message))
 
 
-class _Missing(KeyError):
+class _MissingError(KeyError):
     """A KeyError whose message is printed as it is, not its repr."""
 
     __str__ = Exception.__str__

@@ -1,8 +1,9 @@
 """Errors of other libraries, explained by the arguments that caused them.
 
-A function that is explained costs nothing while it succeeds. When it raises an error of another library, its arguments are
-judged: trees by their leaves, structures and shapes, numbers, dtypes and functions by their kinds. The first wrong one is named
-in a message of the style in ``_checks``; where none is wrong, the error stays as it is.
+A function that is explained is not slowed down while it succeeds. When it raises an error of
+another library, its arguments are judged: trees by their leaves, structures and shapes; numbers,
+dtypes and functions by their kinds. The first wrong one is named in a message of the style in
+``_checks``. Where none is wrong, the error stays as it is.
 """
 
 import functools
@@ -145,9 +146,10 @@ def _differ(name: str, tree: Any, first: str, like: Any) -> None:
             problem = f"this leaf of {name} is {check.shape_dtype(leaf)}"
             expected = f"the shape of {first}, {check.shape_dtype(want[path])}"
             check.refuse(problem, expected=expected, path=path)
-    if jax.tree.structure(tree) != jax.tree.structure(like):
-        problem = f"{name} is {jax.tree.structure(tree)}"
-        check.refuse(problem, expected=f"{jax.tree.structure(like)}, as {first} is")
+    structure: Any = jax.tree.structure(tree)
+    if structure != jax.tree.structure(like):
+        expected = f"{jax.tree.structure(like)}, as {first} is"
+        check.refuse(f"{name} is {structure}", expected=expected)
 
 
 def _by_path(tree: Any) -> list[tuple[str, Any]]:
