@@ -61,7 +61,8 @@ class Call:
                 if unknown is None
                 else check.nearest(unknown, parameters)
             )
-            raise check.ours(TypeError(f"{factory.__name__}: {what}. {hint}")) from None
+            with check.inside(factory.__name__):
+                check.refuse(what, fix=hint, error=TypeError)
         bound.apply_defaults()
         with check.inside(factory.__name__, bound.arguments):
             arguments = {n: factory.convert(n, v) for n, v in bound.arguments.items()}
@@ -126,9 +127,20 @@ class Call:
         arguments = self.arguments
         if name in arguments:
             return arguments[name]
-        raise AttributeError(
-            f"{self.factory.__name__} has no argument {name!r}. {check.nearest(name, arguments)}"
+        raise check.ours(
+            AttributeError(
+                f"{self.factory.__name__} has no argument {name!r}. "
+                f"{check.nearest(name, arguments)}"
+            )
         )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_") or name in Call.__slots__:
+            object.__setattr__(self, name, value)
+            return
+        with check.inside(self.factory.__name__):
+            fix = f"Write new = old.replace({name}=...)"
+            check.refuse(f"{name} cannot be assigned", fix=fix, error=AttributeError)
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.arguments]
@@ -169,6 +181,16 @@ class Call:
     def __reduce__(self) -> Any:
         return _rebuild, (type(self), self.factory, self.arguments)
 
+    def _populations(self) -> Iterator[tuple[str, Any]]:
+        """The arrays of rank one and more in arguments that are one number, by path."""
+        leaves = iter(self.leaves)
+        for name, _, slots in self.spec:
+            for leaf in [next(leaves) for slot in slots if slot is _LEAF]:
+                if isinstance(leaf, Call):
+                    yield from ((f"{name}.{path}", value) for path, value in leaf._populations())
+                elif name in self.factory.scalars and np.ndim(leaf):
+                    yield name, leaf
+
     # ---- changing ------------------------------------------------------------------------------------------------
 
     def children(self) -> dict[str, "Call"]:
@@ -194,6 +216,13 @@ class Call:
             its parts, where it must be unique.
         """
         result = self
+        if not isinstance(changes or {}, dict) or not all(
+            isinstance(p, str) for p in changes or {}
+        ):
+            with check.inside(self.factory.__name__):
+                problem = f"replace: changes={check.shown(changes)} is not a dict of values by path"
+                fix = 'Write replace(learning_rate=...) or replace({"adam.learning_rate": ...})'
+                check.refuse(problem, fix=fix, error=TypeError)
         for path, value in {**(changes or {}), **more}.items():
             places = result._places(path)
             if len(places) != 1:
@@ -254,7 +283,9 @@ class Call:
             calls = [
                 i for i, leaf in enumerate(leaves) if isinstance(leaf, Call)
             ]  # in the order of the children; one call may stand in two places
-            leaves[calls[list(children).index(at[0])]] = children[at[0]]._set(at[1:], name, value)
+            with check.inside(self.factory.__name__):
+                part = children[at[0]]._set(at[1:], name, value)
+            leaves[calls[list(children).index(at[0])]] = part
             changed = self._unflatten((self.factory, self.spec), leaves).arguments
         else:
             old = self.arguments[name]
@@ -295,6 +326,8 @@ class Call:
 
 def factory(function: Callable[..., Any], kind: type[Call]) -> Any:
     """Turn a function into a factory of calls of one kind."""
+    with check.inside(kind.kind):
+        check.function(function=function)
     signature = inspect.signature(function)
     for name in signature.parameters:
         if hasattr(kind, name) and not (function.__module__ or "").startswith("gradkit."):
@@ -317,6 +350,9 @@ def factory(function: Callable[..., Any], kind: type[Call]) -> Any:
     make.__annotations__ = {**function.__annotations__, "return": kind}
     make.makes = kind  # type: ignore[attr-defined]
     make.convert = _converter(function, signature)  # type: ignore[attr-defined]
+    make.scalars = frozenset(  # type: ignore[attr-defined]
+        n for n, p in signature.parameters.items() if _is_scalar(_resolved(p.annotation, function))
+    )
     make.movable = frozenset(  # type: ignore[attr-defined]
         n for n, p in signature.parameters.items() if _is_movable(p.annotation)
     )
@@ -338,6 +374,14 @@ def _is_movable(annotation: Any) -> bool:
     if isinstance(annotation, str):
         return "Rate" in annotation or annotation == "Any"
     return any(_is_movable(a) for a in typing.get_args(annotation) if _is_union(annotation))
+
+
+def _is_scalar(annotation: Any) -> bool:
+    """Whether the argument is one number: a ``Rate``, a ``Scalar`` or a float, or None."""
+    if _is_union(annotation):
+        rest = [a for a in typing.get_args(annotation) if a is not type(None)]
+        return all(map(_is_scalar, rest))
+    return annotation is float or getattr(annotation, "__name__", "") in ("Rate", "Scalar")
 
 
 def _is_union(annotation: Any) -> bool:
@@ -389,11 +433,10 @@ def _reader(annotation: Any) -> Callable[[str, Any], Any] | None:
 
 def _union_reader(annotations: tuple[Any, ...]) -> Callable[[str, Any], Any] | None:
     optional = type(None) in annotations
-    readers = [
-        _as_exact_integer if a is int else _reader(a) for a in annotations if a is not type(None)
-    ]
-    if len(readers) == 1:  # Optional[int]
-        readers = [_reader(a) for a in annotations if a is not type(None)]
+    kept = [a for a in annotations if a is not type(None)]
+    # Beside a number of another kind, a whole float is that number and no integer.
+    exact = any(_is_scalar(a) for a in kept)
+    readers = [_as_exact_integer if a is int and exact else _reader(a) for a in kept]
     if any(reader is None for reader in readers):
         return None
 
@@ -476,7 +519,7 @@ def _plain(value: Any) -> Any:
         isinstance(value, type) and isinstance(getattr(value, "dtype", None), np.dtype)
     ):
         return jnp.dtype(value).name
-    if isinstance(value, type) and issubclass(value, np.generic) and np.dtype(value).type is value:
+    if isinstance(value, type) and issubclass(value, np.generic) and not value.__subclasses__():
         return np.dtype(value).name  # not the kinds of dtypes, such as np.floating
     if (
         isinstance(value, (np.ndarray, jax.Array))

@@ -11,6 +11,7 @@ never differ.
 import contextlib
 import difflib
 import inspect
+import re
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, NoReturn
@@ -44,14 +45,41 @@ def unjudged() -> Iterator[None]:
         _judging.reset(token)
 
 
-def _where(argument: str = "", value: Any = None) -> str:
-    """The path of the calls; up to the outermost one that was given the argument with this value."""
+def _where(count: int | None = None) -> str:
+    """The path of the calls, or of the outermost ``count`` of them."""
+    return ".".join(name for name, _ in _inside.get()[:count] if name)
+
+
+def name_of(default: str, value: Any) -> str:
+    """The name that the outermost call gave to a value.
+
+    That of a recipe's argument ``weight_decay_mask``, not of the ``mask`` of its part.
+    """
+    return _given(default, value)[1]
+
+
+def _given(argument: str, value: Any) -> tuple[int, str]:
+    """The number of calls down to the outermost one given a value, and the value's name there."""
     calls = _inside.get()
     for i, (_, arguments) in enumerate(calls):
-        if argument and arguments is not None and arguments.get(argument, calls) is value:
-            calls = calls[: i + 1]
-            break
-    return ".".join(name for name, _ in calls if name)
+        names = [name for name, given in (arguments or {}).items() if _is_same(given, value)]
+        if argument in names or (names and not _is_common(value)):
+            return i + 1, argument if argument in names else names[0]
+    return len(calls), argument
+
+
+def _is_same(given: Any, value: Any) -> bool:
+    if type(given) is type(value) and isinstance(value, (dict, list, tuple)):
+        try:
+            return bool(given == value)
+        except (TypeError, ValueError):  # arrays have no truth value
+            return False
+    return given is value
+
+
+def _is_common(value: Any) -> bool:
+    """Whether Python has one object for all equal values, so that identity says nothing."""
+    return value is None or (isinstance(value, int) and -6 < value < 257)
 
 
 def refuse(
@@ -73,10 +101,27 @@ def refuse(
       argument: the name and value of an argument, to name the outermost call that was given it.
       error: ValueError for a wrong value, TypeError for a value of the wrong kind.
     """
-    where = ", ".join(part for part in (_where(*(argument or ())), path) if part)
+    count = None
+    if argument is not None:
+        name, value = argument
+        count, known = _given(name, value)
+        if known != name:  # as the user wrote it
+            problem, expected = (
+                re.sub(rf"(?<![\w.]){re.escape(name)}(?!\w)", known, text)
+                for text in (problem, expected)
+            )
+    where = ", ".join(part for part in (_where(count), path) if part)
     sentences = [problem, expected and f"Expected {expected}", fix]
     message = " ".join(text + ("" if text[-1] in ".?!" else ".") for text in sentences if text)
+    if error is KeyError:
+        error = _MissingError
     raise ours(error(f"{where}: {message}" if where else message))
+
+
+class _MissingError(KeyError):
+    """A KeyError whose message is printed as it is, not its repr."""
+
+    __str__ = Exception.__str__
 
 
 def ours(error: Exception) -> Exception:
@@ -141,7 +186,7 @@ def shown(value: Any) -> str:
     if isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, jax.core.Tracer):
         return (
             repr(value.item())
-            if value.ndim == 0 and value.dtype.kind in "biufc"
+            if value.ndim == 0 and getattr(value.dtype, "kind", "key") in "biufc"
             else shape_dtype(value)
         )
     text = getattr(value, "__name__", None) if callable(value) else None
@@ -152,6 +197,8 @@ def shown(value: Any) -> str:
 def number(expected: str, is_right: Any, /, **values: Any) -> None:
     """Numbers in a range, which is written with ``x`` for the number: ``"x >= 4"``."""
     for name, value in values.items():
+        if isinstance(value, jax.Array) and not _is_real_dtype(value.dtype):
+            as_number(name, value, schedule=True)
         known = _concrete(value)
         if known is None:
             pending = isinstance(value, (*_NUMBERS, jax.core.Tracer, jax.ShapeDtypeStruct))
@@ -172,10 +219,9 @@ def as_number(name: str, value: Any, *, schedule: bool = False) -> Any:
     """A real number as it is, an integer as a float; anything else is refused."""
     if isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)):
         return value
-    kind = getattr(value, "dtype", None)
     is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind is not None:
-        is_real = bool(jax.numpy.issubdtype(kind, jax.numpy.floating)) or kind.kind in "iu"
+    if isinstance(value, (np.ndarray, np.generic, jax.Array)):
+        is_real = _is_real_dtype(value.dtype)
     if not is_real:
         expected = "a number, a scalar array or a schedule" if schedule else "a real number"
         problem = f"{name}={shown(value)} is not a number"
@@ -183,6 +229,11 @@ def as_number(name: str, value: Any, *, schedule: bool = False) -> Any:
             problem, expected=expected, fix=uncalled(value), argument=(name, value), error=TypeError
         )
     return float(value) if isinstance(value, int) else value
+
+
+def _is_real_dtype(dtype: Any) -> bool:
+    kinds = (jax.numpy.floating, jax.numpy.integer)
+    return any(jax.numpy.issubdtype(dtype, kind) for kind in kinds)
 
 
 def positive(**values: Any) -> None:
@@ -258,8 +309,17 @@ def arity(count: int, of: str, **values: Any) -> None:
         if not callable(value):
             problem = f"{name}={shown(value)} is not a function"
             refuse(problem, expected=f"a function of {of}", argument=(name, value), error=TypeError)
+        if fix := uncalled(value):
+            problem = f"{name}={shown(value)} is a factory"
+            refuse(problem, fix=fix, argument=(name, value), error=TypeError)
         try:
-            inspect.signature(value).bind(*[None] * count)
+            signature = inspect.signature(value)
+            required = {  # extra arguments, which are passed by name
+                p.name: None
+                for p in signature.parameters.values()
+                if p.kind is p.KEYWORD_ONLY and p.default is p.empty
+            }
+            signature.bind(*[None] * count, **required)
         except TypeError:
             problem = f"{name}={shown(value)} cannot be called with {count} positional argument"
             problem += "s" if count > 1 else ""
@@ -377,7 +437,9 @@ def tree_of_arrays(tree: Any, what: str) -> None:
         refuse(problem, fix=fix, error=TypeError)
     words = [leaf for leaf in leaves if isinstance(leaf, (str, bytes))]
     if words and len(words) == len(leaves):
-        refuse(f"{what} is {shown(words[0])}", expected="a tree of arrays", error=TypeError)
+        path = "" if tree is words[0] else keystr(jax.tree_util.tree_leaves_with_path(tree)[0][0])
+        problem = f"this leaf of {what} is {shown(words[0])}" if path else f"{what} is {words[0]!r}"
+        refuse(problem, expected="a tree of arrays", path=path, error=TypeError)
 
 
 def inexact(tree: Any, what: str) -> None:
@@ -396,6 +458,17 @@ def inexact(tree: Any, what: str) -> None:
             refuse(
                 problem, expected="a floating dtype", fix=fix, path=keystr(path), error=TypeError
             )
+
+
+def is_inexact(leaf: Any) -> bool:
+    """Whether a leaf is an array or a number of a floating or complex dtype."""
+    kind = _kind(leaf)
+    return kind is not None and bool(jax.numpy.issubdtype(kind, jax.numpy.inexact))
+
+
+def kind_of(value: Any) -> str:
+    """``float32[3]`` for an array, else the name of the type."""
+    return shape_dtype(value) if hasattr(value, "dtype") else type(value).__name__
 
 
 def _kind(leaf: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,11 @@ Array = Any
 
 def wide(dtype: Any) -> Any:
     """The dtype to compute in: at least float32; float64 and complex stay."""
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        fix = "Remove random keys from the tree"
+        check.refuse(
+            "a leaf is a random key", expected="a floating dtype", fix=fix, error=TypeError
+        )
     dtype = jnp.dtype(dtype)
     return (
         dtype
@@ -123,24 +128,32 @@ def increment(step: Array) -> Array:
 
 def as_key(key: Array) -> jax.Array:
     """A typed random key from a seed, a typed key or its data (or several, for ``vmap``)."""
-    expected = "a seed such as key=0, a random key, or the data of one"
+    expected = _KEY
     if key is None:
         fix = "Noise without a key of its own could not be drawn again"
         check.refuse("key is None", expected=expected, fix=fix, error=TypeError)
     if not is_number(key):
-        check.refuse(f"key={key!r} is not a random key", expected=expected, error=TypeError)
+        _no_key(key)
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         return key
     if not jnp.issubdtype(jnp.result_type(key), jnp.integer):
-        check.refuse(f"key={key!r} is not a random key", expected=expected, error=TypeError)
+        _no_key(key)
     if not jnp.ndim(key):
         return jax.random.key(key)
     data = jax.eval_shape(jax.random.key_data, jax.eval_shape(jax.random.key, 0))
     if jnp.shape(key)[-1:] != data.shape or jnp.result_type(key) != data.dtype:
         fix = f"The data of a key of the default implementation is {check.shape_dtype(data)}"
         problem = f"key={check.shape_dtype(key)} is not the data of a key"
-        check.refuse(problem, expected=expected, fix=fix)
+        check.refuse(problem, expected=expected, fix=fix, argument=("key", key))
     return jax.random.wrap_key_data(jnp.asarray(key))
+
+
+_KEY = "a seed such as key=0, a random key, or the data of one"
+
+
+def _no_key(key: Any) -> NoReturn:
+    problem = f"key={check.shown(key)} is not a random key"
+    check.refuse(problem, expected=_KEY, argument=("key", key), error=TypeError)
 
 
 def key_data(key: Any) -> Any:

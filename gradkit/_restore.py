@@ -19,6 +19,23 @@ def conform(state: Any) -> Any:
     return state
 
 
+def as_step(step: Any) -> jax.Array:
+    """The counter of a state: one integer."""
+    kind = step.dtype if hasattr(step, "dtype") else np.asarray(step).dtype
+    if not jax.numpy.issubdtype(kind, jax.numpy.integer) or np.ndim(step):
+        problem = f"the state's step is {check.shown(step)}"
+        check.refuse(problem, expected="one integer", path="step", error=TypeError)
+    return jax.numpy.asarray(step)
+
+
+def check_is_state(state: Any) -> None:
+    """A `State`, or what reads like one."""
+    if getattr(state, "kind", None) or not (hasattr(state, "step") and hasattr(state, "inner")):
+        problem = f"the state is {check.shown(state) if callable(state) else type(state).__name__}"
+        fix = "Pass what tx.init or tx.update returned"
+        check.refuse(problem, expected="the State of a transform", fix=fix, error=TypeError)
+
+
 def check_state(
     inner: Any, expected: dict[str, Any], members: tuple[Member, ...], *, dtypes: bool
 ) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import jax
 from jax.tree_util import DictKey, SequenceKey
 
 from gradkit import _checks as check
+from gradkit._explain import explained
 from gradkit._rule import State
 from gradkit.typing import PyTree
 
@@ -47,6 +48,7 @@ _OPTAX = {
 }
 
 
+@explained(functions={"filtering": 2})
 def get_all_with_path(
     tree: PyTree, key: Any, filtering: Filter | None = None
 ) -> list[tuple[tuple[Any, ...], Any]]:
@@ -87,6 +89,7 @@ def get_all_with_path(
     return [(path, value) for path, value in found if filtering is None or filtering(path, value)]
 
 
+@explained(functions={"filtering": 2})
 def get(tree: PyTree, key: Any, default: Any = None, filtering: Filter | None = None) -> Any:
     """Read a value from a state by name.
 
@@ -115,15 +118,15 @@ def get(tree: PyTree, key: Any, default: Any = None, filtering: Filter | None = 
     found = get_all_with_path(tree, key, filtering)
     if len(found) > 1:
         paths = ", ".join(_dotted(path) for path, _ in found)
-        with check.inside("get"):
-            check.refuse(
-                f"{key!r} fits {len(found)} values: {paths}",
-                fix="Give a longer path, or filtering=",
-                error=KeyError,
-            )
+        check.refuse(
+            f"{key!r} fits {len(found)} values: {paths}",
+            fix="Give a longer path, or filtering=",
+            error=KeyError,
+        )
     return found[0][1] if found else default
 
 
+@explained(functions={"filtering": 2})
 def set(tree: PyTree, filtering: Filter | None = None, /, **kwargs: Any) -> PyTree:
     """Return a copy of a state with some values replaced by name.
 
@@ -152,21 +155,15 @@ def set(tree: PyTree, filtering: Filter | None = None, /, **kwargs: Any) -> PyTr
         found = get_all_with_path(tree, key, filtering)
         if not found:
             known = sorted({str(_last(path)) for path, _ in _walk(tree, ()) if path})
-            with check.inside("set"):
-                fix = (
-                    ""
-                    if filtering is not None and get_all_with_path(tree, key)
-                    else check.nearest(key, known)
-                )
-                check.refuse(
-                    f"{key!r} fits no value of this state",
-                    fix=fix or "filtering leaves none of them",
-                    error=KeyError,
-                )
+            fix = "filtering leaves none of them"
+            if filtering is None or not get_all_with_path(tree, key):
+                fix = check.nearest(key, known)
+            check.refuse(f"{key!r} fits no value of this state", fix=fix, error=KeyError)
         new.update({path: value for path, _ in found})
     return _replaced(tree, (), new)
 
 
+@explained()
 def map_params(
     initable: Any,
     f: Callable[..., Any],
@@ -200,6 +197,10 @@ def map_params(
     ``partition``),
     so does ``rest``.
     """
+    if check.uncalled(initable) or not callable(getattr(initable, "init", initable)):
+        problem = f"initable={check.shown(initable)} is not a transform or its init"
+        check.refuse(problem, fix=check.uncalled(initable), error=TypeError)
+    check.function(f=f)
     marked = (initable.init if hasattr(initable, "init") else initable)(_Placeholder())
 
     def pruned(value: Any, other: Any) -> Any:
@@ -216,7 +217,15 @@ def map_params(
             )
         return value if transform_non_params is None else transform_non_params(value)
 
-    return jax.tree.map(part, marked, state, is_leaf=lambda x: isinstance(x, _Placeholder))
+    try:
+        return jax.tree.map(part, marked, state, is_leaf=lambda x: isinstance(x, _Placeholder))
+    except (TypeError, ValueError) as error:
+        if check.is_ours(error):
+            raise
+        check.refuse(
+            f"the state does not fit initable, or rest does not fit the parameters: {error}",
+            fix="Pass a state that initable.init returned, and trees like its parameters",
+        )
 
 
 # ---- walking ------------------------------------------------------------------------------------

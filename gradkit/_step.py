@@ -1,5 +1,6 @@
 """The jitted training step."""
 
+import inspect
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradkit import _checks as check
+from gradkit._rule import State
 from gradkit._transform import Transform, check_extras, extras_taken
 from gradkit.typing import OptState, Params, PyTree
 
@@ -20,17 +22,81 @@ class Step:
       tx: the transform, whose hyperparameters the step uses.
     """
 
-    def __init__(self, tx: Transform, run: Callable[..., Any], static: frozenset[str]):
+    def __init__(
+        self,
+        tx: Transform,
+        run: Callable[..., Any],
+        static: frozenset[str],
+        loss_fn: Callable[..., Any] | None = None,
+        has_aux: bool = False,
+    ):
         self.tx = tx
         self._run = run
         self._static = static
+        self._loss, self._has_aux = loss_fn, has_aux
         # On the device once, not at every call; every number as a Python number would be, so that
         # its kind compiles nothing.
         self._data = jax.tree.map(lambda x: jnp.asarray(float(x) if _is_float(x) else x), tx)
 
     def __call__(self, params: Params, state: OptState, *args: Any, **kwargs: Any) -> Any:
         static = tuple((name, kwargs.pop(name)) for name in sorted(self._static & kwargs.keys()))
-        return self._run(params, state, self._data, args, kwargs, static)
+        try:
+            return self._run(params, state, self._data, args, kwargs, static)
+        except (TypeError, ValueError) as error:
+            if not check.is_ours(error):
+                with check.inside("make_step"):
+                    self._explain(params, args, kwargs, dict(static))
+            raise
+
+    def _explain(self, params: Any, args: Any, kwargs: Any, static: dict[str, Any]) -> None:
+        """Refuse parameters and losses that JAX could not differentiate."""
+        if isinstance(params, State):
+            fix = "The order is step(params, state, *args)"
+            check.refuse("the first argument is a state", fix=fix, error=TypeError)
+        check.tree_of_arrays(params, "params")
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+            if not check.is_inexact(leaf):
+                check.refuse(
+                    f"this leaf of params is {check.kind_of(leaf)}",
+                    expected="an array of a floating or complex dtype",
+                    fix="Split the model: eqx.partition(model, eqx.is_inexact_array), or "
+                    "nnx.split(model, nnx.Param, ...), and pass the rest as another argument",
+                    path=check.keystr(path),
+                    error=TypeError,
+                )
+        loss_fn = self._loss
+        if loss_fn is None:
+            return
+        try:
+            inspect.signature(loss_fn).bind(params, *args, **kwargs, **static)
+        except TypeError as error:
+            problem = f"loss_fn={check.shown(loss_fn)} cannot be called: {error}"
+            fix = "Pass its arguments after the state: step(params, state, *args, **kwargs)"
+            check.refuse(problem, fix=fix, error=TypeError)
+        except ValueError:  # a builtin without a signature
+            pass
+        try:  # static arguments are kept from tracing
+            returned: list[Any] = []
+            jax.eval_shape(
+                lambda p, a, k: returned.append(loss_fn(p, *a, **k, **static)), params, args, kwargs
+            )
+            (loss,) = returned
+        except Exception:
+            return  # an error in the loss itself, which has been raised
+        self._judge_loss(loss)
+
+    def _judge_loss(self, loss: Any) -> None:
+        what = "loss_fn returned"
+        if self._has_aux:
+            if not isinstance(loss, tuple) or len(loss) != 2:
+                problem = f"{what} {check.kind_of(loss)}, with has_aux"
+                check.refuse(problem, expected="the pair (loss, aux)", error=TypeError)
+            loss = loss[0]
+        real = getattr(loss, "shape", None) == () and jnp.issubdtype(loss.dtype, jnp.floating)
+        if not real:
+            fix = "Reduce it, as with jnp.mean; for a pair (loss, aux) pass has_aux=True"
+            problem = f"{what} {check.kind_of(loss)}"
+            check.refuse(problem, expected="one real number", fix=fix, error=TypeError)
 
     def replace(self, changes: dict[str, Any] | None = None, /, **more: Any) -> "Step":
         """The step of ``tx.replace(...)``, which shares this one's compilations.
@@ -51,7 +117,8 @@ class Step:
           >>> w, _, _ = step.replace(learning_rate=0.5)(jnp.ones(1), step.tx.init(jnp.ones(1)))
           >>> assert w[0] == 0.0
         """
-        return Step(self.tx.replace(changes, **more), self._run, self._static)
+        tx = self.tx.replace(changes, **more)
+        return Step(tx, self._run, self._static, self._loss, self._has_aux)
 
     def __repr__(self) -> str:
         return f"<step of {self.tx!r}>"
@@ -112,6 +179,8 @@ def make_step(
     """
     with check.inside("make_step"):
         check.function(loss_fn=loss_fn)
+        if fix := check.uncalled(loss_fn):
+            check.refuse(f"loss_fn={check.shown(loss_fn)} is a factory", fix=fix, error=TypeError)
         if not isinstance(tx, Transform):
             fix = check.uncalled(tx) or "gk.chain(tx) makes a gradkit transform of an optax one"
             problem = f"tx={check.shown(tx)} is not a gradkit transform"
@@ -121,6 +190,11 @@ def make_step(
         check_extras(dict.fromkeys(extra_names), extras_taken(tx))
     shardings: dict[str, Any] = {}
     if in_shardings is not None:
+        if not isinstance(in_shardings, (tuple, list)) or len(in_shardings) < 2:
+            with check.inside("make_step"):
+                problem = f"in_shardings={check.shown(in_shardings)} is not a tuple"
+                expected = "the shardings of (params, state, *args)"
+                check.refuse(problem, expected=expected, error=TypeError)
         params_sharding, state_sharding, *rest = in_shardings
         arguments = tuple(rest) or None
         shardings["in_shardings"] = (params_sharding, state_sharding, None, arguments, None)
@@ -143,10 +217,13 @@ def make_step(
         params, state = tx.apply(params, state, grads, **{**known, **given})
         return (params, state, *value) if has_aux else (params, state, value)
 
-    return Step(tx, run, static)
+    return Step(tx, run, static, None if extra_names else loss_fn, has_aux)
 
 
 def _names(argument: str, names: Iterable[str]) -> frozenset[str]:
+    if not isinstance(names, Iterable):
+        problem = f"{argument}={check.shown(names)} is not a list of names"
+        check.refuse(problem, error=TypeError)
     found = (names,) if isinstance(names, str) else tuple(names)
     check.string(**{f"{argument}[{i}]": name for i, name in enumerate(found)})
     return frozenset(found)

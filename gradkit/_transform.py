@@ -17,7 +17,7 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._call import CONVERTERS, Call, factory
-from gradkit._restore import check_state, conform
+from gradkit._restore import as_step, check_state, conform
 from gradkit._rule import (
     Chain,
     Context,
@@ -85,12 +85,17 @@ class Transform(Call):
           TypeError: an integer leaf that no mask keeps away.
           ValueError: a mask or labels that do not fit the tree.
         """
-        with check.inside(self.factory.__name__):
+        with check.inside(self.factory.__name__, self.arguments):
             check.tree_of_arrays(params, "params")
             leaves = tree.arrays_only(params)
             context = Context.start(leaves)
-            state = State(context.step, init_members(self.members, tree.widen(leaves), context))
-        return tree.unshared(state, params)
+            try:
+                state = State(context.step, init_members(self.members, tree.widen(leaves), context))
+            except (TypeError, ValueError):
+                self._refuse_populations()
+                raise
+        step, inner = tree.unshared(state, params)
+        return State(step, {name: inner[name] for name in state.inner})
 
     def update(
         self, updates: Updates, state: OptState, params: Params | None = None, **extras: Any
@@ -153,6 +158,7 @@ class Transform(Call):
                 check.refuse(
                     problem, fix="The order is apply(params, state, grads)", error=TypeError
                 )
+            check.tree_of_arrays(params, "params")
             entry = self._enter(grads, state, params, extras)
             updates, inner, wide, context = entry.arguments
             *before, last = entry.members or (None,)
@@ -178,6 +184,12 @@ class Transform(Call):
         return iter((self.init, self.update))
 
     def __getitem__(self, index: int) -> Callable[..., Any]:
+        if isinstance(index, bool) or index not in (0, 1):
+            with check.inside(self.factory.__name__):
+                expected = "0 for init or 1 for update"
+                check.refuse(
+                    f"index {index!r} is out of range", expected=expected, error=IndexError
+                )
         return (self.init, self.update)[index]
 
     # ---- the outermost call ----------------------------------------------------------------------
@@ -185,6 +197,7 @@ class Transform(Call):
     def _enter(self, updates: Any, state: Any, params: Any, extras: dict[str, Any]) -> "_Entry":
         """Check what came in; the wide trees and the context."""
         members = self.members
+        self._refuse_populations()
         if isinstance(updates, State) or _is_saved(updates):
             fix = "The order is update(updates, state, params) and apply(params, state, grads)"
             check.refuse("the updates are a state", fix=fix, error=TypeError)
@@ -192,6 +205,8 @@ class Transform(Call):
             fix = "The order is update(updates, state, params)"
             check.refuse("the third argument is a state", fix=fix, error=TypeError)
         check.tree_of_arrays(updates, "updates")
+        if params is not None:
+            check.tree_of_arrays(params, "params")
         updates = tree.arrays_only(updates)
         per_example = bool(members) and members[0].rule.per_example
         like = _one_example(updates) if per_example else updates
@@ -207,7 +222,7 @@ class Transform(Call):
         else:
             expected = self._expected_state(members, leaves)
             inner = check_state(state.inner, expected, members, dtypes=params is not None)
-            step = jnp.asarray(state.step)
+            step = as_step(state.step)
         context = Context(step, leaves, leaves, extras)
         wide = None if params is None else tree.widen(leaves)
 
@@ -215,6 +230,16 @@ class Transform(Call):
             return State(numerics.increment(step), inner) if isinstance(state, State) else given
 
         return _Entry(members, updates, (tree.widen(updates), inner, wide, context), after)
+
+    def _refuse_populations(self) -> None:
+        """Refuse arrays of rank one or more where one number is needed: they are for ``vmap``."""
+        for path, value in self._populations():
+            check.refuse(
+                f"{path}={check.shape_dtype(value)} has rank {np.ndim(value)}",
+                expected="one number",
+                fix="For a population of transforms, vmap over the transform: "
+                "jax.vmap(..., in_axes=(tx.vmap_axes(), ...))",
+            )
 
     def _expected_state(self, members: tuple[Member, ...], leaves: Any) -> dict[str, Any]:
         """The structure, shapes and dtypes of the state that ``init`` returns for these leaves."""
@@ -370,7 +395,7 @@ def stateless(f: Callable[..., Updates]) -> Rule:
       >>> assert (updates["w"] == -1).all() and state.inner == {}
     """
     with check.inside("stateless"):
-        check.function(f=f)
+        check.arity(2, "(updates, params)", f=f)
 
     def run(updates: Any, state: Any, params: Any = None, **taken: Any) -> Any:
         return f(updates, params, **taken), state
@@ -410,7 +435,8 @@ def GradientTransformation(init: Callable[..., OptState], update: Callable[..., 
       >>> updates, state = tx.update(jnp.ones(()), tx.init(jnp.ones(())))
       >>> assert updates == -0.5 and state.inner == {"halve": 1}
     """
-    check.function(init=init, update=update)
+    check.arity(1, "params", init=init)
+    check.arity(3, "(updates, state, params)", update=update)
     parameters = signature_of(update)
 
     def run(updates: Any, state: Any, params: Any, **extras: Any) -> Any:
@@ -525,6 +551,8 @@ def apply_updates(
     with check.inside("apply_updates"):
         check.one_of(("nearest", "stochastic"), rounding=rounding)
         random = numerics.as_key(key) if rounding == "stochastic" else None
+        check.tree_of_arrays(params, "params")
+        check.tree_of_arrays(updates, "updates")
         updates = tree.only_where(updates, params)
         leaves = tree.only_where(params, updates)
         check.match(updates, leaves)
@@ -753,10 +781,11 @@ def _try_function(name: str, function: Callable[[Any], Any]) -> None:
     """A function of the step returns one number; one that needs a concrete step is tried when it is used."""
     try:
         shape = jax.eval_shape(function, jax.ShapeDtypeStruct((), jnp.int32))
-    except jax.errors.JAXTypeError:
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):
         return
-    except (TypeError, ValueError) as error:
-        problem = f"{name}={check.shown(function)} fails at a step: {str(error).splitlines()[0]}"
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        problem = f"{name}={check.shown(function)} fails at a step: {first}"
         check.refuse(
             problem, expected="a function of the step", argument=(name, function), error=TypeError
         )

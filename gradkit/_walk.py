@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from gradkit import _checks as check
 from gradkit._call import Call
+from gradkit._restore import check_is_state
 from gradkit._rule import Chain, Context, Member, Part, Rule, State
 from gradkit._transform import Transform, all_members, chain, identity, named_chain
 from gradkit.typing import Params
@@ -63,6 +64,10 @@ def walk(tx: Transform, state: State | None = None) -> Iterator[Node]:
       >>> [node.path for node in gk.inspect.walk(tx) if node.written]
       ['', 'clip', 'MultiSteps', 'MultiSteps.opt']
     """
+    with check.inside("walk"):
+        check.part(tx=tx)
+        if state is not None:
+            check_is_state(state)
     inner, step = (None, None) if state is None else (state.inner, state.step)
     return _visit(tx, "", inner, iter(tx.members), step, (), True, ())
 

@@ -100,7 +100,8 @@ def store_in(dtype: Any) -> Store:
       >>> x = jnp.float32(1 + 2**-9)
       >>> assert store.encode(x).dtype == jnp.bfloat16 and store.decode(store.encode(x), x) == 1.0
     """
-    return _store_in(dtype, "dtype", "a floating or complex dtype such as 'bfloat16'")
+    with check.inside("store_in"):
+        return _store_in(dtype, "dtype", "a floating or complex dtype such as 'bfloat16'")
 
 
 def as_store(value: StoreLike, argument: str = "") -> Store:
@@ -197,7 +198,8 @@ def factored(min_dim_size_to_factor: int = 128) -> Store:
 
     Reference: Shazeer and Stern 2018, https://arxiv.org/abs/1804.04235, section 3.
     """
-    check.integer(0, min_dim_size_to_factor=min_dim_size_to_factor)
+    with check.inside("factored"):
+        check.integer(0, min_dim_size_to_factor=min_dim_size_to_factor)
     return Store(
         _With(_rows_and_columns, min_dim_size_to_factor),
         _With(_outer_product, min_dim_size_to_factor),
@@ -297,7 +299,9 @@ def blockwise_mean(axis: int | tuple[int, ...] | None = None) -> Store:
 
     Reference: Zhang et al. 2024, https://arxiv.org/abs/2406.16793.
     """
-    return Store(_With(_block_means, numerics.as_axes(axis)), numerics.broadcast_like)
+    with check.inside("blockwise_mean"):
+        axes = numerics.as_axes(axis)
+    return Store(_With(_block_means, axes), numerics.broadcast_like)
 
 
 def _block_means(axes: tuple[int, ...] | None, leaf: Any) -> Any:

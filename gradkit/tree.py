@@ -28,6 +28,7 @@ from jax.typing import ArrayLike
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree
+from gradkit._explain import explained
 from gradkit._states import NamedTupleKey as NamedTupleKey
 from gradkit._states import get as get
 from gradkit._states import get_all_with_path as get_all_with_path
@@ -38,6 +39,7 @@ from gradkit.typing import Key, PyTree, Scalar
 # ---- element by element -------------------------------------------------------------------------
 
 
+@explained(trees="tree_x tree_y other_trees")
 def add(tree_x: PyTree, tree_y: PyTree, *other_trees: PyTree) -> PyTree:
     """Add two or more pytrees, leaf by leaf.
 
@@ -56,6 +58,7 @@ def add(tree_x: PyTree, tree_y: PyTree, *other_trees: PyTree) -> PyTree:
     return jax.tree.map(lambda x, *rest: builtins.sum(rest, start=x), tree_x, tree_y, *other_trees)
 
 
+@explained(trees="tree_x tree_y")
 def sub(tree_x: PyTree, tree_y: PyTree) -> PyTree:
     """Subtract one pytree from another, leaf by leaf.
 
@@ -73,6 +76,7 @@ def sub(tree_x: PyTree, tree_y: PyTree) -> PyTree:
     return jax.tree.map(operator.sub, tree_x, tree_y)
 
 
+@explained(trees="tree_x tree_y")
 def mul(tree_x: PyTree, tree_y: PyTree) -> PyTree:
     """Multiply two pytrees, leaf by leaf.
 
@@ -90,6 +94,7 @@ def mul(tree_x: PyTree, tree_y: PyTree) -> PyTree:
     return jax.tree.map(operator.mul, tree_x, tree_y)
 
 
+@explained(trees="tree_x tree_y")
 def div(tree_x: PyTree, tree_y: PyTree) -> PyTree:
     """Divide one pytree by another, leaf by leaf.
 
@@ -107,6 +112,7 @@ def div(tree_x: PyTree, tree_y: PyTree) -> PyTree:
     return jax.tree.map(operator.truediv, tree_x, tree_y)
 
 
+@explained(trees="tree", numbers="scalar")
 def scale(scalar: Scalar, tree: PyTree) -> PyTree:
     """Multiply every leaf of a pytree by a scalar, in the dtype of the leaf.
 
@@ -126,6 +132,7 @@ def scale(scalar: Scalar, tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: _factor(scalar, x) * x, tree)
 
 
+@explained(trees="tree_x tree_y", numbers="scalar")
 def add_scale(tree_x: PyTree, scalar: Scalar, tree_y: PyTree) -> PyTree:
     """Compute ``tree_x + scalar * tree_y``, rounded once to the dtype of ``tree_x``.
 
@@ -157,6 +164,7 @@ def add_scale(tree_x: PyTree, scalar: Scalar, tree_y: PyTree) -> PyTree:
     return jax.tree.map(leaf, tree_x, tree_y, is_leaf=lambda x: x is None)
 
 
+@explained(trees="tree", numbers="min_value max_value")
 def clip(tree: PyTree, min_value: Scalar | None = None, max_value: Scalar | None = None) -> PyTree:
     """Clip every element of a pytree to an interval.
 
@@ -182,6 +190,7 @@ def clip(tree: PyTree, min_value: Scalar | None = None, max_value: Scalar | None
     )
 
 
+@explained(trees="tree_x tree_y")
 def where(condition: Any, tree_x: PyTree, tree_y: PyTree) -> PyTree:
     """Choose between two pytrees by one condition, which may be traced.
 
@@ -200,6 +209,7 @@ def where(condition: Any, tree_x: PyTree, tree_y: PyTree) -> PyTree:
     return jax.tree.map(lambda x, y: jnp.where(condition, x, y), tree_x, tree_y)
 
 
+@explained(trees="tree")
 def conj(tree: PyTree) -> PyTree:
     """Return the complex conjugate of every leaf of a pytree.
 
@@ -216,6 +226,7 @@ def conj(tree: PyTree) -> PyTree:
     return jax.tree.map(jnp.conj, tree)
 
 
+@explained(trees="tree")
 def real(tree: PyTree) -> PyTree:
     """Return the real part of every leaf of a pytree.
 
@@ -235,6 +246,7 @@ def real(tree: PyTree) -> PyTree:
 # ---- one number ---------------------------------------------------------------------------------
 
 
+@explained(trees="tree")
 def norm(tree: PyTree, ord: int | float | str | None = None, squared: bool = False) -> jax.Array:
     """Compute the norm of a pytree taken as one vector: the global norm of gradients.
 
@@ -262,6 +274,7 @@ def norm(tree: PyTree, ord: int | float | str | None = None, squared: bool = Fal
     at
     zero is zero, not NaN; ``max`` of an empty tree counts as 0.
     """
+    check.boolean(squared=squared)
     if ord is None or ord == 2:
         if squared:
             return sum(jax.tree.map(numerics.abs_sq, _wide(tree)))
@@ -271,11 +284,11 @@ def norm(tree: PyTree, ord: int | float | str | None = None, squared: bool = Fal
     elif ord in (jnp.inf, "inf", "infinity"):
         result = jnp.maximum(max(jax.tree.map(jnp.abs, _wide(tree))), 0.0)
     else:
-        with check.inside("norm"):
-            check.refuse(f"ord={ord!r} is not supported", expected="None, 1, 2 or inf")
+        check.refuse(f"ord={ord!r} is not supported", expected="None, 1, 2 or inf")
     return result * result if squared else result
 
 
+@explained(trees="tree_x tree_y")
 def vdot(tree_x: PyTree, tree_y: PyTree) -> jax.Array:
     """Compute the inner product Σ conj(x) · y of two pytrees.
 
@@ -293,16 +306,16 @@ def vdot(tree_x: PyTree, tree_y: PyTree) -> jax.Array:
 
     def leaf(x: Any, y: Any) -> Any:
         if np.shape(x) != np.shape(y):
-            with check.inside("vdot"):
-                check.refuse(
-                    f"a leaf {check.shape_dtype(y)} does not match {check.shape_dtype(x)}",
-                    expected="equal shapes",
-                )
+            check.refuse(
+                f"a leaf {check.shape_dtype(y)} does not match {check.shape_dtype(x)}",
+                expected="equal shapes in tree_x and tree_y",
+            )
         return jnp.conj(x) * y
 
     return sum(jax.tree.map(leaf, _wide(tree_x), _wide(tree_y)))
 
 
+@explained(trees="tree")
 def sum(tree: PyTree, associative_reduction: bool = False) -> jax.Array:
     """Add all elements of a pytree.
 
@@ -330,6 +343,7 @@ def sum(tree: PyTree, associative_reduction: bool = False) -> jax.Array:
     return builtins.sum(sums[1:], start=sums[0])
 
 
+@explained(trees="tree")
 def max(tree: PyTree) -> jax.Array:
     """Return the largest element of a pytree.
 
@@ -346,6 +360,7 @@ def max(tree: PyTree) -> jax.Array:
     return _extreme(tree, jnp.max, jnp.maximum, -jnp.inf)
 
 
+@explained(trees="tree")
 def min(tree: PyTree) -> jax.Array:
     """Return the smallest element of a pytree.
 
@@ -362,6 +377,7 @@ def min(tree: PyTree) -> jax.Array:
     return _extreme(tree, jnp.min, jnp.minimum, jnp.inf)
 
 
+@explained(trees="tree")
 def size(tree: PyTree) -> int:
     """Count the elements of a pytree: the number of parameters of a model.
 
@@ -378,6 +394,7 @@ def size(tree: PyTree) -> int:
     return builtins.sum(int(np.prod(np.shape(leaf))) for leaf in jax.tree.leaves(tree))
 
 
+@explained(trees="a b", numbers="rtol atol")
 def allclose(
     a: PyTree, b: PyTree, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> jax.Array:
@@ -398,6 +415,7 @@ def allclose(
       >>> assert gk.tree.allclose({"w": 1.0}, {"w": 1.0 + 1e-7})
       >>> assert not gk.tree.allclose({"w": 1.0}, {"w": 1.1})
     """
+    check.non_negative(rtol=rtol, atol=atol)
     close = jax.tree.map(lambda x, y: jnp.allclose(x, y, rtol, atol, equal_nan), a, b)
     return jnp.all(jnp.stack([jnp.asarray(True), *jax.tree.leaves(close)]))
 
@@ -405,6 +423,7 @@ def allclose(
 # ---- new trees ----------------------------------------------------------------------------------
 
 
+@explained(trees="tree", dtypes="dtype")
 def zeros_like(tree: PyTree, dtype: Any = None) -> PyTree:
     """Return a pytree of zeros with the shapes, dtypes and sharding of another.
 
@@ -422,6 +441,7 @@ def zeros_like(tree: PyTree, dtype: Any = None) -> PyTree:
     return jax.tree.map(lambda x: jnp.zeros_like(x, dtype=dtype), tree)
 
 
+@explained(trees="tree", dtypes="dtype")
 def ones_like(tree: PyTree, dtype: Any = None) -> PyTree:
     """Return a pytree of ones with the shapes, dtypes and sharding of another.
 
@@ -439,6 +459,7 @@ def ones_like(tree: PyTree, dtype: Any = None) -> PyTree:
     return jax.tree.map(lambda x: jnp.ones_like(x, dtype=dtype), tree)
 
 
+@explained(trees="tree", dtypes="dtype", numbers="fill_value")
 def full_like(tree: PyTree, fill_value: ArrayLike, dtype: Any = None) -> PyTree:
     """Return a pytree filled with one value, with the shapes, dtypes and sharding of another.
 
@@ -457,6 +478,7 @@ def full_like(tree: PyTree, fill_value: ArrayLike, dtype: Any = None) -> PyTree:
     return jax.tree.map(lambda x: jnp.full_like(x, fill_value, dtype=dtype), tree)
 
 
+@explained(trees="tree")
 def batch_shape(tree: PyTree, shape: tuple[int, ...] = ()) -> PyTree:
     """Add leading axes to every leaf of a pytree, by broadcasting.
 
@@ -471,9 +493,13 @@ def batch_shape(tree: PyTree, shape: tuple[int, ...] = ()) -> PyTree:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> assert gk.tree.batch_shape({"w": jnp.ones(3)}, (2,))["w"].shape == (2, 3)
     """
+    if not isinstance(shape, (tuple, list)) or not all(_is_size(size) for size in shape):
+        problem = f"shape={check.shown(shape)} is not a shape"
+        check.refuse(problem, expected="a tuple of integers >= 0", error=TypeError)
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (*shape, *jnp.shape(x))), tree)
 
 
+@explained(trees="target_tree")
 def split_key_like(rng_key: Key, target_tree: PyTree) -> PyTree:
     """Split a random key into one key for each leaf of a pytree.
 
@@ -497,6 +523,7 @@ def split_key_like(rng_key: Key, target_tree: PyTree) -> PyTree:
     )
 
 
+@explained(trees="target_tree", dtypes="dtype", functions={"sampler": 3})
 def random_like(
     rng_key: Key,
     target_tree: PyTree,
@@ -520,6 +547,7 @@ def random_like(
       >>> noise = gk.tree.random_like(0, {"w": jnp.zeros((2, 3)), "b": jnp.zeros(3)})
       >>> assert noise["w"].shape == (2, 3) and not (noise["w"][0] == noise["b"]).any()
     """
+    check.arity(3, "(key, shape, dtype)", sampler=sampler)
     takes_sharding = "out_sharding" in inspect.signature(sampler).parameters
 
     def leaf(x: Any, key: Any) -> Any:
@@ -538,6 +566,7 @@ def random_like(
 # ---- kinds of numbers ---------------------------------------------------------------------------
 
 
+@explained(trees="tree", dtypes="dtype")
 def cast(tree: PyTree, dtype: Any) -> PyTree:
     """Cast every leaf of a pytree to a dtype.
 
@@ -557,6 +586,7 @@ def cast(tree: PyTree, dtype: Any) -> PyTree:
     )
 
 
+@explained(trees="tree other_tree")
 def cast_like(tree: PyTree, other_tree: PyTree) -> PyTree:
     """Cast every leaf of a pytree to the dtype of the matching leaf of another.
 
@@ -579,6 +609,7 @@ def cast_like(tree: PyTree, other_tree: PyTree) -> PyTree:
     )
 
 
+@explained(trees="tree")
 def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> Any:
     """Return the dtype of a pytree.
 
@@ -604,33 +635,32 @@ def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> Any:
     kinds = sorted(
         {jnp.dtype(jax.dtypes.result_type(leaf)) for leaf in jax.tree.leaves(tree)}, key=str
     )
-    with check.inside("dtype"):
-        if mixed_dtype_handler not in (None, "promote", "highest", "lowest"):
-            check.refuse(
-                f"mixed_dtype_handler={mixed_dtype_handler!r} is unknown",
-                expected="None, 'promote', 'highest' or 'lowest'",
-            )
-        if not kinds:
-            return jnp.dtype(jnp.result_type(float))
-        if len(kinds) == 1:
-            return kinds[0]
-        found = ", ".join(map(str, kinds))
-        if mixed_dtype_handler is None:
-            check.refuse(
-                f"a tree of {found} has no single dtype", fix="Pass mixed_dtype_handler='promote'"
-            )
-        if mixed_dtype_handler == "promote":
-            return numerics.wider(*kinds)
-        for kind in kinds:
-            if all(
-                numerics.wider(kind, other) == (kind if mixed_dtype_handler == "highest" else other)
-                for other in kinds
-            ):
-                return kind
-        return check.refuse(
-            f"none of {found} is the {mixed_dtype_handler}",
-            fix="Pass mixed_dtype_handler='promote'",
+    if mixed_dtype_handler not in (None, "promote", "highest", "lowest"):
+        check.refuse(
+            f"mixed_dtype_handler={mixed_dtype_handler!r} is unknown",
+            expected="None, 'promote', 'highest' or 'lowest'",
         )
+    if not kinds:
+        return jnp.dtype(jnp.result_type(float))
+    if len(kinds) == 1:
+        return kinds[0]
+    found = ", ".join(map(str, kinds))
+    if mixed_dtype_handler is None:
+        check.refuse(
+            f"a tree of {found} has no single dtype", fix="Pass mixed_dtype_handler='promote'"
+        )
+    if mixed_dtype_handler == "promote":
+        return numerics.wider(*kinds)
+    for kind in kinds:
+        if all(
+            numerics.wider(kind, other) == (kind if mixed_dtype_handler == "highest" else other)
+            for other in kinds
+        ):
+            return kind
+    return check.refuse(
+        f"none of {found} is the {mixed_dtype_handler}",
+        fix="Pass mixed_dtype_handler='promote'",
+    )
 
 
 def unwrap_random_key_data(input_tree: PyTree) -> PyTree:
@@ -661,6 +691,7 @@ def unwrap_random_key_data(input_tree: PyTree) -> PyTree:
 # ---- averages -----------------------------------------------------------------------------------
 
 
+@explained(trees="updates moments", numbers="decay order")
 def update_moment(updates: PyTree, moments: PyTree, decay: Scalar, order: int) -> PyTree:
     """Update an exponential moving average of the powers of a gradient.
 
@@ -684,6 +715,7 @@ def update_moment(updates: PyTree, moments: PyTree, decay: Scalar, order: int) -
     return _average(lambda g: g**order, updates, moments, decay)
 
 
+@explained(trees="updates moments", numbers="decay order")
 def update_moment_per_elem_norm(
     updates: PyTree, moments: PyTree, decay: Scalar, order: int
 ) -> PyTree:
@@ -717,6 +749,7 @@ def update_moment_per_elem_norm(
     return _average(power, updates, moments, decay)
 
 
+@explained(trees="updates moments", numbers="decay eps")
 def update_infinity_moment(updates: PyTree, moments: PyTree, decay: Scalar, eps: float) -> PyTree:
     """Update the decayed maximum of the magnitude of a gradient.
 
@@ -748,6 +781,7 @@ def update_infinity_moment(updates: PyTree, moments: PyTree, decay: Scalar, eps:
     return jax.tree.map(leaf, updates, moments, is_leaf=lambda x: x is None)
 
 
+@explained(trees="moment", numbers="decay count")
 def bias_correction(moment: PyTree, decay: Scalar, count: Any) -> PyTree:
     """Divide an exponential moving average by the weight of what it has seen.
 
@@ -775,6 +809,11 @@ def bias_correction(moment: PyTree, decay: Scalar, count: Any) -> PyTree:
 
 
 # ---- helpers ------------------------------------------------------------------------------------
+
+
+def _is_size(size: Any) -> bool:
+    whole = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
+    return whole and size >= 0
 
 
 def _factor(scalar: Any, x: Any) -> Any:

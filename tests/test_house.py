@@ -20,7 +20,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lowest floor first; a file imports from its own floor or from below. What is imported for type
 # checkers only does not count: typing names the types of masks and stores.
 FLOORS = [
-    ("typing", "_xla", "_flax", "_checks", "_numerics", "_tree"),
+    ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree"),
     ("_call", "_schedule", "_rule", "_restore", "_transform", "_walk"),
     ("masks", "schedules", "stores"),
     ("averages",),
@@ -142,7 +142,13 @@ def code_lines(path):
 
 MOST = 260
 # The mechanism, which is read as a whole.
-LONGER = {"_call.py": 390, "_checks.py": 320, "_transform.py": 410, "interop/resume.py": 290}
+LONGER = {
+    "_call.py": 430,
+    "_checks.py": 350,
+    "_transform.py": 445,
+    "interop/resume.py": 290,
+    "tree.py": 275,
+}
 
 
 def test_no_file_is_long():

@@ -90,6 +90,7 @@ def describe(tx: Transform, params: Params) -> Description:
     """
     with check.inside("describe"):
         check.part(tx=tx)
+        check.tree_of_arrays(params, "params")
     state = jax.tree.leaves(jax.eval_shape(tx.init, params).inner)  # refuses what does not fit
     leaves = jax.tree_util.tree_leaves_with_path(params)
     routes: dict[str, tuple[str, ...]] = {check.keystr(path): () for path, _ in leaves}

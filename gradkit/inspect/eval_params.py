@@ -6,8 +6,9 @@ import jax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit import _tree as tree
 from gradkit._flax import unwrap
-from gradkit._restore import conform
+from gradkit._restore import check_is_state, check_state, conform
 from gradkit._rule import Context, Part
 from gradkit._transform import Transform
 from gradkit._walk import Node, walk
@@ -41,15 +42,24 @@ def eval_params(tx: Transform, state: OptState, params: Params) -> Params:
     """
     with check.inside("eval_params"):
         check.part(tx=tx)
-        own = unwrap(params)
-        nodes = [n for n in walk(tx, conform(unwrap(state))) if n.rule and n.rule.evaluate]
+        own, kept = unwrap(params), conform(unwrap(state))
+        check_is_state(kept)
+        check.tree_of_arrays(own, "params")
+        nodes = [n for n in walk(tx, kept) if n.rule and n.rule.evaluate]
         if not nodes:
             fix = "Add an average of the weights, such as weight_ema, or use params"
             check.refuse(f"{tx!r} keeps no evaluation weights", fix=fix)
         _check_one_each(nodes, own)
         weights = own
-        for node in nodes:
-            weights = _evaluated(node, node.within, weights, Context.start(own))
+        try:
+            for node in nodes:
+                weights = _evaluated(node, node.within, weights, Context.start(own))
+            check.same_shapes(weights, own)
+        except Exception as error:
+            if not check.is_ours(error):
+                expected = tx._expected_state(tx.members, tree.arrays_only(own))
+                check_state(kept.inner, expected, tx.members, dtypes=False)
+            raise
     dtypes = jax.tree.map(jax.dtypes.result_type, own)
     weights = jax.tree.map(numerics.cast, weights, dtypes)
     return jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(weights))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit._flax import unwrap
-from gradkit._restore import conform
+from gradkit._restore import check_is_state, conform
 from gradkit._schedule import Schedule
 from gradkit._transform import Transform
 from gradkit._walk import walk
@@ -40,10 +40,7 @@ def hyperparameters(tx: Transform, state: OptState) -> dict[str, Any]:
     with check.inside("hyperparameters"):
         check.part(tx=tx)
         state = conform(state)
-        if not hasattr(state, "step") or not hasattr(state, "inner"):
-            problem = f"the state is {type(state).__name__}"
-            fix = "Pass what tx.init or tx.update returned"
-            check.refuse(problem, expected="the State of a transform", fix=fix, error=TypeError)
+        check_is_state(state)
     found: dict[str, Any] = {}
     for node in walk(tx, unwrap(state)):
         if not node.written:

@@ -103,10 +103,12 @@ def walk_states(state: OptState) -> Iterator[tuple[str, dict[str, Any], Any]]:
 
 
 def _check_state(state: Any, reader: str) -> None:
-    if getattr(state, "kind", None):
+    foreign = state is None or callable(state) or isinstance(state, (str, int, float))
+    if foreign or getattr(state, "kind", None):
         with check.inside(reader):
             fix = "Pass what init or update returned"
-            check.refuse(f"{check.shown(state)} is not a state", fix=fix, error=TypeError)
+            problem = f"state={check.shown(state)} is not a state"
+            check.refuse(problem, fix=fix, error=TypeError)
 
 
 def _unique(name: str, taken: dict[str, Any]) -> str:

@@ -81,7 +81,7 @@ def as_optax(tx: Any) -> Any:
         if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
             fix = check.uncalled(tx) or "Pass one such as adam(1e-3)"
             check.refuse(
-                f"{tx!r} is not a transform",
+                f"tx={check.shown(tx)} is not a transform",
                 expected="a gradkit transform",
                 fix=fix,
                 error=TypeError,

@@ -1,18 +1,21 @@
 """Functions beside an optimizer, by optax's names: target networks, the global norm, counters."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 
+from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._explain import explained, judge
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, stateless
+from gradkit._transform import Transform, as_transform, stateless
 from gradkit.typing import PyTree, Scalar, Updates
 
 
+@explained(trees="updates")
 def global_norm(updates: Updates) -> jax.Array:
     """Compute the global norm of gradients: the 2-norm of all leaves together.
 
@@ -35,6 +38,7 @@ def global_norm(updates: Updates) -> jax.Array:
     return tree.norm(updates)
 
 
+@explained(trees="new_tensors old_tensors", numbers="step_size")
 def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Scalar) -> PyTree:
     """Move a target network towards the online network: Polyak averaging of parameters.
 
@@ -72,6 +76,7 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Scal
     return jax.tree.map(leaf, new_tensors, old_tensors, is_leaf=lambda x: x is None)
 
 
+@explained(trees="new_tensors old_tensors", numbers="steps update_period")
 def periodic_update(
     new_tensors: PyTree, old_tensors: PyTree, steps: Any, update_period: Any
 ) -> PyTree:
@@ -98,6 +103,7 @@ def periodic_update(
     )
 
 
+@explained(numbers="count")
 def safe_increment(count: Any) -> jax.Array:
     """Add one to a counter, which stops at the largest value of its dtype instead of overflowing.
 
@@ -119,6 +125,7 @@ def safe_increment(count: Any) -> jax.Array:
     return jnp.where(count < top, count + jnp.ones((), count.dtype), top)
 
 
+@explained(trees="x", numbers="min_norm")
 def safe_norm(
     x: Any, min_norm: Scalar, ord: Any = None, axis: Any = None, keepdims: bool = False
 ) -> jax.Array:
@@ -163,6 +170,8 @@ def scale_gradient(inputs: PyTree, scale: Scalar) -> PyTree:
       >>> import gradkit as gk, jax
       >>> assert jax.grad(lambda x: gk.scale_gradient(x, 0.5) ** 2)(3.0) == 3.0
     """
+    with check.inside("scale_gradient"):
+        judge({"scale": scale}, ["scale"], [], {})
 
     @jax.custom_vjp
     def passed(inputs: Any) -> Any:
@@ -188,6 +197,8 @@ def stateless_with_tree_map(f: Callable[..., Any]) -> Rule:
       >>> tx = gk.chain(gk.stateless_with_tree_map(lambda g, p: g + 0.5 * p))
       >>> assert tx.update(jnp.ones(1), tx.init(jnp.ones(1)), jnp.ones(1))[0][0] == 1.5
     """
+    with check.inside("stateless_with_tree_map"):
+        check.arity(2, "(update, param)", f=f)
 
     def update(updates: Any, params: Any) -> Any:
         if params is None:
@@ -213,4 +224,7 @@ def with_extra_args_support(tx: Any) -> Any:
       >>> tx = gk.with_extra_args_support(gk.sgd(1.0))
       >>> assert tx.update(jnp.ones(1), tx.init(jnp.ones(1)), value=2.0)[0][0] == -1.0
     """
-    return tx if isinstance(tx, Transform) else chain(tx)
+    with check.inside("with_extra_args_support"):
+        tx = as_transform(tx)
+        check.part(tx=tx)
+    return cast(Transform, tx)

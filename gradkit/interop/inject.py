@@ -169,6 +169,13 @@ def inject_hyperparams(
                 expected="a factory such as adam",
                 error=TypeError,
             )
+        if not isinstance(static_args, Iterable) or not all(
+            isinstance(n, str) for n in static_args
+        ):
+            problem = f"static_args={check.shown(static_args)} is not a list of names"
+            check.refuse(problem, error=TypeError)
+        if hyperparam_dtype is not None:
+            check.floating_dtype(hyperparam_dtype=hyperparam_dtype)
         names = (static_args,) if isinstance(static_args, str) else tuple(static_args)
         known = inspect.signature(inner_factory).parameters
         for name in names:
@@ -318,7 +325,8 @@ def _inject_rule(
     return Rule(init, update, parts=(Part("inner", inner({})),), name=_NAME)
 
 
-_inject_rule.__name__ = _inject_rule.__qualname__ = "_inject"
+# Messages show the name; pickle finds the function by its qualified name.
+_inject_rule.__name__, _inject_rule.__qualname__ = _NAME, "_inject"
 _inject = factory(_inject_rule, Injected)
 
 

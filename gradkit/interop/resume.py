@@ -88,6 +88,8 @@ def from_optax_state(
             check.refuse(
                 f"tx={tx!r} is not a gradkit transform", fix=check.uncalled(tx), error=TypeError
             )
+        if step is not None:
+            check.integer(0, step=step)
         template = tx.init(params)
         states, counts = _flat(optax_state)
         steps = list(_named(tx, "MultiSteps"))

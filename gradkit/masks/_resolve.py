@@ -37,20 +37,21 @@ def resolve(mask: Mask, params: Params, whole: PyTree = None) -> PyTree:
     """
     if not jax.tree.leaves(params):
         return params  # nothing to select, such as the placeholder of map_params
+    name = check.name_of("mask", mask)
     if isinstance(mask, Predicate):
-        match_patterns("mask", mask, params if whole is None else whole)
+        match_patterns(name, mask, params if whole is None else whole)
         return _by_leaf(mask, params)
-    called(mask, "mask")
+    called(mask, name)
     if not _is_function(mask):
-        return _bools("mask", mask, params)
+        return _bools(name, mask, params)
     if not takes(mask, 1):
         check.refuse(
-            f"mask={brief(mask)} is not a function of one argument",
+            f"{name}={brief(mask)} is not a function of one argument",
             expected=_MASK,
             fix="Write by_function(f) for a function of (path, leaf)",
             error=TypeError,
         )
-    return _bools("mask(params)", mask(params), params)
+    return _bools(f"{name}(params)", mask(params), params)
 
 
 def labels(given: Any, tree: Params, whole: PyTree = None) -> PyTree:
@@ -255,11 +256,21 @@ def _as_mask(name: str, value: Any) -> Any:
     number = isinstance(value, (int, float, complex, np.number)) and not is_bool(value)
     other_call = isinstance(value, Call) and not isinstance(value, Predicate)
     called(value, name)
-    if isinstance(value, (str, bytes)) or number or other_call:
+    if _is_function(value) and not isinstance(value, Predicate) and not takes(value, 1):
+        problem = f"{name}={brief(value)} is not a function of one argument"
+        fix = "Write by_function(f) for a function of (path, leaf)"
+        check.refuse(problem, expected=_MASK, fix=fix, argument=(name, value), error=TypeError)
+    leaf = value is None or (jax.tree_util.all_leaves([value]) and not _may_be_mask(value))
+    if isinstance(value, (str, bytes)) or number or other_call or leaf:
         fix = f"Write by_path({value!r})" if isinstance(value, str) else ""
         problem = f"{name}={check.shown(value)} is not a mask"
         check.refuse(problem, expected=_MASK, fix=fix, argument=(name, value), error=TypeError)
     return value
+
+
+def _may_be_mask(leaf: Any) -> bool:
+    """Whether a mask that is no container may be judged at ``init``."""
+    return callable(leaf) or is_bool(leaf) or isinstance(leaf, jax.core.Tracer)
 
 
 CONVERTERS[Mask] = _as_mask

@@ -291,6 +291,8 @@ def by_dtype(dtype: Any) -> Callable[[str, Any], bool]:
 
 def _is_kind(dtype: Any) -> bool:
     try:
+        if isinstance(dtype, (list, dict, tuple)):  # NumPy reads them as structured dtypes
+            return False
         jnp.issubdtype(jnp.bool_, dtype)
     except (TypeError, ValueError):
         return False

@@ -75,6 +75,8 @@ def scale_by_adopt(
     Reference: Taniguchi et al. 2024, https://arxiv.org/abs/2411.02853.
     """
     check.decay(b1=b1, b2=b2)
+    if not callable(clip_value_fn):
+        check.positive(clip_value_fn=clip_value_fn)
     check.non_negative(eps=eps)
     store = as_store(mu_dtype, "mu_dtype")
 

@@ -23,14 +23,7 @@ _FLAT = 2.0**-52  # the point counts as stationary if ‖M‖² is at most this
 
 
 def _loss(value: Any, like: Any) -> Any:
-    if value is None:
-        check.refuse(
-            "value=None is not a loss",
-            expected="the loss as a scalar",
-            fix="Call update(grads, state, params, value=loss), with jax.value_and_grad",
-            error=TypeError,
-        )
-    return jnp.asarray(value, like.dtype)
+    return jnp.asarray(numerics.loss_like(value, like), like.dtype)
 
 
 def _scalars(params: Any, lower_bound: Any) -> dict[str, Any]:

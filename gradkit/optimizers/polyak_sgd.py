@@ -56,7 +56,7 @@ def scale_by_polyak(
     def update(updates: Any, params: Any, *, value: Any) -> Any:
         square = numerics.abs_sq(tree.norm(updates))
         like = tree.factor_like
-        gap = jnp.asarray(value, square.dtype) - like(f_min, square)
+        gap = numerics.loss_like(value, square) - like(f_min, square)
         if variant == "sps+":
             gap = jnp.maximum(gap, 0.0)
         size = numerics.divide(gap, square + like(eps, square))

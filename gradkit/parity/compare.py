@@ -94,7 +94,17 @@ def compare(
     with check.inside("compare"):
         _judge(tx=tx, reference=reference, **({} if truth is None else {"truth": truth}))
         check.integer(1, steps=steps)
+        check.tree_of_arrays(params, "params")
         check.inexact(params, "parameter")
+        check.non_negative(atol=atol, **({} if rtol is None else {"rtol": rtol}))
+        check.positive(slack=slack)
+        if dtype is not None:
+            check.floating_dtype(dtype=dtype)
+        if names is not None and not (
+            isinstance(names, (tuple, list)) and [type(n) for n in names] == [str, str]
+        ):
+            problem = f"names={check.shown(names)} is not a pair of strings"
+            check.refuse(problem, error=TypeError)
         feed = feed_of(gradients_or_loss, params, steps, extras)
     kind = None if dtype is None else jnp.dtype(dtype)
     here = kind or numerics.wider(

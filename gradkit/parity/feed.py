@@ -20,12 +20,19 @@ class Feed:
     extras: dict[str, Any]
 
 
+def _extras_of(extras: Any, step: int) -> dict[str, Any]:
+    found = extras(step) if callable(extras) else (extras or {})
+    if not isinstance(found, dict):
+        problem = f"extras are {check.shown(found)}"
+        expected = "a dict by name, or a function of the step that returns one"
+        check.refuse(problem, expected=expected, path="extras", error=TypeError)
+    return dict(found)
+
+
 def feed_of(given: Any, params: Any, steps: int, extras: Any) -> Feed:
-    every = (
-        [extras(step) for step in range(steps)]
-        if callable(extras)
-        else [dict(extras or {})] * steps
-    )
+    if callable(extras):
+        check.arity(1, "the step", extras=extras)
+    every = [_extras_of(extras, step) for step in range(steps)]
     stacked = _stack(every)
     if callable(given):
         out = _on_params(given, params)
@@ -51,6 +58,9 @@ def feed_of(given: Any, params: Any, steps: int, extras: Any) -> Feed:
             path="gradients_or_loss",
         )
     check.match(given[0], params)
+    for step, gradients in enumerate(given[1:steps], 1):
+        with check.inside(f"gradients_or_loss[{step}]"):
+            check.match(gradients, params)
     return Feed(None, _stack(list(given[:steps])), stacked)
 
 

@@ -45,6 +45,7 @@ def lengths(minimum: int, /, **values: Any) -> None:
                 f"{name}={shown(value)} is not a number of steps",
                 expected=expected,
                 fix=check.uncalled(value),
+                argument=(name, value),
                 error=TypeError,
             )
         if isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)):
@@ -52,7 +53,11 @@ def lengths(minimum: int, /, **values: Any) -> None:
         known = np.asarray(value, np.float64) if not isinstance(value, int) else value
         low = known > 0 if minimum else known >= 0
         if not np.all(low) or (not isinstance(value, int) and not np.all(np.isfinite(known))):
-            check.refuse(f"{name}={shown(value)} is out of range", expected=expected)
+            check.refuse(
+                f"{name}={shown(value)} is out of range",
+                expected=expected,
+                argument=(name, value),
+            )
 
 
 def scalars(**values: Any) -> None:

@@ -58,6 +58,7 @@ def hutchinson_estimator_diag_hessian(random_seed: Key | None = None) -> Rule:
                 fix="Call update(grads, state, params, obj_fn=loss)",
                 error=TypeError,
             )
+        check.function(**{"value_fn" if obj_fn is None else "obj_fn": loss})
         following, (now,) = numerics.split_key(state["key"], first, 1)
         treedef: Any = jax.tree.structure(params)
         count = treedef.num_leaves

@@ -90,6 +90,10 @@ def sam(
         check.params(params)
         if grad_fn is None and value_fn is None:
             check.missing_extra("grad_fn")
+        if grad_fn is not None:
+            check.arity(2, "(params, i)", grad_fn=grad_fn)
+        else:
+            check.function(value_fn=value_fn)
         gradient_at = grad_fn or (lambda params, i: jax.grad(value_fn)(params))
         adversary, at = state["adv_optimizer"], context.leaves
         for i in range(int(sync_period) - 1):

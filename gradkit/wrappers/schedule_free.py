@@ -240,6 +240,7 @@ def _warmed_up(learning_rate: Any, warmup_steps: int | None) -> Any:
         problem = f"learning_rate={learning_rate!r} is a schedule, beside warmup_steps"
         fix = "Put the warmup in the schedule, such as by join_schedules"
         check.refuse(problem, expected="a number", fix=fix, error=TypeError)
+    check.non_negative(learning_rate=learning_rate)
     return warmup_constant_schedule(0.0, learning_rate, warmup_steps)
 
 

@@ -70,6 +70,9 @@ def watch(
         problem = f"per={check.shown(per)} is not a grouping"
         expected = "'tree', 'leaf', or a dict of predicates"
         check.refuse(problem, expected=expected, error=TypeError)
+    if functions is not None and not isinstance(functions, Mapping):
+        problem = f"functions={check.shown(functions)} is not a dict of functions by name"
+        check.refuse(problem, argument=("functions", functions), error=TypeError)
     part, own = Part("inner", inner), dict(functions or {})
     for name, function in own.items():
         if name in names:

@@ -95,13 +95,13 @@ OPTIMIZERS = [
                 "step_offset=.* is (?:out of range|not an integer)",
             ),
             (lambda: gk.adafactor(clipping_threshold=0.0), ABOVE_0),
-            (lambda: gk.adafactor(momentum=1.0), f"decay=.* {DECAY}"),
+            (lambda: gk.adafactor(momentum=1.0), f"momentum=.* {DECAY}"),
             (lambda: gk.adafactor(decay_rate=-0.8), f"decay_rate=.* {AT_LEAST_0}"),
             (
                 lambda: gk.adafactor(min_dim_size_to_factor=1.5),
                 "min_dim_size_to_factor=.* is (?:out of range|not an integer)",
             ),
-            (lambda: gk.adafactor(eps=-1.0), f"epsilon=.* {AT_LEAST_0}"),
+            (lambda: gk.adafactor(eps=-1.0), f"eps=.* {AT_LEAST_0}"),
         ),
         needs_params=True,
     ),
@@ -350,8 +350,8 @@ OPTIMIZERS = [
         "grokfast",
         lambda: gk.grokfast(0.8, 1.5),
         bad=(
-            (lambda: gk.grokfast(1.0), f"decay=.* {DECAY}"),
-            (lambda: gk.grokfast(lamb=float("nan")), f"weight=.* {FINITE}"),
+            (lambda: gk.grokfast(1.0), f"alpha=.* {DECAY}"),
+            (lambda: gk.grokfast(lamb=float("nan")), f"lamb=.* {FINITE}"),
         ),
     ),
     Case(
