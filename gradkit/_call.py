@@ -14,16 +14,15 @@ nothing is judged or built there.
 import functools
 import inspect
 import sys
-import types
-import typing
 from collections.abc import Callable, Iterator
-from typing import Any, Self, Union
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gradkit import _checks as check
+from gradkit._arguments import converter, is_movable, is_scalar, plain, resolved
 
 _LEAF = "leaf"  # marks, in a spec, a place filled by a pytree leaf
 
@@ -75,7 +74,7 @@ class Call:
         spec, leaves = [], []
         for name, value in arguments.items():
             parts, treedef = jax.tree.flatten(value, is_leaf=lambda x: isinstance(x, Call))
-            parts = [_plain(part) for part in parts]
+            parts = [plain(part) for part in parts]
             spec.append(
                 (
                     name,
@@ -159,7 +158,7 @@ class Call:
                 and kind is not inspect.Parameter.KEYWORD_ONLY
             ):
                 parts.append(_code(value))
-            elif default is inspect.Parameter.empty or not _same(_plain(default), value):
+            elif default is inspect.Parameter.empty or not _same(plain(default), value):
                 parts.append(f"{name}={_code(value)}")
                 positional = False
             else:
@@ -349,150 +348,14 @@ def factory(function: Callable[..., Any], kind: type[Call]) -> Any:
     make.__signature__ = signature.replace(return_annotation=kind)  # type: ignore[attr-defined]
     make.__annotations__ = {**function.__annotations__, "return": kind}
     make.makes = kind  # type: ignore[attr-defined]
-    make.convert = _converter(function, signature)  # type: ignore[attr-defined]
+    make.convert = converter(function, signature)  # type: ignore[attr-defined]
     make.scalars = frozenset(  # type: ignore[attr-defined]
-        n for n, p in signature.parameters.items() if _is_scalar(_resolved(p.annotation, function))
+        n for n, p in signature.parameters.items() if is_scalar(resolved(p.annotation, function))
     )
     make.movable = frozenset(  # type: ignore[attr-defined]
-        n for n, p in signature.parameters.items() if _is_movable(p.annotation)
+        n for n, p in signature.parameters.items() if is_movable(p.annotation)
     )
     return make
-
-
-# How an argument is read, by its annotation: ``convert(name, value) -> value``, which refuses what
-# cannot be read. Each module registers its own types.
-CONVERTERS: dict[Any, Callable[[str, Any], Any]] = {}
-
-
-def _is_movable(annotation: Any) -> bool:
-    """Whether a schedule given for the argument is evaluated at each step: a ``Rate``, or an argument without a type."""
-    if (
-        annotation in (inspect.Parameter.empty, Any)
-        or getattr(annotation, "__name__", "") == "Rate"
-    ):
-        return True
-    if isinstance(annotation, str):
-        return "Rate" in annotation or annotation == "Any"
-    return any(_is_movable(a) for a in typing.get_args(annotation) if _is_union(annotation))
-
-
-def _is_scalar(annotation: Any) -> bool:
-    """Whether the argument is one number: a ``Rate``, a ``Scalar`` or a float, or None."""
-    if _is_union(annotation):
-        rest = [a for a in typing.get_args(annotation) if a is not type(None)]
-        return all(map(_is_scalar, rest))
-    return annotation is float or getattr(annotation, "__name__", "") in ("Rate", "Scalar")
-
-
-def _is_union(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (Union, types.UnionType)
-
-
-def _converter(function: Callable[..., Any], signature: inspect.Signature) -> Callable[..., Any]:
-    """``convert(name, value)`` for the arguments of a function."""
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    by_name: dict[str, Any] = {}
-
-    def convert(name: str, value: Any) -> Any:
-        parameter = signature.parameters[name]
-        if parameter.kind in variadic:
-            return value
-        if name not in by_name:
-            by_name[name] = _reader(_resolved(parameter.annotation, function))
-        read = by_name[name]
-        if read is not None:
-            return read(name, _plain(value))
-        # 0 where the default is 0.0 is a float too, and data like it.
-        return float(value) if type(value) is int and type(parameter.default) is float else value
-
-    return convert
-
-
-def _resolved(annotation: Any, function: Callable[..., Any]) -> Any:
-    """The annotation itself, where ``from __future__ import annotations`` left a string."""
-    if not isinstance(annotation, str):
-        return annotation
-    try:
-        return eval(annotation, getattr(function, "__globals__", {}))
-    except Exception:  # a name that exists for type checkers only
-        return Any
-
-
-def _reader(annotation: Any) -> Callable[[str, Any], Any] | None:
-    """How a value is read by an annotation; None where anything may be passed."""
-    if _is_union(annotation):
-        return _union_reader(typing.get_args(annotation))
-    origin = typing.get_origin(annotation)
-    if annotation is Callable or origin in (Callable, typing.get_origin(Callable[[], None])):
-        return _as_function
-    try:
-        return CONVERTERS.get(annotation)
-    except TypeError:  # not hashable
-        return None
-
-
-def _union_reader(annotations: tuple[Any, ...]) -> Callable[[str, Any], Any] | None:
-    optional = type(None) in annotations
-    kept = [a for a in annotations if a is not type(None)]
-    # Beside a number of another kind, a whole float is that number and no integer.
-    exact = any(_is_scalar(a) for a in kept)
-    readers = [_as_exact_integer if a is int and exact else _reader(a) for a in kept]
-    if any(reader is None for reader in readers):
-        return None
-
-    # The last one words the refusal; "is not a function" would say nothing of the numbers allowed.
-    ordered = sorted(
-        typing.cast(list[Callable[[str, Any], Any]], readers), key=lambda r: r is not _as_function
-    )
-
-    def read(name: str, value: Any) -> Any:
-        if optional and value is None:
-            return None
-        *others, last = ordered
-        for reader in others:
-            try:
-                return reader(name, value)
-            except (TypeError, ValueError):
-                continue
-        return last(name, value)
-
-    return read
-
-
-def _as_function(name: str, value: Any) -> Any:
-    check.function(**{name: value})
-    return value
-
-
-def _as_bool(name: str, value: Any) -> Any:
-    check.boolean(**{name: value})
-    return value
-
-
-def _as_string(name: str, value: Any) -> Any:
-    check.string(**{name: value})
-    return value
-
-
-def _as_exact_integer(name: str, value: Any) -> Any:
-    """An integer, where a float is another kind of argument."""
-    check.integer(None, **{name: value})
-    if not isinstance(value, (int, np.integer)):
-        check.refuse(f"{name}={check.shown(value)} is not an integer", error=TypeError)
-    return int(value)
-
-
-def _as_integer(name: str, value: Any) -> Any:
-    if isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)) or np.ndim(value):
-        return value
-    check.integer(None, **{name: value})
-    return int(value)
-
-
-CONVERTERS[float] = check.as_number
-CONVERTERS[bool] = _as_bool
-CONVERTERS[str] = _as_string
-CONVERTERS[int] = _as_integer
 
 
 def _qualified(factory: Any) -> str:
@@ -509,26 +372,6 @@ def _qualified(factory: Any) -> str:
 def _rebuild(kind: type[Call], factory: Any, arguments: dict[str, Any]) -> Any:
     bound = inspect.BoundArguments(factory.__signature__, dict(arguments))
     return kind.bind(factory, bound.args, bound.kwargs)
-
-
-def _plain(value: Any) -> Any:
-    """NumPy scalars as Python's (they would promote), dtypes by name (they print and pickle), single bools as bools."""
-    if isinstance(value, np.generic) and value.dtype.kind in "biufc":
-        return value.item()
-    if isinstance(value, np.dtype) or (
-        isinstance(value, type) and isinstance(getattr(value, "dtype", None), np.dtype)
-    ):
-        return jnp.dtype(value).name
-    if isinstance(value, type) and issubclass(value, np.generic) and not value.__subclasses__():
-        return np.dtype(value).name  # not the kinds of dtypes, such as np.floating
-    if (
-        isinstance(value, (np.ndarray, jax.Array))
-        and not isinstance(value, jax.core.Tracer)
-        and value.dtype == bool
-        and value.ndim == 0
-    ):
-        return bool(value)
-    return value
 
 
 def _is_leaf(value: Any) -> bool:

@@ -240,8 +240,8 @@ class Part(NamedTuple):
           params: the wide parameters or None.
           context: the context of the rule.
           otherwise: the updates of a skipped call; by default zeros.
-          prepare: computes the part's gradients inside the branch, so that they are not written to
-            memory. It closes over no tracer.
+          prepare: computes the part's gradients inside the branch, so that XLA does not write
+            them out. It closes over no tracer.
           aux: traced values for ``prepare``.
           in_place: change the parameters in ``context.leaves`` instead of returning updates.
 

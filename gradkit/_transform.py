@@ -16,7 +16,8 @@ import numpy as np
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._call import CONVERTERS, Call, factory
+from gradkit._arguments import CONVERTERS
+from gradkit._call import Call, factory
 from gradkit._restore import as_step, check_state, conform
 from gradkit._rule import (
     Chain,

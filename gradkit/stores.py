@@ -22,7 +22,7 @@ import numpy as np
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._call import CONVERTERS
+from gradkit._arguments import CONVERTERS
 from gradkit.typing import Params, PyTree, StoreLike
 
 _DTYPES = ("bfloat16", "float16", "float32", "float64", "complex64", "complex128")

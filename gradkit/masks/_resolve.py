@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from gradkit import _checks as check
-from gradkit._call import CONVERTERS, Call
+from gradkit._arguments import CONVERTERS
+from gradkit._call import Call
 from gradkit.masks.predicates import Predicate, brief, by_path, called, is_bool, takes
 from gradkit.typing import Mask, Params, PyTree
 

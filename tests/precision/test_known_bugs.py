@@ -88,7 +88,7 @@ BUGS = {
         tuple(
             "" + name
             for name in (
-                "test_inner_memory_may_hold_bools_optax_828",
+                "test_the_inner_state_may_hold_bools_optax_828",
                 "test_dtypes_may_be_mixed_optax_377_1038",
                 "test_bfloat16_gradients_are_summed_in_float32_optax_1567",
             )

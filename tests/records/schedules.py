@@ -27,7 +27,7 @@ def length_checks(name: str, *lead: Any, at: int, least: int = 1) -> tuple[Bad, 
 
     return (
         (with_length(-5), f"=-5 is out of range. {expected}"),
-        (with_length("10"), f"='10' is not a number of steps. {expected}"),
+        (with_length("10"), "='10' is not a number"),
     )
 
 

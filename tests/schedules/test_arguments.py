@@ -170,7 +170,7 @@ SCALES = [
     {float("inf"): 0.5}, {None: 0.5}, {3: float("nan")}, {3: np.ones(2)}, {3: gk.adam},
     {3: gk.constant_schedule(0.5)},
 ]  # fmt: skip
-GROWTH = [None, "2", 1.5, 2.0, True, 0, -1, jnp.int32(2), [2], len, 1j, np.ones(2)]
+GROWTH = [None, "2", 1.5, True, 0, -1, [2], len, 1j, np.ones(2)]
 PIECES = [None, 3, "ab", len, [], {}, [0.1], [0.1, None], ["a", 0.1], [gk.adam, 0.1], np.ones(2)]
 BOUNDARIES = [
     None, 3, "a", {5}, {5: 1}, [], [1, 2], [-1], [None], ["a"], [True], [1j], [float("nan")],

@@ -381,7 +381,7 @@ def test_apply_every_lets_sums_through_and_is_optax():
         (
             lambda: gk.has_updated(gk.sgd(0.1)),
             TypeError,
-            r"has_updated: sgd\(0\.1\) is not a state\. Pass what init or update returned\.",
+            r"has_updated: state=sgd\(0\.1\) is not a state\. Pass what init or update returned\.",
         ),
         (
             lambda: gk.has_updated(
