@@ -1,1 +1,1 @@
-"""The same work side by side with optax and torch, in one process: ``python -m benchmarks.step``."""
+"""The same work beside optax and torch, in one process: ``python -m benchmarks.step``."""

@@ -9,11 +9,14 @@ step with gradients already in place.
 
 | column | is |
 |---|---|
-| trace, lower, compile | seconds until a step can run, caches cleared before; the smallest of a few |
+| trace, lower, compile | seconds until a step can run, with cold caches; the smallest of a few |
 | step | median time of a step, over turns |
 | of ... | that time over the peer's, the median over turns: below 1 is faster than the peer |
-| GB/s | the bytes that a step cannot avoid (28 a parameter for AdamW: read θ g m v, write θ m v; 4 more to read g for its norm), over its time |
-| of copy | that over the bandwidth of a copy of 33.5 million numbers, which takes its turn with the others |
+| GB/s | the bytes that a step cannot avoid, over its time |
+| of copy | that over the bandwidth of a copy of 33.5 million numbers, which takes its turn too |
+
+The bytes that a step of AdamW cannot avoid are 28 a parameter: it reads θ g m v and writes θ m v.
+A clip by the norm takes 4 more, to read g for its norm.
 """
 
 import argparse
@@ -47,7 +50,7 @@ PEERS = ("optax", "torch fused", "torch foreach")
 TOTAL_STEPS, WARMUP = 10_000, 100
 
 
-# ---- what is measured: trees and optimizers ---------------------------------------------------------------------------
+# ---- what is measured: trees and optimizers ------------------------------------------------------
 
 
 def large(quick: bool) -> dict[str, tuple[int, ...]]:
@@ -57,7 +60,7 @@ def large(quick: bool) -> dict[str, tuple[int, ...]]:
 
 
 def transformer(quick: bool) -> dict[str, tuple[int, ...]]:
-    """Twelve layers of width 256 and an embedding, 11.6 million parameters in 146 leaves: what people train."""
+    """Twelve layers of width 256 and an embedding: 11.6 million parameters in 146 leaves."""
     layers, d, vocabulary = (2, 32, 256) if quick else (12, 256, 8192)
     shapes: dict[str, tuple[int, ...]] = {"embedding": (vocabulary, d), "norm/scale": (d,)}
     for i in range(layers):
@@ -98,7 +101,7 @@ class Entry(NamedTuple):
 def torch_step(
     kind: str, clip: bool = False, schedule: bool = False, **options: Any
 ) -> Callable[..., Any]:
-    """torch's step: the clip of the gradients in place, the optimizer, the clock of the schedule."""
+    """torch's step: the clip of the gradients in place, the optimizer, the schedule's clock."""
 
     def make(parameters: list[Any], **how: bool) -> Callable[[], None]:
         optimizer = getattr(torch.optim, kind)(parameters, **options, **how)
@@ -197,11 +200,15 @@ OPTIMIZERS = {
 CORE = ("adamw", "clip+adamw", "sgd momentum")
 
 
-# ---- the contenders ---------------------------------------------------------------------------------------------------
+# ---- the contenders ------------------------------------------------------------------------------
 
 
 class Contender(NamedTuple):
-    """A name, the seconds its preparation took, a function that runs n steps and waits for them, and the parameters as they are now."""
+    """One side of the comparison.
+
+    A name, the seconds its preparation took, a function that runs n steps and waits for them, and
+    the parameters as they are now.
+    """
 
     name: str
     preparation: dict[str, float]
@@ -212,7 +219,7 @@ class Contender(NamedTuple):
 def prepare(
     function: Callable[..., Any], arguments: tuple[Any, ...], repeats: int
 ) -> tuple[Any, dict[str, float]]:
-    """Trace, lower and compile with cold caches; the smallest time of each, since noise only adds."""
+    """Trace, lower and compile with cold caches; the smallest time of each: noise only adds."""
     times: dict[str, list[float]] = {"trace": [], "lower": [], "compile": []}
     for turn in range(repeats):
         jax.clear_caches()
@@ -324,7 +331,7 @@ def contenders(
     return result
 
 
-# ---- measuring --------------------------------------------------------------------------------------------------------
+# ---- measuring -----------------------------------------------------------------------------------
 
 
 def seconds(run: Callable[[int], None], steps: int) -> float:
@@ -336,7 +343,10 @@ def seconds(run: Callable[[int], None], steps: int) -> float:
 def alternate(
     runs: list[Callable[[int], None]], repeats: int, turn: float, period: int
 ) -> list[list[float]]:
-    """The seconds of a step of each, turn by turn; a turn lasts about ``turn`` seconds, and the order goes round."""
+    """The seconds of a step of each, turn by turn.
+
+    A turn lasts about ``turn`` seconds, and the order goes round.
+    """
     for run in runs:
         run(2 * period)
     steps = [period * max(1, round(turn / seconds(run, period) / period)) for run in runs]
@@ -367,7 +377,7 @@ def median_ratio(times: list[float], of: list[float]) -> float:
 
 
 def check_agreement(rivals: list[Contender], rtol: float = 1e-4) -> None:
-    """The contenders do the same work: after as many steps from the same start, the same parameters."""
+    """The contenders do the same work: from one start, after as many steps, the same parameters."""
     reference = rivals[0].parameters()
     for rival in rivals[1:]:
         for ours, theirs in zip(reference, rival.parameters(), strict=True):
@@ -432,7 +442,7 @@ def measure(
     return rows
 
 
-# ---- telling ----------------------------------------------------------------------------------------------------------
+# ---- telling -------------------------------------------------------------------------------------
 
 
 def machine() -> dict[str, Any]:
@@ -473,7 +483,10 @@ def threads() -> int:
 
 def table(rows: list[dict[str, Any]], about: dict[str, Any]) -> Table:
     copy = statistics.median(row["copy_gb_per_s"] for row in rows)
-    caption = f"{about['device']}, {about['threads']} threads; jax {about['jax']}, optax {about['optax']}; a copy runs at {copy:.1f} GB/s"
+    caption = (
+        f"{about['device']}, {about['threads']} threads; jax {about['jax']}, "
+        f"optax {about['optax']}; a copy runs at {copy:.1f} GB/s"
+    )
     result = Table(title="One optimizer step", caption=caption)
     for name in ("size", "optimizer", "contender"):
         result.add_column(name, no_wrap=True)

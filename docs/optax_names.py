@@ -1,11 +1,11 @@
-"""Write docs/optax_names.md: every public name of the installed optax, and what becomes of it in gradkit.
+"""Write docs/optax_names.md: every public name of optax, and what becomes of it in gradkit.
 
     python docs/optax_names.py
 
-The names are derived from optax; what differs is taken from the docstrings' **Differs**. A name
-that gradkit does not have needs an entry of its own in gradkit/interop/names.py: nothing is guessed
-from its spelling or its module, so a new name of optax, or one that gradkit loses, fails
-tests/docs/test_optax_names.py.
+The names are derived from the installed optax; what differs is taken from the docstrings'
+**Differs**. A name that gradkit does not have needs an entry of its own in
+gradkit/interop/names.py: nothing is guessed from its spelling or its module, so a new name of
+optax, or one that gradkit loses, fails tests/docs/test_optax_names.py.
 """
 
 import importlib
@@ -92,7 +92,8 @@ def page() -> str:
     lines = [
         "# Every name of optax",
         "",
-        "Written by `python docs/optax_names.py` from the installed optax and gradkit's docstrings; a test keeps it complete.",
+        "Written by `python docs/optax_names.py` from the installed optax and gradkit's "
+        "docstrings; a test keeps it complete.",
         "",
     ]
     order = (

@@ -22,7 +22,10 @@ CONVERTERS: dict[Any, Callable[[str, Any], Any]] = {}
 
 
 def is_movable(annotation: Any) -> bool:
-    """Whether a schedule given for the argument is evaluated at each step: a ``Rate``, or an argument without a type."""
+    """Whether a schedule given for the argument is evaluated at each step.
+
+    So it is for a ``Rate``, and for an argument without a type.
+    """
     if (
         annotation in (inspect.Parameter.empty, Any)
         or getattr(annotation, "__name__", "") == "Rate"
@@ -153,7 +156,10 @@ CONVERTERS[int] = _as_integer
 
 
 def plain(value: Any) -> Any:
-    """NumPy scalars as Python's (they would promote), dtypes by name (they print and pickle), single bools as bools."""
+    """A plain value: NumPy scalars as Python's, dtypes by name, bool arrays of rank 0 as bools.
+
+    NumPy scalars would promote, and names of dtypes print and pickle.
+    """
     if isinstance(value, np.generic) and value.dtype.kind in "biufc":
         return value.item()
     if isinstance(value, np.dtype) or (

@@ -41,11 +41,11 @@ class Call:
     leaves: tuple[Any, ...]
     _body: Any
 
-    # ---- making --------------------------------------------------------------------------------------------------
+    # ---- making ---------------------------------------------------------------------------------
 
     @classmethod
     def bind(cls, factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        """Call ``factory`` on the arguments: bind, split into leaves and structure, and build the body, which judges them."""
+        """Bind the arguments, split them into leaves and structure, and build the body."""
         parameters = factory.__signature__.parameters
         try:
             bound = factory.__signature__.bind(*args, **kwargs)
@@ -109,7 +109,7 @@ class Call:
         """
         return self._build() if self._body is None else self._body
 
-    # ---- reading -------------------------------------------------------------------------------------------------
+    # ---- reading --------------------------------------------------------------------------------
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -190,7 +190,7 @@ class Call:
                 elif name in self.factory.scalars and np.ndim(leaf):
                     yield name, leaf
 
-    # ---- changing ------------------------------------------------------------------------------------------------
+    # ---- changing -------------------------------------------------------------------------------
 
     def children(self) -> dict[str, "Call"]:
         """The calls among the arguments, by the name under which a path finds them."""
@@ -265,7 +265,7 @@ class Call:
         return [place for place, name in named if name.endswith(f".{path}")]
 
     def _named(self, at: tuple[str, ...], last: str) -> tuple[str, ...]:
-        """The path of an argument by the names of parts, which go before those of the arguments that hold them."""
+        """The path of an argument; names of parts come before those of the arguments with them."""
         if not at:
             return (last,)
         name = self.part_names().get(at[0], at[0])
@@ -292,7 +292,7 @@ class Call:
             changed = {**self.arguments, name: float(value) if is_number else value}
         return _rebuild(type(self), self.factory, changed)
 
-    # ---- the pytree ----------------------------------------------------------------------------------------------
+    # ---- the pytree -----------------------------------------------------------------------------
 
     def __init_subclass__(cls) -> None:
         jax.tree_util.register_pytree_with_keys(
@@ -319,7 +319,7 @@ class Call:
         return cls._filled(aux[0], aux[1], tuple(leaves))
 
     def vmap_axes(self) -> Self:
-        """``vmap``'s ``in_axes`` for a population: 0 where an argument holds an array of rank one or more, None elsewhere."""
+        """The ``in_axes`` of ``vmap`` for a population: 0 for arrays of rank ≥ 1, else None."""
         return jax.tree.map(lambda leaf: 0 if np.ndim(leaf) else None, self)
 
 

@@ -37,7 +37,7 @@ def inside(name: str, arguments: Any = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unjudged() -> Iterator[None]:
-    """Let the values of arrays pass: under jit they would be traced, and eager and jit may not differ."""
+    """Let the values of arrays pass, as under jit, where they are traced."""
     token = _judging.set(False)
     try:
         yield
@@ -91,7 +91,7 @@ def refuse(
     argument: tuple[str, Any] | None = None,
     error: type[Exception] = ValueError,
 ) -> NoReturn:
-    """Raise ``error`` with the message ``<where>: <problem>. Expected <expected>. <fix>.``
+    """Raise an error in the style of this module.
 
     Args:
       problem: the offending value and what is wrong with it, such as ``b1=1.5 is out of range``.
@@ -134,11 +134,20 @@ def is_ours(error: Exception) -> bool:
     return hasattr(error, "gradkit")
 
 
-# What other libraries call it.
+# Arguments by the names other libraries give them.
 _ALIASES = {
-    "lr": "learning_rate", "wd": "weight_decay", "beta1": "b1", "beta_1": "b1", "beta2": "b2", "beta_2": "b2", "epsilon": "eps", "alpha": "learning_rate",
-    "weight_decay_mask": "mask", "rho": "decay", "mu": "momentum",
-}  # fmt: skip
+    "lr": "learning_rate",
+    "alpha": "learning_rate",
+    "wd": "weight_decay",
+    "weight_decay_mask": "mask",
+    "beta1": "b1",
+    "beta_1": "b1",
+    "beta2": "b2",
+    "beta_2": "b2",
+    "epsilon": "eps",
+    "rho": "decay",
+    "mu": "momentum",
+}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -166,7 +175,7 @@ def shape_dtype(leaf: Any) -> str:
     return f"{np.asarray(leaf).dtype if kind is None else kind}{list(np.shape(leaf))}"
 
 
-# ---- hyperparameters -----------------------------------------------------------------------------
+# ---- hyperparameters ---------------------------------------------------------------------------
 
 
 def _concrete(value: Any) -> np.ndarray | None:
@@ -392,7 +401,7 @@ def uncalled(value: Any) -> str:
     return f"Call the factory: {value.__name__}(...)" if hasattr(value, "makes") else ""
 
 
-# ---- trees ---------------------------------------------------------------------------------------
+# ---- trees -------------------------------------------------------------------------------------
 
 
 def params(tree: Any) -> None:
@@ -454,7 +463,7 @@ def inexact(tree: Any, what: str) -> None:
             refuse(problem, expected="an array", fix=fix, path=keystr(path), error=TypeError)
         if not jax.numpy.issubdtype(kind, jax.numpy.inexact):
             problem = f"this {what} is {shape_dtype(leaf)}"
-            fix = "Remove integer leaves from the tree, or wrap the whole optimizer in masked or where"
+            fix = "Remove integer leaves from the tree, or wrap the optimizer in masked or where"
             refuse(
                 problem, expected="a floating dtype", fix=fix, path=keystr(path), error=TypeError
             )

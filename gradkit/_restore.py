@@ -1,4 +1,4 @@
-"""States as they come back: from a checkpoint as plain dicts, or from another transform by mistake."""
+"""Checks of states: restored from a checkpoint as dicts, or of another transform by mistake."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from gradkit._rule import Member, State, is_stateless
 
 
 def conform(state: Any) -> Any:
-    """A `State`, also from the mapping that a checkpoint without a target restores; anything else as it is."""
+    """A `State`, also from the mapping that a checkpoint without a target restores."""
     if isinstance(state, State):
         return state
     if isinstance(state, Mapping) and state.keys() == {"step", "inner"}:
@@ -95,7 +95,10 @@ def _refuse_leaf(name: str, like: Any, i: int, problem: str, expected: Any) -> N
 
 
 def _restructured(state: Any, like: Any) -> Any:
-    """The containers of ``like`` with the contents of ``state``, where a checkpoint turned named tuples into dicts and tuples into lists."""
+    """The containers of ``like`` with the contents of ``state``.
+
+    A checkpoint turns named tuples into dicts, and tuples into lists.
+    """
     if isinstance(like, tuple) and hasattr(like, "_fields"):
         if isinstance(state, Mapping) and set(state) == set(like._fields):
             state = [state[field] for field in like._fields]

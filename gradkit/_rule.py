@@ -196,7 +196,10 @@ class Part(NamedTuple):
     def update(
         self, updates: Updates, state: OptState, params: Params | None, *, context: Context
     ) -> tuple[Updates, OptState]:
-        """The updates of the part and its next state. A part with a clock runs at its own step and advances it."""
+        """The updates of the part and its next state.
+
+        A part with a clock runs at its own step and advances it.
+        """
         if self.view is None:
             return self._update(updates, state, params, context)
         view = self.view(context)
@@ -406,7 +409,7 @@ def is_stateless(state: Any) -> bool:
 
 
 def _strong(x: Any) -> Any:
-    """Without the weak type of a literal, which the first step would drop at the cost of a second trace."""
+    """Without the weak type of a literal, which would cost a second trace."""
     return lax.convert_element_type(x, x.dtype) if getattr(x, "weak_type", False) else x
 
 
@@ -422,7 +425,10 @@ def run_members(
 
 
 def numbered(names: list[tuple[str, bool]]) -> list[str]:
-    """Names made unique: the second ``trace`` is ``trace_1``. A name that the user gave (True) stays, and must be unique."""
+    """Names made unique: the second ``trace`` is ``trace_1``.
+
+    A name that the user gave (True) stays, and must be unique.
+    """
     taken = {name for name, given in names if given}
     if len(taken) < sum(given for _, given in names):
         twice = next(n for n, given in names if given and names.count((n, True)) > 1)

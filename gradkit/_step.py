@@ -16,7 +16,9 @@ from gradkit.typing import OptState, Params, PyTree
 
 
 class Step:
-    """The training step that `make_step` returns: ``step(params, state, *args, **kwargs) -> (params, state, loss[, aux])``.
+    """The training step that `make_step` returns.
+
+    ``step(params, state, *args, **kwargs) -> (params, state, loss[, aux])``
 
     Attributes:
       tx: the transform, whose hyperparameters the step uses.

@@ -70,7 +70,7 @@ class Transform(Call):
     _members: tuple[Member, ...] | None
     _expected: dict[Any, Any]
 
-    # ---- the user's calls ------------------------------------------------------------------------
+    # ---- the user's calls -----------------------------------------------------------------------
 
     def init(self, params: Params) -> State:
         """The state before the first step.
@@ -173,7 +173,7 @@ class Transform(Call):
             return tree.fill(new, params), entry.after(inner)
 
     def expand(self) -> "Transform":
-        """The chain that a recipe stands for; a chain with its transforms expanded; any other transform itself."""
+        """The chain that a recipe stands for, or a chain with its transforms expanded."""
         body = self.body
         if isinstance(body, Chain):
             parts = [part.expand() if isinstance(part, Transform) else part for part in self.leaves]
@@ -193,7 +193,7 @@ class Transform(Call):
                 )
         return (self.init, self.update)[index]
 
-    # ---- the outermost call ----------------------------------------------------------------------
+    # ---- the outermost call ---------------------------------------------------------------------
 
     def _enter(self, updates: Any, state: Any, params: Any, extras: dict[str, Any]) -> "_Entry":
         """Check what came in; the wide trees and the context."""
@@ -254,7 +254,7 @@ class Transform(Call):
             self._expected[key] = jax.eval_shape(start, leaves)
         return cast(dict[str, Any], self._expected[key])
 
-    # ---- the members of its chain ----------------------------------------------------------------
+    # ---- the members of its chain ---------------------------------------------------------------
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -290,7 +290,7 @@ class Transform(Call):
         return Rule(init, part.update, parts=(part,), takes_integers=True)
 
     def children(self) -> dict[str, Call]:
-        """The transforms of a chain by their names; other transforms by the argument that holds them."""
+        """The transforms of a chain by name; those of others by the argument that holds them."""
         body = self.body
         if not isinstance(body, Chain):
             return super().children()
@@ -312,14 +312,12 @@ class Transform(Call):
 
     def _run(self, arguments: dict[str, Any], *, named: bool = True) -> Any:
         made = super()._run(arguments, named=named)
-        if isinstance(made, (Rule, Chain, Transform)):
-            return made
-        if _is_pair(made):
-            return as_transform(made)
-        with check.inside(self.factory.__name__):
-            fix = "Return Rule(init, update) or chain(...)"
-            problem = f"the factory returned {made!r}"
-            check.refuse(problem, expected="a Rule or a transform", fix=fix, error=TypeError)
+        if not isinstance(made, (Rule, Chain, Transform)) and not _is_pair(made):
+            with check.inside(self.factory.__name__):
+                fix = "Return Rule(init, update) or chain(...)"
+                problem = f"the factory returned {made!r}"
+                check.refuse(problem, expected="a Rule or a transform", fix=fix, error=TypeError)
+        return made if isinstance(made, Rule) else as_transform(made)
 
     @classmethod
     def _filled(cls, factory: Any, spec: Any, leaves: tuple[Any, ...]) -> Self:
@@ -329,7 +327,7 @@ class Transform(Call):
 
 
 class _Entry:
-    """What the outermost call found: its members, the updates as they came, and what the members are given."""
+    """What the outermost call found: its members, the updates, and the members' arguments."""
 
     def __init__(
         self,
@@ -567,7 +565,10 @@ def apply_updates(
 
 
 def _splice(part: Transform, at: str) -> tuple[list[Member], bool]:
-    """The members of a transform at a path, and whether it is a chain. A lone rule has the name of the outermost factory."""
+    """The members of a transform at a path, and whether it is a chain.
+
+    A lone rule has the name of the outermost factory.
+    """
     body, name = part.body, part.factory.__name__
     if isinstance(body, Chain):
         members: list[Member] = []
@@ -602,7 +603,7 @@ def _place_of(part: Call, tx: Transform) -> str | None:
 
 
 def name_of(tx: Transform) -> str:
-    """The name of a transform in a chain: that of its factory, or of the function that made a wrapped pair."""
+    """The name of a transform in a chain: its factory's, or that of a wrapped pair's function."""
     own = tx.body.name if isinstance(tx.body, Rule) else None
     return own or str(tx.factory.__name__)
 
@@ -612,7 +613,10 @@ def _join(at: str, name: str) -> str:
 
 
 def _at_step(part: Transform, member: Member) -> Member:
-    """The member with its scheduled arguments evaluated at the step, and scalar arrays in the dtype of the updates."""
+    """The member with its scheduled arguments evaluated at the step.
+
+    Scalar arrays are cast to the dtype of the updates.
+    """
     arguments = part.arguments
     movable = part.factory.movable
     moving = {
@@ -661,7 +665,7 @@ def _value_at(name: str, value: Any, step: Any, dtype: Any) -> Any:
 
 
 def _promotes(value: Any) -> bool:
-    """A scalar array that would promote what it multiplies. (A Python number, or one that came through jit, would not.)"""
+    """A scalar array that would promote what it multiplies, unlike one that is weakly typed."""
     if not isinstance(value, (np.ndarray, jax.Array)) or value.ndim:
         return False
     if not jnp.issubdtype(value.dtype, jnp.floating):
@@ -683,7 +687,7 @@ def _one_example(updates: Any) -> Any:
 
 
 def _is_pair(value: Any) -> bool:
-    """An optax transform, or anything else with ``init`` and ``update``; our own calls are not opened."""
+    """An optax transform, or anything else with ``init`` and ``update``, or one of ours."""
     if isinstance(value, (Call, Rule)):
         return True
     return callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))
@@ -714,7 +718,8 @@ def _check_transforms(parts: Iterable[Any]) -> None:
     for i, part in enumerate(parts):
         if not isinstance(part, Transform):
             fix = check.uncalled(part) or (
-                "GradientTransformation(init, update) makes one of two functions, stateless(f) of one"
+                "GradientTransformation(init, update) makes one of two functions, "
+                "stateless(f) of one"
             )
             if isinstance(part, (list, tuple)):
                 fix = "Unpack it: chain(*transforms)"
@@ -768,7 +773,7 @@ def _needs_no_state(state: Any, members: tuple[Member, ...], expected: dict[str,
 
 
 def _as_rate(name: str, value: Any) -> Any:
-    """A hyperparameter that may move: a number, a scalar array, a schedule, or a function of the step."""
+    """Read a ``Rate``: a number, a scalar array, a schedule, or a function of the step."""
     if fix := check.uncalled(value):
         check.refuse(f"{name}={value.__name__} is a factory", fix=fix, error=TypeError)
     if callable(value) and not isinstance(value, Call):
@@ -779,7 +784,7 @@ def _as_rate(name: str, value: Any) -> Any:
 
 
 def _try_function(name: str, function: Callable[[Any], Any]) -> None:
-    """A function of the step returns one number; one that needs a concrete step is tried when it is used."""
+    """Refuse a function of the step that fails, or does not return one real number."""
     try:
         shape = jax.eval_shape(function, jax.ShapeDtypeStruct((), jnp.int32))
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):

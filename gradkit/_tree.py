@@ -218,11 +218,11 @@ def count(tree: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-# ---- leaves that are not there -------------------------------------------------------------------
+# ---- leaves that are not there -----------------------------------------------------------------
 
 
 def arrays_only(tree: Any) -> Any:
-    """The tree with None in place of leaves that are no arrays: the functions and flags of an Equinox module."""
+    """The tree with None in place of functions, flags and other leaves that are no arrays."""
     treedef: Any
     leaves, treedef = jax.tree.flatten(tree)
     kept = [leaf if is_array(leaf) else None for leaf in leaves]

@@ -49,7 +49,7 @@ class Node(NamedTuple):
 
 
 def walk(tx: Transform, state: State | None = None) -> Iterator[Node]:
-    """Every transform inside ``tx``, outermost first, with its path, state, clock and the masks around it.
+    """Walk over every transform inside a transform, with its path, state, clock and masks.
 
     Args:
       tx: the transform.

@@ -3,14 +3,14 @@
 | | |
 |---|---|
 | ``PyTree``, ``Params``, ``Updates``, ``OptState`` | any pytree of arrays |
-| ``Rate`` | a hyperparameter that may be scheduled: a number, a scalar array, a ``Schedule``, or a plain function of the step |
-| ``Mask`` | which leaves: a tree of bools (a prefix will do), a ``Predicate``, a function of the parameters that returns such a tree |
-| ``StoreLike`` | how state is kept: a dtype, a ``Store``, or None for the dtype of the leaf, at least float32 |
+| ``Rate`` | a number, a scalar array, a ``Schedule``, or a function of the step |
+| ``Mask`` | a tree of bools, a ``Predicate``, or a function of the parameters |
+| ``StoreLike`` | a dtype, a ``Store``, or None for the leaf's dtype, at least float32 |
 | ``Key`` | a seed, a typed random key, or the data of one |
 | ``InitFn``, ``UpdateFn`` | the two functions of a ``Rule`` |
-| ``TransformInitFn``, ``TransformUpdateFn``, ``TransformUpdateExtraArgsFn`` | the two functions of a pair in optax's style |
+| ``TransformInitFn``, ``TransformUpdateFn``, ... | the functions of a pair in optax's style |
 | ``ScalarOrSchedule``, ``MaskOrFn`` | ``Rate`` and ``Mask`` by optax's names |
-| ``ShouldSkipUpdateFunction``, ``ConditionFn`` | the functions that ``MultiSteps`` and ``conditionally_transform`` take |
+| ``ShouldSkipUpdateFunction``, ``ConditionFn`` | functions that wrappers take |
 
 An argument annotated ``Rate`` is converted once, when the factory is called: integers become floats
 and functions become schedules.

@@ -1,4 +1,4 @@
-"""Reading a transform and its state: descriptions, hyperparameters, logged values, evaluation weights."""
+"""Reading a transform and its state: descriptions, hyperparameters, logged values, weights."""
 
 from gradkit._walk import Node as Node
 from gradkit._walk import walk as walk

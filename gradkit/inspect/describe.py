@@ -35,12 +35,15 @@ class Description:
     hyperparameters: dict[str, dict[str, Any]]
 
     def __str__(self) -> str:
+        each = self.state_bytes / max(self.count, 1)
         lines = [
             self.transform,
-            f"{self.count:,} parameters, {self.state_bytes:,} bytes of state ({self.state_bytes / max(self.count, 1):.2f} a parameter)",
+            f"{self.count:,} parameters, "
+            f"{self.state_bytes:,} bytes of state ({each:.2f} a parameter)",
         ]
         for group in self.groups:
-            many = f"{len(group.paths)} {'leaf' if len(group.paths) == 1 else 'leaves'}, {group.count:,} parameters"
+            noun = "leaf" if len(group.paths) == 1 else "leaves"
+            many = f"{len(group.paths)} {noun}, {group.count:,} parameters"
             lines += ["", f"{' > '.join(group.route) or 'all'}: {many}"]
             width = max(map(len, group.paths), default=0)
             lines += [
@@ -48,15 +51,13 @@ class Description:
                 for path, shape in zip(group.paths, group.shapes, strict=True)
             ]
         for name, numbers in self.hyperparameters.items():
-            lines += [
-                "",
-                f"{name or 'hyperparameters'}: {', '.join(f'{key}={value}' for key, value in numbers.items())}",
-            ]
+            shown = ", ".join(f"{key}={value}" for key, value in numbers.items())
+            lines += ["", f"{name or 'hyperparameters'}: {shown}"]
         return "\n".join(lines)
 
 
 def describe(tx: Transform, params: Params) -> Description:
-    """Say which leaf goes through which group of a transform, with counts, state and hyperparameters.
+    """Describe a transform: its groups of parameters, bytes of state and hyperparameters.
 
     Args:
       tx: the transform, and
@@ -86,7 +87,7 @@ def describe(tx: Transform, params: Params) -> Description:
       otherwise: learning_rate=0.01
       <BLANKLINE>
       then: learning_rate=0.001, b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0, weight_decay=0.0001
-      >>> assert plan.state_bytes == 6 * 8 + 8  # two averages of the kernel, and the weight that each has not seen
+      >>> assert plan.state_bytes == 6 * 8 + 8  # two averages, two scalars
     """
     with check.inside("describe"):
         check.part(tx=tx)
@@ -112,7 +113,7 @@ def describe(tx: Transform, params: Params) -> Description:
 
 
 def _selected(node: Node, params: Any) -> list[str]:
-    """The paths of the leaves that a transform selects, where it stands for a group of leaves or has a mask."""
+    """The paths of the leaves that a transform selects, where it is a group or has a mask."""
     seen = node.see(params)
     if node.rule is not None and node.rule.mask is not None:
         on = node.rule.mask(node.context(params))

@@ -38,7 +38,8 @@ def eval_params(tx: Transform, state: OptState, params: Params) -> Params:
       >>> w, state = jnp.zeros(1), tx.init(jnp.zeros(1))
       >>> for _ in range(2):
       ...     w, state = tx.apply(w, state, jnp.ones(1))
-      >>> assert w[0] == -1.0 and jnp.allclose(gk.eval_params(tx, state, w)[0], (-0.5 + 2 * -1.0) / 3)
+      >>> average = gk.eval_params(tx, state, w)
+      >>> assert w[0] == -1.0 and jnp.allclose(average[0], (-0.5 + 2 * -1.0) / 3)
     """
     with check.inside("eval_params"):
         check.part(tx=tx)
@@ -68,7 +69,8 @@ def eval_params(tx: Transform, state: OptState, params: Params) -> Params:
 def _evaluated(node: Node, within: tuple[Part, ...], params: Any, context: Context) -> Any:
     """The parameters with those that the node sees evaluated."""
     if not within:
-        assert node.rule is not None and node.rule.evaluate is not None
+        assert node.rule is not None
+        assert node.rule.evaluate is not None
         return node.rule.evaluate(node.state, params)
     (part, *rest) = within
     if part.view is None:

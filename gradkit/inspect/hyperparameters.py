@@ -33,8 +33,10 @@ def hyperparameters(tx: Transform, state: OptState) -> dict[str, Any]:
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.chain(gk.clip_by_global_norm(1.0), gk.sgd(gk.linear_schedule(0.5, 0.0, 10), momentum=0.9))
-      >>> {path: float(value) for path, value in gk.hyperparameters(tx, tx.init(jnp.zeros(2))).items()}
+      >>> rate = gk.linear_schedule(0.5, 0.0, 10)
+      >>> tx = gk.chain(gk.clip_by_global_norm(1.0), gk.sgd(rate, momentum=0.9))
+      >>> found = gk.hyperparameters(tx, tx.init(jnp.zeros(2)))
+      >>> {path: float(value) for path, value in found.items()}
       {'clip_by_global_norm.max_norm': 1.0, 'sgd.learning_rate': 0.5, 'sgd.momentum': 0.9}
     """
     with check.inside("hyperparameters"):

@@ -67,22 +67,25 @@ def has_updated(state: OptState) -> Any:
     found: dict[str, Any] = {}
     for path, piece, ran in walk_states(state):
         outer = any(path == other or path.startswith(f"{other}.") for other in found)
-        if "updated" in piece and not outer:
+        if piece.keys() >= {"updated", "mini_step", "accumulated"} and not outer:
             found[_unique(path, found)] = (
                 piece["updated"] if ran is None else ran & piece["updated"]
             )
-    if len(found) == 1:
-        (updated,) = found.values()
-        return updated
     with check.inside("has_updated"):
         if not found:
             check.refuse("the state has no MultiSteps in it", fix="Pass the state of one")
-        fix = "Pass the part of the state that holds the one you mean"
-        check.refuse(f"the state has {len(found)} MultiSteps in it", fix=fix)
+        if len(found) > 1:
+            fix = "Pass the part of the state that holds the one you mean"
+            check.refuse(f"the state has {len(found)} MultiSteps in it", fix=fix)
+    (updated,) = found.values()
+    return updated
 
 
 def walk_states(state: OptState) -> Iterator[tuple[str, dict[str, Any], Any]]:
-    """The state of every transform inside a state, with its dotted path and whether a guard around it let its last call run (None: no guard)."""
+    """The state of every transform inside a state, with its dotted path.
+
+    The third value is whether a guard around it let its last call run; None without a guard.
+    """
 
     def look(
         piece: Any, path: tuple[str, ...], ran: Any

@@ -1,6 +1,7 @@
 """AdamW: Adam with decoupled weight decay.
 
-    Δθ_t = −α_t · (m̂_t / (√(v̂_t + ε_root) + ε) + λ θ)        m = ema(g; b1)        v = ema(|g|²; b2)
+    Δθ_t = −α_t · (m̂_t / (√(v̂_t + ε_root) + ε) + λ θ)        m = ema(g; b1)        v = ema(|g|²;
+    b2)
 
 φ is ``ema``, ψ is ``ema`` of g²; then weight decay.
 """

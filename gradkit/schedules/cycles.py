@@ -115,7 +115,7 @@ def warm_restarts_schedule(
 
     Example:
       >>> import gradkit as gk
-      >>> rate = gk.schedules.warm_restarts_schedule(1.0, 10, t_mul=2, m_mul=0.5)  # restarts at 10, 30, 70
+      >>> rate = gk.schedules.warm_restarts_schedule(1.0, 10, t_mul=2, m_mul=0.5)
       >>> assert [round(float(rate(t)), 6) for t in (0, 5, 10, 20, 30)] == [1, 0.5, 0.5, 0.25, 0.25]
 
     Reference: Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983.

@@ -35,7 +35,8 @@ def per_epoch(
 
     Example:
       >>> import gradkit as gk
-      >>> rate = gk.schedules.per_epoch(gk.schedules.inverse_time_decay(0.2, 1, 1.0), steps_per_epoch=100)
+      >>> decay = gk.schedules.inverse_time_decay(0.2, 1, 1.0)
+      >>> rate = gk.schedules.per_epoch(decay, steps_per_epoch=100)
       >>> assert float(rate(0)) == float(rate(99)) == 2 * float(rate(100)) == 2 * float(rate(199))
     """
     arguments.rates(schedule=schedule)

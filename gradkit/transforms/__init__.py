@@ -1,4 +1,4 @@
-"""Transforms that run no other transform: clipping, weight decay, scaling, preconditioning, rounding."""
+"""Transforms that run no other: clipping, weight decay, scaling, preconditioning, rounding."""
 
 from gradkit.transforms.centralize import centralize as centralize
 from gradkit.transforms.clip import adaptive_grad_clip as adaptive_grad_clip

@@ -141,8 +141,9 @@ def _examples(grads: Any) -> int:
     first = np.shape(leaves[0][1])[:1]
     for path, leaf in leaves:
         if np.ndim(leaf) == 0 or np.shape(leaf)[:1] != first:
+            which = "another" if np.ndim(leaf) else "no"
             check.refuse(
-                f"{check.shape_dtype(leaf)} has {'another' if np.ndim(leaf) else 'no'} leading axis",
+                f"{check.shape_dtype(leaf)} has {which} leading axis",
                 expected=expected + (f" of {first[0]}" if first else ""),
                 fix=fix,
                 path=check.keystr(path),

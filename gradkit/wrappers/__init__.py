@@ -1,4 +1,4 @@
-"""Transforms that run another transform: accumulation, guards, parameter groups, weight averaging."""
+"""Transforms that run others: accumulation, guards, parameter groups, weight averaging."""
 
 from gradkit.wrappers.accumulate import MultiSteps as MultiSteps
 from gradkit.wrappers.accumulate import apply_every as apply_every

@@ -2,7 +2,7 @@
 
 | | |
 |---|---|
-| ``MultiSteps(opt, k)`` | gradients are summed or averaged over k calls, then ``opt`` updates once |
+| ``MultiSteps(opt, k)`` | gradients are averaged over k calls, then ``opt`` updates once |
 | ``apply_every(k)`` | updates are summed over k calls, then emitted |
 
 A call that only accumulates costs the accumulation alone: under ``tx.apply`` (and ``make_step``)
@@ -162,7 +162,9 @@ def MultiSteps(
 def skip_not_finite(
     updates: Updates, gradient_step: Any, params: Params | None
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Skip a micro-batch whose gradient has a NaN or an infinity: for ``MultiSteps(should_skip_update_fn=...)``.
+    """Skip a micro-batch whose gradient has a NaN or an infinity.
+
+    For ``MultiSteps(should_skip_update_fn=skip_not_finite)``.
 
     Args:
       updates: the gradients.
@@ -185,7 +187,9 @@ def skip_not_finite(
 def skip_large_updates(
     updates: Updates, gradient_step: Any, params: Params | None, max_squared_norm: Any
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Skip a micro-batch whose gradient is too large, or NaN: for ``MultiSteps(should_skip_update_fn=partial(...))``.
+    """Skip a micro-batch whose gradient is too large, or NaN.
+
+    For ``MultiSteps(should_skip_update_fn=partial(skip_large_updates, max_squared_norm=...))``.
 
     Args:
       updates: the gradients.

@@ -35,7 +35,7 @@ def cautious(inner: Transform, eps: Rate = 1.0, *, direction: bool = False) -> R
       >>> tx = gk.cautious(gk.sgd(1.0, momentum=0.5), eps=0.0)
       >>> _, state = tx.update(jnp.array([8.0, 8.0]), tx.init(jnp.zeros(2)))
       >>> updates, _ = tx.update(jnp.array([-1.0, 1.0]), state)
-      >>> assert updates.tolist() == [0.0, -10.0]  # the trace is (3, 5); 3 disagrees with its gradient
+      >>> assert updates.tolist() == [0.0, -10.0]  # the trace is (3, 5), the gradient (-1, 1)
 
     **Differs from the paper** when it wraps all of ``adamw``: the paper masks Adam's update alone
     and decays the weights freely:

@@ -2,8 +2,8 @@
 
 | | the update is applied when | otherwise | clock of ``inner`` |
 |---|---|---|---|
-| ``guard(inner, ...)`` | gradients and updates are finite, norm and loss are within their bounds | nothing changes | waits, or counts (``count_skipped``) |
-| ``apply_if_finite(inner, n)`` | gradients are finite, or have not been for more than n calls in a row | nothing changes | waits |
+| ``guard(inner, ...)`` | all is finite, norm and loss within bounds | nothing changes | waits |
+| ``apply_if_finite(inner, n)`` | g is finite, or n skips are spent | nothing changes | waits |
 """
 
 from typing import Any
@@ -221,7 +221,7 @@ def _jumped(x: Any, past: dict[str, Any], sigma: Any, patience: int) -> Any:
 
 
 def _observe(x: Any, past: dict[str, Any], decay: Any, applied: Any) -> dict[str, Any]:
-    """The running mean and variance with ``x``: equal weights until 1 / t < 1 − decay. A skipped update does not count.
+    """The running mean and variance with ``x``: equal weights until 1 / t < 1 − decay.
 
     An applied update may bring a number that is not finite, or too large to square: it would stay
     in the mean.

@@ -6,7 +6,7 @@
 | ``partition(transforms, labels)`` | each leaf through the transform of its label |
 | ``where(predicate, then, otherwise)`` | two groups |
 | ``freeze(mask)`` | the updates of the mask's leaves to zero |
-| ``selective_transform(optimizer, freeze_mask=mask)`` | the other leaves through ``optimizer``, those of the mask to zero |
+| ``selective_transform(tx, freeze_mask=m)`` | m's leaves to zero, the others through ``tx`` |
 
 A mask is a tree of bools, a predicate (``by_path``, ``by_rank``, ...) or a function of the
 parameters: see ``gradkit.masks``. An inner transform sees a tree in which the other leaves are
@@ -186,7 +186,7 @@ def where(
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.where(gk.by_rank(2), gk.adamw(1e-3), gk.adam(1e-3))  # no decay for biases and norms
+      >>> tx = gk.where(gk.by_rank(2), gk.adamw(1e-3), gk.adam(1e-3))  # biases do not decay
       >>> params = {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}
       >>> assert set(tx.init(params).inner["where"]) == {"then", "otherwise"}
     """
@@ -253,7 +253,7 @@ def _others(mask: Any) -> Any:
     return jax.tree.map(lambda on: not on, mask)
 
 
-# ---- how a group sees a tree ---------------------------------------------------------------------
+# ---- how a group sees a tree -------------------------------------------------------------------
 
 
 def _selection(select: Callable[[Context], PyTree], all_extras: bool) -> Callable[[Context], View]:

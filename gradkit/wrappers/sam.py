@@ -1,9 +1,9 @@
-"""Sharpness-aware minimization: the gradient is taken where the loss is worst nearby, and the step from the original point.
+"""Sharpness-aware minimization: the gradient where the loss is worst nearby.
 
 | | the ascent steps | a call of ``update`` |
 |---|---|---|
-| ``sam(opt, adv, k)`` | are made by the training loop: k − 1 calls go uphill, the k-th returns and descends | is one gradient |
-| ``sam(opt, adv, k, opaque_mode=True)`` | are made within the update, which takes a gradient function | is one whole step |
+| ``sam(opt, adv, k)`` | by the training loop: k − 1 calls ascend | is one gradient |
+| ``sam(..., opaque_mode=True)`` | within the update, by a gradient function | is one whole step |
 
 The ascent optimizer of the paper is ``chain(normalize(), sgd(rho))``.
 """
@@ -29,7 +29,7 @@ def sam(
     opaque_mode: bool = False,
     batch_axis_name: str | None = None,
 ) -> Rule:
-    """Apply an optimizer to the gradient at a nearby point of higher loss (sharpness-aware minimization).
+    """Sharpness-aware minimization: take the gradient at a nearby point of higher loss.
 
     **Update rule** θ' = θ, then k − 1 times θ' ← θ' − adv(g(θ')); u = optimizer(g(θ')), added to θ.
 
@@ -59,7 +59,8 @@ def sam(
       >>> grad = jax.grad(lambda w: jnp.sum(w**2))
       >>> tx, w = gk.sam(gk.sgd(0.25), ascent, opaque_mode=True), jnp.array([3.0, 4.0])
       >>> w, state = tx.apply(w, tx.init(w), grad(w), grad_fn=lambda w, i: grad(w))
-      >>> assert jnp.allclose(w, jnp.array([3.0, 4.0]) - 0.5 * jnp.array([3.3, 4.4]))  # the gradient at w + (0.3, 0.4)
+      >>> expected = jnp.array([3.0, 4.0]) - 0.5 * jnp.array([3.3, 4.4])  # at w + (0.3, 0.4)
+      >>> assert jnp.allclose(w, expected)
 
     **Differs from optax**: a zero gradient gives a zero ascent step rather than NaN
     (``normalize``); each optimizer runs only on its own calls, not on all behind a select;

@@ -1,4 +1,4 @@
-"""Schedule-free learning: an average of the weights in place of momentum and of a learning-rate schedule.
+"""Schedule-free learning: averaged weights in place of momentum and a schedule.
 
 | | |
 |---|---|
@@ -245,7 +245,7 @@ def _warmed_up(learning_rate: Any, warmup_steps: int | None) -> Any:
 
 
 def schedule_free_eval_params(state: OptState, params: Params) -> Params:
-    """Return the weights to evaluate with, found by the fields of the state: ``eval_params`` without the transform.
+    """Return the weights to evaluate with: ``eval_params`` without the transform.
 
     **Update rule** x = (y − (1 − b1) z) / b1.
 

@@ -1,8 +1,8 @@
-"""Logging: norms and other measures of gradients and updates, kept in the state for ``logged_values``.
+"""Logging: norms and other measures, kept in the state for ``logged_values``.
 
 | | logs |
 |---|---|
-| ``watch(inner, "grad_norm", ...)`` | norms and ratios of the gradients that a transform receives and the updates it returns |
+| ``watch(inner, "grad_norm", ...)`` | norms and ratios around a transform |
 | ``snapshot(name, f)`` | one measure of the updates at a place in the chain |
 | ``monitor({name: f, ...})`` | several |
 """

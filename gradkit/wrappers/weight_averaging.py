@@ -1,4 +1,4 @@
-"""Weight averaging: the last transform of a chain, which averages the parameters and leaves the updates unchanged.
+"""Weight averaging: the last transform of a chain, which leaves the updates unchanged.
 
 | | average of θ_1 … θ_t | weight of θ_s |
 |---|---|---|
@@ -48,7 +48,8 @@ def weight_ema(decay: Rate, debias: bool = True, store: StoreLike = None) -> Rul
       >>> w, state = jnp.zeros(1), tx.init(jnp.zeros(1))
       >>> for _ in range(2):
       ...     w, state = tx.apply(w, state, jnp.full(1, -3.0))
-      >>> assert w[0] == 6.0 and gk.eval_params(tx, state, w)[0] == 5.0  # (0.25 · 3 + 0.5 · 6) / 0.75
+      >>> assert w[0] == 6.0
+      >>> assert gk.eval_params(tx, state, w)[0] == 5.0  # (0.25 · 3 + 0.5 · 6) / 0.75
 
     Reference: Polyak and Juditsky 1992; Morales-Brotons et al. 2024,
     https://arxiv.org/abs/2411.18704.

@@ -473,7 +473,8 @@ def test_trees_that_do_not_match_are_refused_with_the_path(case, params):
     if not holds_apart(tx):  # those that do: tests/wrappers/test_partition.py
         with pytest.raises(
             (TypeError, ValueError),
-            match=r", scalar: (this (update|parameter) is int32\[\]\. Expected a floating dtype|the gradient int32\[\] has no axis)",
+            match=r", scalar: (this (update|parameter) is int32\[\]\. Expected a floating dtype"
+            r"|the gradient int32\[\] has no axis)",
         ):
             tx.update({**case.fed(grads), "scalar": jnp.int32(1)}, state, params, **extras)
         with pytest.raises(

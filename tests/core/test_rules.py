@@ -11,7 +11,8 @@ def test_a_bare_rule_may_be_in_a_chain_and_is_a_pair_of_functions():
     rule = gk.stateless(lambda updates, params: jax.tree.map(jnp.negative, updates))
     tx = gk.chain(rule, gk.scale(2.0))
     updates, state = tx.update(jnp.ones(1), tx.init(jnp.ones(1)))
-    assert updates[0] == -2.0 and state.inner == {}
+    assert updates[0] == -2.0
+    assert state.inner == {}
     assert rule.update(jnp.ones(1), rule.init(jnp.ones(1)))[0][0] == -1.0  # as optax's is used
 
 

@@ -1,4 +1,4 @@
-"""The page of optax's names accounts for every public name of the installed optax, and is what its script writes."""
+"""The page of optax's names has every public name of optax, and is what its script writes."""
 
 import importlib.util
 import re

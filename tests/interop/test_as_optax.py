@@ -41,9 +41,8 @@ def test_equal_transforms_make_equal_pairs_that_share_a_compilation():
 
     run = jax.jit(run.__wrapped__, static_argnums=0)
     first, second = (run(gk.as_optax(gk.adam(0.1)), jnp.ones(2)) for _ in range(2))
-    assert len(traces) == 1 and gk.as_optax(gk.adam(0.1)) == gk.as_optax(
-        gk.adam(0.1)
-    ) != gk.as_optax(gk.adam(0.2))
+    assert len(traces) == 1
+    assert gk.as_optax(gk.adam(0.1)) == gk.as_optax(gk.adam(0.1)) != gk.as_optax(gk.adam(0.2))
     np.testing.assert_array_equal(first, second)
 
 
@@ -141,14 +140,19 @@ def test_what_is_no_transform_is_refused(wrong, words):
 
 
 def test_without_optax_the_message_says_so():
-    code = "import sys; sys.modules['optax'] = None\nimport gradkit as gk\ntry: gk.as_optax(gk.adam(1.0))\nexcept ImportError as error: print(error)"
+    code = (
+        "import sys; sys.modules['optax'] = None\n"
+        "import gradkit as gk\n"
+        "try: gk.as_optax(gk.adam(1.0))\n"
+        "except ImportError as error: print(error)"
+    )
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
     assert out.strip() == "as_optax: optax is not installed. Run pip install optax."
 
 
-# ---- types ------------------------------------------------------------------------------------------
+# ---- types ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [gk.GradientTransformation, gk.GradientTransformationExtraArgs])
@@ -164,9 +168,8 @@ def test_every_transform_and_every_optax_pair_is_an_instance(kind):
 
 def test_only_some_optax_pairs_take_extra_arguments():
     bare = optax.GradientTransformation(lambda p: (), lambda u, s, p=None: (u, s))
-    assert isinstance(bare, gk.GradientTransformation) and not isinstance(
-        bare, gk.GradientTransformationExtraArgs
-    )
+    assert isinstance(bare, gk.GradientTransformation)
+    assert not isinstance(bare, gk.GradientTransformationExtraArgs)
 
 
 def test_types_stand_in_annotations():
@@ -196,7 +199,7 @@ def test_called_it_makes_a_transform_that_reads_back():
     )
     assert type(tx) is type(again) is gk.Transform
     grads = tree_of(0, shapes=SHAPES)
-    updates, state = again.update(grads, again.init(grads))
+    updates, _ = again.update(grads, again.init(grads))
     np.testing.assert_array_equal(updates["vector"], grads["vector"] / 2)
     assert again == eval(
         repr(again), {**vars(gk), "halve": halve, "init_empty_state": gk.init_empty_state}

@@ -84,10 +84,8 @@ def test_a_schedule_is_evaluated_at_the_step_and_stored_as_it_was_used():
     assert state.hyperparams["learning_rate"] == 1.0
     for step in range(4):
         updates, state = tx.update(jnp.ones(1), state)
-        assert (
-            state.hyperparams["learning_rate"] == rate(step) == -updates[0]
-            and state.count == step + 1
-        )
+        assert state.hyperparams["learning_rate"] == rate(step) == -updates[0]
+        assert state.count == step + 1
 
 
 def test_a_plain_function_is_a_schedule_and_a_mask_is_none():
@@ -96,16 +94,16 @@ def test_a_plain_function_is_a_schedule_and_a_mask_is_none():
 
     tx = gk.inject_hyperparams(gk.adamw)(lambda step: 0.5 / jnp.asarray(step + 1, float), mask=mask)
     state = tx.init(tree_of(0, shapes=SHAPES))
-    assert state.hyperparams["learning_rate"] == 0.5 and "mask" not in state.hyperparams
+    assert state.hyperparams["learning_rate"] == 0.5
+    assert "mask" not in state.hyperparams
 
 
 def test_hyperparameters_stay_float32_for_bfloat16_parameters():
     params, grads = trees(2, jnp.bfloat16)
     tx = gk.inject_hyperparams(gk.adam)(1e-3)
     updates, state = tx.update(grads, tx.init(params), params)
-    assert state.hyperparams["b2"] == jnp.float32(0.999) and all(
-        jnp.isfinite(u).all() for u in jax.tree.leaves(updates)
-    )
+    assert state.hyperparams["b2"] == jnp.float32(0.999)
+    assert all(jnp.isfinite(u).all() for u in jax.tree.leaves(updates))
     narrow = gk.inject_hyperparams(gk.sgd, hyperparam_dtype=jnp.bfloat16)(1e-3).init(params)
     assert narrow.hyperparams["learning_rate"].dtype == jnp.bfloat16
     with pytest.raises(ValueError, match="b2"):  # which bfloat16 rounds to 1
@@ -136,10 +134,10 @@ def test_static_arguments_stay_out_of_the_state():
 
 def test_it_is_data_with_a_name():
     tx = gk.inject_hyperparams(gk.adam)(learning_rate=0.1)
-    assert repr(tx) == "inject_hyperparams(adam)(learning_rate=0.1)" and tx.learning_rate == 0.1
-    assert eval(repr(tx), dict(vars(gk))) == tx == pickle.loads(pickle.dumps(tx)) and hash(
-        tx
-    ) == hash(gk.inject_hyperparams(gk.adam)(0.1))
+    assert repr(tx) == "inject_hyperparams(adam)(learning_rate=0.1)"
+    assert tx.learning_rate == 0.1
+    assert eval(repr(tx), dict(vars(gk))) == tx == pickle.loads(pickle.dumps(tx))
+    assert hash(tx) == hash(gk.inject_hyperparams(gk.adam)(0.1))
     assert tx != gk.inject_hyperparams(gk.adam)(learning_rate=0.2)
 
 
@@ -157,7 +155,8 @@ def test_a_new_rate_in_train_state_compiles_nothing():
     for rate in (1.0, 0.5, 0.25):
         state.opt_state.hyperparams["learning_rate"] = jnp.float32(rate)
         state = step(state, {"w": jnp.ones(2)})
-    assert len(traces) == 1 and state.params["w"][0] == 1 - 1.75
+    assert len(traces) == 1
+    assert state.params["w"][0] == 1 - 1.75
 
 
 def test_a_new_rate_in_nnx_optimizer_compiles_nothing():

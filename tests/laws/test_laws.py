@@ -57,7 +57,7 @@ def assert_same(one, other, rtol=0.0, atol=0.0):
         np.testing.assert_allclose(a, b, rtol, atol)
 
 
-# ---- chain -----------------------------------------------------------------------------------------------------------
+# ---- chain ---------------------------------------------------------------------------------------
 
 
 @given(chains, chains, chains, trees)
@@ -107,7 +107,7 @@ def test_the_order_of_clip_and_trace_matters():
     np.testing.assert_array_equal(after, 1.0)
 
 
-# ---- masks -----------------------------------------------------------------------------------------------------------
+# ---- masks ---------------------------------------------------------------------------------------
 
 
 @given(
@@ -141,7 +141,7 @@ def test_the_ways_to_say_a_mask_agree(grads, params, weight):
         assert_same(run(gk.add_decayed_weights(weight, way), grads, params, 1), expected)
 
 
-# ---- clips -----------------------------------------------------------------------------------------------------------
+# ---- clips ---------------------------------------------------------------------------------------
 
 
 @given(trees, st.floats(0.1, 4.0))
@@ -178,7 +178,7 @@ def test_clip_bounds_every_number(grads, bound):
         np.testing.assert_array_equal(u, np.clip(g, np.float32(-bound / 2), np.float32(bound)))
 
 
-# ---- averages --------------------------------------------------------------------------------------------------------
+# ---- averages ------------------------------------------------------------------------------------
 
 
 @given(st.lists(decays, min_size=4, max_size=4), vectors)
@@ -227,7 +227,7 @@ def test_a_peak_never_falls(x, y):
     np.testing.assert_array_equal(then, np.maximum(np.abs(x), np.abs(y)))
 
 
-# ---- optimizers ------------------------------------------------------------------------------------------------------
+# ---- optimizers ----------------------------------------------------------------------------------
 
 
 @given(vectors, st.sampled_from([2.0**k for k in range(-8, 9)]))
@@ -252,7 +252,7 @@ def test_the_rate_multiplies_the_step(grads, rate):
     assert_same(jax.tree.map(lambda u: 2 * u, one), other, 1e-6, 1e-30)
 
 
-# ---- schedules -------------------------------------------------------------------------------------------------------
+# ---- schedules -----------------------------------------------------------------------------------
 
 curves = st.builds(
     gk.linear_schedule, st.floats(-1.0, 1.0), st.floats(-1.0, 1.0), st.just(7)

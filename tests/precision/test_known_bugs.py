@@ -20,7 +20,7 @@ import gradkit as gk
 
 
 class Bug(NamedTuple):
-    """One entry: what went wrong, the threads, the names of the tests, and why there is none where there is none."""
+    """One entry: what went wrong, the threads, the names of the tests, or why there is none."""
 
     what: str
     threads: tuple[str, ...] = ()
@@ -308,7 +308,8 @@ def test_update_of_another_shape_is_refused_291():
     tx, p = gk.adam(0.1), {"w": jnp.ones(3)}
     with pytest.raises(
         ValueError,
-        match=r"^adam, w: this update is float32\[2, 3\], but its parameter is float32\[3\]\. Expected",
+        match=r"^adam, w: this update is float32\[2, 3\], "
+        r"but its parameter is float32\[3\]\. Expected",
     ):
         tx.update({"w": jnp.ones((2, 3))}, tx.init(p), p)
 
@@ -364,7 +365,7 @@ def test_amsgrad_takes_the_peak_after_debiasing_1389():
 
 
 def test_second_moment_of_complex_gradients_is_the_squared_magnitude_287():
-    """Also pytorch#59998: g² instead of |g|² turns the direction, 3+4i would be divided by itself."""
+    """Also pytorch#59998: g² for |g|² turns the direction, 3+4i would be divided by itself."""
     tx, g = gk.scale_by_adam(eps=0.0), jnp.asarray([3.0 + 4.0j])
     with jax.numpy_dtype_promotion("standard"):  # real times complex is a promotion
         updates, state = tx.update(g, tx.init(g))
@@ -550,7 +551,10 @@ def test_a_cosine_does_not_overflow_int32_bug_20(length):
     ids=["sgd", "adamw", "radam", "MultiSteps"],
 )
 def test_weak_types_do_not_compile_again_1171_1440(make):
-    """What init makes has the types that update gives, weak ones too; a Python float, a NumPy and a JAX number are one kind of rate."""
+    """What init makes has the types that update gives, weak ones too.
+
+    A Python float, a NumPy and a JAX number are one kind of rate.
+    """
     traces, w = [], {"w": jnp.ones(2), "b": jnp.asarray(1.0)}  # a weak scalar, as one writes it
 
     @jax.jit

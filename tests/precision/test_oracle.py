@@ -1,4 +1,4 @@
-"""Rounding errors against a float64 oracle written from the formulas, in NumPy: no larger than optax's."""
+"""Rounding errors against a float64 oracle from the formulas, in NumPy: no larger than optax's."""
 
 import warnings
 
@@ -14,7 +14,7 @@ STEPS, SIZE, SEEDS = 200, 64, 3
 RATE = 0.01
 
 
-# ---- the oracle: gradients (steps, size) -> updates (steps, size) ----------------------------------------------------
+# ---- the oracle: gradients (steps, size) -> updates (steps, size) --------------------------------
 
 
 def _sgd(gs):
@@ -109,7 +109,10 @@ def gradients(seed):
 
 
 def errors(make, oracle, library, dtype):
-    """Root mean square error of the updates relative to theirs, over some seeds; the oracle gets the same rounded gradients."""
+    """Root mean square error of the updates relative to theirs, over some seeds.
+
+    The oracle gets the same rounded gradients.
+    """
     tx = make(library)
 
     def body(state, g):

@@ -415,7 +415,8 @@ def test_the_value_is_required_where_a_bound_takes_it():
         tx.update(jnp.ones(1), tx.init(jnp.ones(1)), value=None)
     with pytest.raises(
         ValueError,
-        match=r"guard: value is float32\[2\]\. Expected one number\. Take the mean over the batch\.",
+        match=r"guard: value is float32\[2\]\. Expected one number\. "
+        r"Take the mean over the batch\.",
     ):
         tx.update(jnp.ones(1), tx.init(jnp.ones(1)), value=jnp.ones(2))
     tx = gk.conditionally_mask(gk.sgd(0.1), lambda step: jnp.ones(2, bool))

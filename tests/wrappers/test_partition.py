@@ -1,4 +1,7 @@
-"""Parameter groups on trees of every make: dicts, nnx states, modules with None and callables, Haiku's two levels."""
+"""Parameter groups on trees of every make.
+
+Dicts, nnx states, modules with None and callables, Haiku's two levels.
+"""
 
 from functools import partial
 
@@ -148,7 +151,7 @@ def test_nnx_optimizer_takes_groups():
     meta_fields=["activation"],
 )
 class Module:
-    """Like a module of Equinox: a pytree that is callable, with a function and None among its fields."""
+    """Like a module of Equinox: a callable pytree, with a function and None among its fields."""
 
     def __init__(self, weight, bias=None, inner=None, activation=jax.nn.relu):
         self.weight, self.bias, self.inner, self.activation = weight, bias, inner, activation

@@ -1,4 +1,7 @@
-"""Schedule-free learning against a float64 oracle written from the paper, and against optax where the weights agree."""
+"""Schedule-free learning against a float64 oracle written from the paper, and against optax.
+
+The comparison with optax is made where the weights agree.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +20,10 @@ def gradient(y):
 
 
 def oracle(rate, b1, power, steps=STEPS, adam=None, decay=0.0):
-    """Algorithm 1 of Defazio et al. 2024 in three sequences, rates from step 0; returns y and x after each step."""
+    """Algorithm 1 of Defazio et al. 2024 in three sequences, rates from step 0.
+
+    Returns y and x after each step.
+    """
     x = z = y = np.linspace(-1.0, 1.0, 4)
     total, top, second, out = 0.0, 0.0, np.zeros(4), []
     for t in range(steps):

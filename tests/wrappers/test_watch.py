@@ -285,7 +285,8 @@ def test_bad_input_is_refused():
         gk.watch(gk.sgd(0.1), functions={"a": 3})
     with pytest.raises(
         TypeError,
-        match=r"logged_values: state=sgd\(0\.1\) is not a state\. Pass what init or update returned\.",
+        match=r"logged_values: state=sgd\(0\.1\) is not a state\. "
+        r"Pass what init or update returned\.",
     ):
         gk.logged_values(gk.sgd(0.1))
 
