@@ -156,9 +156,10 @@ CONVERTERS[int] = _as_integer
 
 
 def plain(value: Any) -> Any:
-    """A plain value: NumPy scalars as Python's, dtypes by name, bool arrays of rank 0 as bools.
+    """A plain value: scalars as Python's, dtypes by name.
 
-    NumPy scalars would promote, and names of dtypes print and pickle.
+    NumPy scalars would promote, names of dtypes print and pickle, and a transform without arrays
+    may be a static attribute, as in ``nnx.Optimizer``.
     """
     if isinstance(value, np.generic) and value.dtype.kind in "biufc":
         return value.item()
@@ -168,11 +169,16 @@ def plain(value: Any) -> Any:
         return jnp.dtype(value).name
     if isinstance(value, type) and issubclass(value, np.generic) and not value.__subclasses__():
         return np.dtype(value).name  # not the kinds of dtypes, such as np.floating
-    if (
-        isinstance(value, (np.ndarray, jax.Array))
-        and not isinstance(value, jax.core.Tracer)
-        and value.dtype == bool
-        and value.ndim == 0
-    ):
-        return bool(value)
+    if _is_concrete_scalar(value):
+        if value.dtype == bool:
+            return bool(value)
+        # Where arrays are not judged, a number must stay one.
+        if check.judging() and jnp.issubdtype(value.dtype, jnp.inexact):
+            return value.item()
     return value
+
+
+def _is_concrete_scalar(value: Any) -> bool:
+    if isinstance(value, jax.core.Tracer) or not isinstance(value, (np.ndarray, jax.Array)):
+        return False
+    return value.ndim == 0 and getattr(value, "is_fully_addressable", True)

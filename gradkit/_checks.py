@@ -45,6 +45,11 @@ def unjudged() -> Iterator[None]:
         _judging.reset(token)
 
 
+def judging() -> bool:
+    """Whether the values of arrays are judged."""
+    return _judging.get()
+
+
 def _where(count: int | None = None) -> str:
     """The path of the calls, or of the outermost ``count`` of them."""
     return ".".join(name for name, _ in _inside.get()[:count] if name)

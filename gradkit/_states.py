@@ -194,8 +194,7 @@ def map_params(
       >>> assert gk.tree.get(shapes, "mu") == {"w": True, "b": True}
 
     **Differs from optax**: where a part of a state leaves parameters out (``masked``,
-    ``partition``),
-    so does ``rest``.
+    ``partition``), so does ``rest``.
     """
     if check.uncalled(initable) or not callable(getattr(initable, "init", initable)):
         problem = f"initable={check.shown(initable)} is not a transform or its init"

@@ -271,8 +271,7 @@ def norm(tree: PyTree, ord: int | float | str | None = None, squared: bool = Fal
       >>> assert jax.grad(gk.tree.norm)(jnp.zeros(2)).tolist() == [0.0, 0.0]
 
     **Differs from optax**: half-precision leaves are squared and added in float32; the derivative
-    at
-    zero is zero, not NaN; ``max`` of an empty tree counts as 0.
+    at zero is zero, not NaN; ``max`` of an empty tree counts as 0.
     """
     check.boolean(squared=squared)
     if ord is None or ord == 2:
@@ -616,9 +615,8 @@ def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> Any:
     Args:
       tree: a tree of arrays.
       mixed_dtype_handler: for leaves of several dtypes: None refuses them, ``"promote"`` gives
-        their
-        common dtype, ``"highest"`` and ``"lowest"`` the one among them to which all others promote,
-        or which promotes to all others.
+        their common dtype, ``"highest"`` and ``"lowest"`` the one among them to which all others
+        promote, or which promotes to all others.
 
     Returns:
       the dtype; the default floating dtype for an empty tree.

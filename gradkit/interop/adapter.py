@@ -44,12 +44,10 @@ def as_optax(tx: Any) -> Any:
 
     A gradkit transform works where optax's is unpacked or called, so most code needs no conversion.
     Convert it where ``isinstance`` decides: numpyro's ``SVI``, gpjax's ``fit``, and every wrapper
-    of
-    optax that hands extra arguments (``value=``, ``grad=``, ``value_fn=``, ...) only to transforms
-    of its own type (``optax.chain``, ``MultiSteps``, ``masked``, ``inject_hyperparams``). Convert
-    it
-    also for an ``nnx.Optimizer`` when an argument is an array: NNX refuses arrays in the attribute
-    that holds the transform.
+    of optax that hands extra arguments (``value=``, ``grad=``, ``value_fn=``, ...) only to
+    transforms of its own type (``optax.chain``, ``MultiSteps``, ``masked``,
+    ``inject_hyperparams``). Convert a population (arguments of rank 1 or more) for
+    ``nnx.Optimizer``, which refuses arrays in the attribute that holds the transform.
 
     Args:
       tx: a gradkit transform; a pair of optax's is given the same type.

@@ -32,8 +32,7 @@ def global_norm(updates: Updates) -> jax.Array:
       >>> assert gk.global_norm({"w": jnp.array([3.0]), "b": jnp.array([4.0])}) == 5.0
 
     **Differs from optax**: half-precision leaves are squared and added in float32; the derivative
-    at
-    zero is zero, not NaN.
+    at zero is zero, not NaN.
     """
     return tree.norm(updates)
 
@@ -58,8 +57,7 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Scal
 
     **Differs from optax**: computed in float32 or wider; the result keeps the dtype of
     ``old_tensors``. In half precision a small ``step_size`` is still lost in the final rounding:
-    keep
-    the target in float32, or use ``weight_ema``.
+    keep the target in float32, or use ``weight_ema``.
     """
 
     def leaf(new: Any, old: Any) -> Any:

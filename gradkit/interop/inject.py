@@ -127,14 +127,12 @@ def inject_hyperparams(
 
     **State** ``InjectHyperparamsState(step, hyperparams, inner_state)``: ``hyperparams`` maps each
     name to a scalar array. Write to it (``state.hyperparams["learning_rate"] = 1e-4``) or replace
-    it
-    (``state._replace(hyperparams=...)``). Inside a ``chain`` the same dict is found under
+    it (``state._replace(hyperparams=...)``). Inside a ``chain`` the same dict is found under
     ``state.inner["inject_hyperparams"]["hyperparams"]``.
 
     Args:
       inner_factory: a function that returns a transform: a factory (``gk.adam``), one of optax's,
-        or
-        your own.
+        or your own.
       static_args: names of arguments to leave as they are.
       hyperparam_dtype: dtype of the values. None is float32, or float64 when the parameters are.
 
@@ -156,11 +154,9 @@ def inject_hyperparams(
       >>> assert updates[0] == -0.25 and state.hyperparams["learning_rate"] == 0.25
 
     **Differs from optax**: values are float32 also for bfloat16 parameters, where optax's b2 =
-    0.999
-    becomes 1; integers are data only where the factory's default is a float; a function is a
+    0.999 becomes 1; integers are data only where the factory's default is a float; a function is a
     schedule only where a number is expected, so ``mask`` needs no ``static_args``; stateful
-    schedules
-    are refused.
+    schedules are refused.
     """
     with check.inside(_NAME):
         if not callable(inner_factory):

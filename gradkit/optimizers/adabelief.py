@@ -1,7 +1,6 @@
 """AdaBelief: Adam that divides by the gradient's deviation from its average, not by its size.
 
-    Δθ_t = −α_t · m̂_t / (√ŝ_t + ε)
-    m = ema(g; b1)        s = ema(|g − m|² + ε_root / (1 − b2); b2)
+    Δθ_t = −α_t · m̂_t / (√ŝ_t + ε) m = ema(g; b1)        s = ema(|g − m|² + ε_root / (1 − b2); b2)
 
 φ is ``ema``, ψ is ``ema`` of (g_t − m_t)², m_t the average before it is debiased.
 """

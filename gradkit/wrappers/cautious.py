@@ -38,9 +38,8 @@ def cautious(inner: Transform, eps: Rate = 1.0, *, direction: bool = False) -> R
       >>> assert updates.tolist() == [0.0, -10.0]  # the trace is (3, 5), the gradient (-1, 1)
 
     **Differs from the paper** when it wraps all of ``adamw``: the paper masks Adam's update alone
-    and decays the weights freely:
-    ``chain(cautious(scale_by_adam(), direction=True), add_decayed_weights(λ),
-    scale_by_learning_rate(α))``.
+    and decays the weights freely: ``chain(cautious(scale_by_adam(), direction=True),
+    add_decayed_weights(λ), scale_by_learning_rate(α))``.
 
     Reference: Liang et al. 2024, https://arxiv.org/abs/2411.16085, algorithm 2.
     """

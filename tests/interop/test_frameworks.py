@@ -193,3 +193,13 @@ def test_optax_state_by_name_survives_a_new_stateless_link(params, gradients):
 def test_optax_tree_get_finds_the_step_and_the_moments(params):
     state = gk.adam(0.1).init(params)
     assert optax.tree_utils.tree_get(state, "step") == 0
+
+
+@pytest.mark.parametrize("rate", [jnp.float32(1e-2), np.array(1e-2), np.float32(1e-2)])
+def test_nnx_optimizer_takes_a_rate_that_is_a_scalar_array(rate):
+    # NNX keeps the transform as a static attribute, which may hold no array.
+    model = nnx.Linear(2, 1, rngs=nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, gk.adam(rate), wrt=nnx.Param)
+    before = model.kernel.get_value()
+    optimizer.update(model, jax.tree.map(jnp.ones_like, nnx.state(model, nnx.Param)))
+    np.testing.assert_allclose(model.kernel.get_value(), before - 0.01, rtol=1e-5)
