@@ -57,6 +57,7 @@ def converter(function: Callable[..., Any], signature: inspect.Signature) -> Cal
         parameter = signature.parameters[name]
         if parameter.kind in variadic:
             return value
+        value = _as_number(value)
         if name not in by_name:
             by_name[name] = _reader(resolved(parameter.annotation, function))
         read = by_name[name]
@@ -158,8 +159,7 @@ CONVERTERS[int] = _as_integer
 def plain(value: Any) -> Any:
     """A plain value: scalars as Python's, dtypes by name.
 
-    NumPy scalars would promote, names of dtypes print and pickle, and a transform without arrays
-    may be a static attribute, as in ``nnx.Optimizer``.
+    NumPy scalars would promote, and names of dtypes print and pickle.
     """
     if isinstance(value, np.generic) and value.dtype.kind in "biufc":
         return value.item()
@@ -170,11 +170,17 @@ def plain(value: Any) -> Any:
     if isinstance(value, type) and issubclass(value, np.generic) and not value.__subclasses__():
         return np.dtype(value).name  # not the kinds of dtypes, such as np.floating
     if _is_concrete_scalar(value):
-        if value.dtype == bool:
-            return bool(value)
-        # Where arrays are not judged, a number must stay one.
-        if check.judging() and jnp.issubdtype(value.dtype, jnp.inexact):
-            return value.item()
+        return bool(value) if value.dtype == bool else value
+    return value
+
+
+def _as_number(value: Any) -> Any:
+    """The number that a scalar array holds: a transform without arrays may be a static attribute.
+
+    ``nnx.Optimizer`` needs that. Where arrays are not judged, an array stays one.
+    """
+    if check.judging() and _is_concrete_scalar(value) and jnp.issubdtype(value.dtype, jnp.inexact):
+        return value.item()
     return value
 
 
