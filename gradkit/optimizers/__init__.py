@@ -55,6 +55,8 @@ from gradkit.optimizers.mars import mars as mars
 from gradkit.optimizers.momentum import momentum as momentum
 from gradkit.optimizers.momo import momo as momo
 from gradkit.optimizers.momo import momo_adam as momo_adam
+from gradkit.optimizers.muon import muon as muon
+from gradkit.optimizers.muon import scale_by_muon as scale_by_muon
 from gradkit.optimizers.nadam import nadam as nadam
 from gradkit.optimizers.nadam import nadamw as nadamw
 from gradkit.optimizers.nesterov import nesterov as nesterov
