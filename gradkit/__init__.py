@@ -74,6 +74,7 @@ from gradkit.optimizers import asgd as asgd
 from gradkit.optimizers import came as came
 from gradkit.optimizers import cocob as cocob
 from gradkit.optimizers import dadapt_adamw as dadapt_adamw
+from gradkit.optimizers import dion as dion
 from gradkit.optimizers import dog as dog
 from gradkit.optimizers import dowg as dowg
 from gradkit.optimizers import dpsgd as dpsgd
@@ -93,6 +94,7 @@ from gradkit.optimizers import nadam as nadam
 from gradkit.optimizers import nadamw as nadamw
 from gradkit.optimizers import nesterov as nesterov
 from gradkit.optimizers import noisy_sgd as noisy_sgd
+from gradkit.optimizers import normuon as normuon
 from gradkit.optimizers import novograd as novograd
 from gradkit.optimizers import optimistic_adam as optimistic_adam
 from gradkit.optimizers import optimistic_adam_v2 as optimistic_adam_v2
@@ -114,13 +116,16 @@ from gradkit.optimizers import scale_by_amsgrad as scale_by_amsgrad
 from gradkit.optimizers import scale_by_asgd as scale_by_asgd
 from gradkit.optimizers import scale_by_belief as scale_by_belief
 from gradkit.optimizers import scale_by_cocob as scale_by_cocob
+from gradkit.optimizers import scale_by_dion as scale_by_dion
 from gradkit.optimizers import scale_by_distance_over_gradients as scale_by_distance_over_gradients
 from gradkit.optimizers import scale_by_dog as scale_by_dog
 from gradkit.optimizers import scale_by_dowg as scale_by_dowg
 from gradkit.optimizers import scale_by_factored_rms as scale_by_factored_rms
 from gradkit.optimizers import scale_by_lion as scale_by_lion
+from gradkit.optimizers import scale_by_lmo as scale_by_lmo
 from gradkit.optimizers import scale_by_madgrad as scale_by_madgrad
 from gradkit.optimizers import scale_by_muon as scale_by_muon
+from gradkit.optimizers import scale_by_normuon as scale_by_normuon
 from gradkit.optimizers import scale_by_novograd as scale_by_novograd
 from gradkit.optimizers import scale_by_optimistic_gradient as scale_by_optimistic_gradient
 from gradkit.optimizers import scale_by_polyak as scale_by_polyak
@@ -133,6 +138,7 @@ from gradkit.optimizers import scale_by_sm3 as scale_by_sm3
 from gradkit.optimizers import scale_by_sophia as scale_by_sophia
 from gradkit.optimizers import scale_by_stddev as scale_by_stddev
 from gradkit.optimizers import scale_by_yogi as scale_by_yogi
+from gradkit.optimizers import scion as scion
 from gradkit.optimizers import sgd as sgd
 from gradkit.optimizers import sign_sgd as sign_sgd
 from gradkit.optimizers import signum as signum

@@ -195,8 +195,9 @@ def _check_numbers(one: Any, name: str = "the dimension numbers", value: Any = N
         for axis in (axes if isinstance(axes, (tuple, list)) else (axes,))
     )
     if not good:
-        problem = f"{name} has {check.shown(one)}" if value is not one else f"{name}={one!r}"
-        problem += "" if value is not one else " is not a set of dimension numbers"
+        problem = f"{name} contains {check.shown(one)}"
+        if value is one:
+            problem = f"{name}={one!r} is not a set of dimension numbers"
         check.refuse(problem, expected=_EXPECTED, argument=(name, value), error=TypeError)
 
 

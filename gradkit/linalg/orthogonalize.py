@@ -172,7 +172,8 @@ def triples(coefficients: Any, steps: Any, name: str = "coefficients") -> tuple[
         if coefficients not in COEFFICIENTS:
             problem = f"{name}={coefficients!r} is not a set of coefficients"
             known = ", ".join(map(repr, COEFFICIENTS))
-            check.refuse(problem, expected=f"one of {known}, a triple, or a sequence of triples")
+            expected = f"one of {known}, a triple, or a sequence of triples"
+            check.refuse(problem, expected=expected, argument=(name, coefficients))
         rows: Any = COEFFICIENTS[coefficients]
         default = 5 if len(rows) == 1 else min(5, len(rows))
     else:
@@ -190,20 +191,21 @@ def _rows(coefficients: Any, name: str) -> tuple[Triple, ...]:
     """A triple or a sequence of triples as a tuple of triples; the numbers may be traced."""
     expected = "a triple (a, b, c), a sequence of triples, or a name"
     problem = f"{name}={check.shown(coefficients)} is not a table of coefficients"
+    given = (name, coefficients)
     if isinstance(coefficients, (jax.Array, np.ndarray)):
         if coefficients.ndim not in (1, 2) or coefficients.shape[-1] != 3 or not coefficients.size:
-            check.refuse(problem, expected=expected)
+            check.refuse(problem, expected=expected, argument=given)
         table: Any = coefficients.reshape(-1, 3)
         if not isinstance(table, jax.core.Tracer):
             table = np.asarray(table).tolist()
         return tuple((row[0], row[1], row[2]) for row in table)
     if not isinstance(coefficients, (tuple, list)) or not coefficients:
-        check.refuse(problem, expected=expected, error=TypeError)
+        check.refuse(problem, expected=expected, argument=given, error=TypeError)
     nested = isinstance(coefficients[0], (tuple, list))
     rows = tuple(coefficients) if nested else (tuple(coefficients),)
     for row in rows:
         if not isinstance(row, (tuple, list)) or len(row) != 3:
-            check.refuse(problem, expected=expected)
+            check.refuse(problem, expected=expected, argument=given)
         check.finite(**dict(zip("abc", row, strict=True)))
     return tuple((row[0], row[1], row[2]) for row in rows)
 
