@@ -170,7 +170,7 @@ def triples(coefficients: Any, steps: Any, name: str = "coefficients") -> tuple[
         check.integer(1, steps=steps)
     if isinstance(coefficients, str):
         if coefficients not in COEFFICIENTS:
-            problem = f"{name}={coefficients!r} is not a set of coefficients"
+            problem = f"{name}={coefficients!r} is not a known set"
             known = ", ".join(map(repr, COEFFICIENTS))
             expected = f"one of {known}, a triple, or a sequence of triples"
             check.refuse(problem, expected=expected, argument=(name, coefficients))
@@ -269,7 +269,7 @@ class _Side(NamedTuple):
     def polynomial(self, gram: Any, triple: Triple) -> Any:
         """The matrix a I + b A + c A²."""
         a, b, c = (_like(number, gram) for number in triple)
-        eye = jnp.eye(gram.shape[-1], dtype=gram.dtype)
+        eye = jnp.broadcast_to(jnp.eye(gram.shape[-1], dtype=gram.dtype), gram.shape)
         return a * eye + b * gram + c * self.dot(gram, gram)
 
 

@@ -175,11 +175,15 @@ def of_matrices(leaf: Callable[[Any, Matrices], Any], numbers: Any) -> Rule:
     return Rule(init, update)
 
 
-def map_matrices(leaf: Callable[..., Any], updates: Any, views: Any, *rest: Any) -> Any:
-    """``leaf(g, view, ...)`` of every leaf, traced once for each shape where leaves are many."""
+def map_matrices(
+    leaf: Callable[..., Any], updates: Any, views: Any, *rest: Any, outputs: int = 1
+) -> Any:
+    """``leaf(g, view, ...)`` of every leaf, as ``_tree.map`` of a function of a leaf."""
     treedef: Any
     leaves, treedef = jax.tree.flatten(updates)
     columns = [treedef.flatten_up_to(other) for other in rest]
     shared = tree.traced_once(leaf, leaves, static=(1,))
     results = [shared(*row) for row in zip(leaves, views, *columns, strict=True)]
-    return treedef.unflatten(results)
+    if outputs == 1:
+        return treedef.unflatten(results)
+    return tuple(treedef.unflatten([result[i] for result in results]) for i in range(outputs))
