@@ -324,7 +324,7 @@ def test_a_clip_of_the_spectral_norm_bounds_it(each):
         2.0, each=each, weight_dimension_numbers=gk.MuonDimensionNumbers(1, 2)
     )
     clipped, _ = tx.update(params, tx.init(params))
-    expected = [2.0, 2.0 / 3.0, 1.0]
+    expected = [0.5, 2.0 / 3.0, 1.0]
     for before, after, factor in zip(params, clipped, expected, strict=True):
         aim = jnp.minimum(before, 2.0) if each else before * factor
         np.testing.assert_allclose(after, aim, atol=1e-6)
