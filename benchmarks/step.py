@@ -197,9 +197,7 @@ OPTIMIZERS = {
         period=4,
     ),
     "muon": Entry(20, lambda: gk.muon(0.02), lambda: optax.contrib.muon(0.02)),
-    "muon gram": Entry(
-        20, lambda: gk.muon(0.02, method="gram"), lambda: optax.contrib.muon(0.02)
-    ),
+    "muon gram": Entry(20, lambda: gk.muon(0.02, method="gram"), lambda: optax.contrib.muon(0.02)),
 }
 CORE = ("adamw", "clip+adamw", "sgd momentum")
 

@@ -47,6 +47,7 @@ STATES = {
     "MonitorState": "monitor",
     "MultiStepsState": "MultiSteps",
     "MultiTransformState": "partition",
+    "MuonState": "scale_by_muon",
     "PartitionState": "partition",
     "ReduceLROnPlateauState": "reduce_on_plateau",
     "SAMState": "sam",
@@ -82,7 +83,7 @@ OTHER_STATE = "no class of its own: `State(step, inner)`, inner a dict by the na
 OTHER_STATE_NAMES = """
     ConditionallyMaskState ConditionallyTransformState DAdaptAdamWState
     DifferentiallyPrivateAggregateState DoGState DoWGState GaLoreState
-    InjectStatefulHyperparamsState MechanicState MomoAdamState MomoState MuonState NormalizeState
+    InjectStatefulHyperparamsState MechanicState MomoAdamState MomoState NormalizeState
     ProdigyState ScaleByBacktrackingLinesearchState
     ScaleByLBFGSState ScaleByZoomLinesearchState
 """

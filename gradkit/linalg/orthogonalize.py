@@ -77,7 +77,7 @@ def orthogonalize(
       steps: the number of iterations, ≥ 1. None: as many as a given sequence has triples, else 5
         (4 for "aol").
       coefficients: a triple (a, b, c), a sequence of triples, or a name: "standard" (Jordan 2024;
-        singular values from 0.005 on end in [0.68, 1.14]), "dion", "polar_express" or "aol" ("dion"
+        singular values from 0.005 on end in [0.68, 1.21]), "dion", "polar_express" or "aol" ("dion"
         without its first triple, for that normalization). Of a sequence, the first ``steps`` are
         used, and the last is repeated where it is shorter.
       normalization: "frobenius" (‖X‖ of all entries), "spectral" (the largest singular value),
