@@ -10,6 +10,7 @@ from typing_extensions import TypeAliasType
 from gradkit import _checks as check
 from gradkit import masks
 from gradkit._arguments import CONVERTERS
+from gradkit.masks.predicates import takes
 from gradkit.typing import Params, PyTree
 
 
@@ -168,7 +169,7 @@ def _matrices(numbers: Any, shape: tuple[int, ...], path: str) -> Matrices:
         numbers = MuonDimensionNumbers()
     rows, columns = (_axes(one, shape, numbers, path) for one in numbers)
     if set(rows) & set(columns):
-        problem = f"{_shown(numbers)} uses an axis twice"
+        problem = f"{_shown(numbers)} has an axis twice"
         check.refuse(problem, expected="different axes", path=path)
     batch = tuple(axis for axis in range(len(shape)) if axis not in rows + columns)
     return Matrices(shape, batch, rows, columns)
@@ -182,7 +183,7 @@ def _axes(axes: Any, shape: tuple[int, ...], numbers: Any, path: str) -> tuple[i
         check.refuse(problem, expected=f"axes from {-rank} to {rank - 1}", path=path)
     found = tuple(axis % rank for axis in axes)
     if len(set(found)) < len(found):
-        problem = f"{_shown(numbers)} uses an axis twice"
+        problem = f"{_shown(numbers)} has an axis twice"
         check.refuse(problem, expected="different axes", path=path)
     return found
 
@@ -217,7 +218,7 @@ def _as_dimension_numbers(name: str, value: Any) -> Any:
     if isinstance(value, masks.Predicate):
         return value
     if is_function(value):
-        if not masks.takes(value, 1):
+        if not takes(value, 1):
             problem = f"{name}={check.shown(value)} is not a function of one argument"
             check.refuse(problem, expected=_EXPECTED, argument=(name, value), error=TypeError)
         return value

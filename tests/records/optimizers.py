@@ -754,7 +754,7 @@ OPTIMIZERS = [
                 lambda: gk.muon(
                     0.1, muon_weight_dimension_numbers=gk.MuonDimensionNumbers(0, (1, -2))
                 ).init({"w": jnp.ones((3, 2))}),
-                r"w: MuonDimensionNumbers\(0, \(1, -2\)\) uses an axis twice",
+                r"w: MuonDimensionNumbers\(0, \(1, -2\)\) has an axis twice",
             ),
             (
                 lambda: gk.muon(0.1, muon_weight_dimension_numbers=gk.by_rank(2)).init(
