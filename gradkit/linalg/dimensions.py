@@ -8,6 +8,7 @@ import jax
 from typing_extensions import TypeAliasType
 
 from gradkit import _checks as check
+from gradkit import _numerics as numerics
 from gradkit import masks
 from gradkit._arguments import CONVERTERS
 from gradkit.masks.predicates import takes
@@ -68,19 +69,20 @@ class Matrices(NamedTuple):
         return self.size(self.columns)
 
     def see(self, x: Any) -> Any:
-        """The stack of matrices, its batch axes first."""
+        """The stack of matrices, its batch axes first; no matrix is spread over devices."""
+        x = numerics.gather(x, self.batch)
         order = self.batch + self.rows + self.columns
         leading = tuple(self.shape[axis] for axis in self.batch)
         x = x if order == tuple(range(x.ndim)) else x.transpose(order)
         return x.reshape(*leading, self.fan_in, self.fan_out)
 
-    def back(self, x: Any) -> Any:
-        """The array of such a stack."""
+    def back(self, x: Any, like: Any) -> Any:
+        """The array of such a stack, in the sharding of the original one."""
         order = self.batch + self.rows + self.columns
         x = x.reshape([self.shape[axis] for axis in order])
-        if order == tuple(range(x.ndim)):
-            return x
-        return x.transpose(sorted(range(x.ndim), key=lambda i: order[i]))
+        if order != tuple(range(x.ndim)):
+            x = x.transpose(sorted(range(x.ndim), key=lambda i: order[i]))
+        return numerics.shard_like(x, like)
 
 
 def matrices(given: Any, tree: PyTree, whole: PyTree = None) -> list[Matrices]:

@@ -122,7 +122,8 @@ def orthogonalize(
     with check.inside("orthogonalize"):
         check_matrix(x)
         how = plan(steps, coefficients, normalization, method, eps, dtype, precision, restarts)
-        return run(x, how)
+        whole = numerics.gather(x, tuple(range(x.ndim - 2)))
+        return numerics.shard_like(run(whole, how), x)
 
 
 class Plan(NamedTuple):

@@ -101,7 +101,7 @@ def scale_by_dion(
             keep = tree.factor_like(numerics.complement(beta), g)
             rest = seen - keep * _product(left, right.mT.conj())
             out = scale * _product(left * used, basis.mT.conj())
-            return view.back(out.mT), store.encode(view.back(rest.mT)), basis
+            return view.back(out.mT, g), store.encode(view.back(rest.mT, g)), basis
 
         kept = state["momentum"], state["basis"]
         new, momentum, basis = map_matrices(leaf, updates, views, *kept, outputs=3)

@@ -122,7 +122,7 @@ def scale_by_normuon(
             root = numerics.sqrt(v)[..., None, :]
             out = numerics.divide(seen, (root + tree.factor_like(eps, root)).astype(u.dtype))
             ratio = numerics.divide(_norm(seen), _norm(out))
-            return view.back(out * ratio.astype(u.dtype))
+            return view.back(out * ratio.astype(u.dtype), u)
 
         neurons = map_matrices(mean_square, new, views, state["neurons"])
         return map_matrices(normalized, new, views, neurons), {"muon": kept, "neurons": neurons}

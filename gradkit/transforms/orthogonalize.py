@@ -65,7 +65,7 @@ def orthogonalize_updates(
     how = plan(steps, coefficients, normalization, method, eps, dtype)
 
     def leaf(g: Any, view: Matrices) -> Any:
-        out = view.back(run(view.see(g), how))
+        out = view.back(run(view.see(g), how), g)
         if adaptive:
             out = out * jnp.sum(jnp.real(g.conj() * out)).astype(out.dtype)
         return out
@@ -152,11 +152,11 @@ def clip_by_spectral_norm(
         seen = view.see(g)
         bound: Any = max_norm  # a schedule is evaluated by now
         if each:
-            return view.back(clip_singular_values(seen, bound))
+            return view.back(clip_singular_values(seen, bound), g)
         norm = spectral_norm(seen)[..., None, None]
         factor = jnp.minimum(1.0, numerics.divide(bound * jnp.ones_like(norm), norm))
         # Where the norm is zero, so is the matrix, whatever the factor.
-        return view.back(seen * factor.astype(seen.dtype))
+        return view.back(seen * factor.astype(seen.dtype), g)
 
     return of_matrices(leaf, weight_dimension_numbers)
 
