@@ -120,7 +120,7 @@ def orthogonalize(
     https://dao-ailab.github.io/blog/2026/gram-newton-schulz/.
     """
     with check.inside("orthogonalize"):
-        check_matrix(x)
+        x = as_matrix(x)
         how = plan(steps, coefficients, normalization, method, eps, dtype, precision, restarts)
         whole = numerics.gather(x, tuple(range(x.ndim - 2)))
         return numerics.shard_like(run(whole, how), x)
@@ -211,7 +211,7 @@ def _rows(coefficients: Any, name: str) -> tuple[Triple, ...]:
     return tuple((row[0], row[1], row[2]) for row in rows)
 
 
-def check_matrix(x: Any) -> None:
+def as_matrix(x: Any) -> Any:
     """An array of rank two or more, of floating or complex numbers."""
     if not hasattr(x, "ndim") or not check.is_inexact(x):
         problem = f"x={check.shown(x)} is not an array of floating numbers"
@@ -219,6 +219,7 @@ def check_matrix(x: Any) -> None:
     if x.ndim < 2:
         problem = f"x is {check.shape_dtype(x)}"
         check.refuse(problem, expected="a matrix, or a stack of matrices along leading axes")
+    return jnp.asarray(x)
 
 
 # ---- the iteration -----------------------------------------------------------------------------

@@ -143,7 +143,7 @@ def test_a_predicate_or_a_function_says_which_leaves_are_matrices():
 
 @pytest.mark.parametrize("params", [{"w": jnp.ones((3, 2))}, {"b": jnp.ones(2)}, {}])
 def test_a_tree_may_have_leaves_on_one_side_only(params):
-    for tx in (gk.muon(0.1), gk.normuon(0.1), gk.scion(0.1), gk.dion(0.1)):
+    for tx in (gk.muon(0.1, ns_steps=1), gk.scion(0.1, steps=1)):
         updates, state = tx.update(params, tx.init(params), params)
         assert jax.tree.structure(updates) == jax.tree.structure(params)
         assert state.step == 1
