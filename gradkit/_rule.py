@@ -51,6 +51,7 @@ class Rule(NamedTuple):
       takes_integers: integer leaves are allowed.
       mask: ``mask(context) -> tree of bools``, the leaves it changes where not all, for
         ``describe``.
+      foreign: the pair is another library's, whose states are not checked.
     """
 
     init: InitFn | Callable[..., OptState] | None
@@ -62,6 +63,7 @@ class Rule(NamedTuple):
     per_example: bool = False
     takes_integers: bool = False
     mask: "Callable[[Context], PyTree] | None" = None
+    foreign: bool = False
 
 
 class Context(NamedTuple):
@@ -312,7 +314,6 @@ class Member(NamedTuple):
       takes: the keyword-only parameters of its update.
       takes_all: its update has ``**extras``.
       given: the user chose the name.
-      foreign: it comes from another library, whose states are not checked.
     """
 
     name: str
@@ -322,7 +323,6 @@ class Member(NamedTuple):
     takes: frozenset[str] = frozenset()
     takes_all: bool = False
     given: bool = False
-    foreign: bool = False
 
     @classmethod
     def of(cls, name: str, rule: Rule) -> "Member":
@@ -333,6 +333,11 @@ class Member(NamedTuple):
         offered = {"step", "leaves", "context"}
         takes = frozenset(p.name for p in keywords)
         return cls(name, name, rule, frozenset(required - offered), takes, takes_all)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it comes from another library, whose states are not checked."""
+        return self.rule.foreign
 
     def renamed(self, name: str) -> "Member":
         """The member under a unique name, which ends its path too."""

@@ -7,7 +7,8 @@ from gradkit import _checks as check
 from gradkit._call import Call
 from gradkit._restore import check_is_state
 from gradkit._rule import Chain, Context, Member, Part, Rule, State
-from gradkit._transform import Transform, all_members, chain, identity, named_chain
+from gradkit._splice import all_members, join
+from gradkit._transform import Transform
 from gradkit.typing import Params
 
 
@@ -106,8 +107,8 @@ def _visit(
         return
     assert isinstance(body, Chain)
     for (given, child), name in zip(body, tx.children(), strict=True):
-        plain = child.factory in (chain, named_chain, identity) and given is None
-        at = path if plain else _join(path, name)
+        plain = isinstance(child.body, Chain) and given is None
+        at = path if plain else join(path, name)
         if given is None:
             yield from _visit(child, at, states, members, step, within, _in(child, own), own)
         else:
@@ -126,14 +127,10 @@ def _parts(
             now, held = (held.step, held.inner) if isinstance(held, State) else (None, None)
         else:
             held = _by_member(part.transform, held)
-        at = _join(path, part.name)
+        at = join(path, part.name)
         inside, members = (*within, part), iter(part.transform.members)
         tx, known = part.transform, _in(part.transform, own)
         yield from _visit(tx, at, held, members, now, inside, known, own, part.selects)
-
-
-def _join(path: str, name: str) -> str:
-    return ".".join(part for part in (path, str(name)) if part)
 
 
 def _in(tx: Call, own: tuple[Call, ...]) -> bool:
