@@ -21,7 +21,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # checkers only does not count: typing names the types of masks and stores.
 FLOORS = [
     ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree"),
-    ("_arguments", "_call", "_schedule", "_rate", "_rule", "_restore"),
+    ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate", "_rule", "_restore"),
     ("_splice", "_entry", "_transform", "_walk"),
     ("masks", "schedules", "stores"),
     ("averages",),
@@ -142,19 +142,16 @@ def code_lines(path):
 
 
 MOST = 260
-# The mechanism, which is read as a whole.
-LONGER = {
-    "_call.py": 330,
-    "_checks.py": 370,
-    "_transform.py": 445,
-    "interop/resume.py": 290,
-    "tree.py": 275,
-}
+LONGER = {"interop/resume.py": 290}  # one function for each state of optax, as one table
 
 
 def test_no_file_is_long():
     most = {path: LONGER.get(path.relative_to(ROOT).as_posix(), MOST) for path in FILES}
-    long = {short(path): n for path in FILES if (n := code_lines(path)) > most[path]}
+    long = {
+        short(path): n
+        for path in FILES
+        if path != ROOT / "__init__.py" and (n := code_lines(path)) > most[path]
+    }
     assert not long, f"more lines of code than {MOST}, or than a file's own bound: {long}"
 
 
