@@ -96,11 +96,12 @@ class State(NamedTuple):
 
     Attributes:
       step: the number of completed updates, int32.
-      inner: the state of each transform in the chain, by its name.
+      inner: the state of each transform in the chain, by its name. In a part of a wrapper that is
+        one transform and no chain, the state of that transform.
     """
 
     step: Any
-    inner: dict[str, Any]
+    inner: Any
 
     def __repr__(self) -> str:
         """Arrays by dtype and shape, scalars by value."""
@@ -189,11 +190,13 @@ class Part(NamedTuple):
             params, context = view.see(params), view.within(context)
         with check.inside(self.name):
             members = self.transform.members
-            if self.clock:
-                return State(jnp.zeros((), jnp.int32), init_members(members, params, context))
             if self.transform.is_chain:
-                return init_members(members, params, context) or ()
-            return members[0].init(params, context)
+                state = init_members(members, params, context)
+            else:  # a lone rule is the part itself, so its state has no name of its own
+                state = members[0].init(params, context)
+            if self.clock:
+                return State(jnp.zeros((), jnp.int32), state)
+            return state or () if self.transform.is_chain else state
 
     def update(
         self, updates: Updates, state: OptState, params: Params | None, *, context: Context
@@ -215,9 +218,13 @@ class Part(NamedTuple):
         members = self.transform.members
         with check.inside(self.name):
             if self.clock:
-                context = context._replace(step=state.step)
-                updates, inner = run_members(members, updates, state.inner, params, context)
-                return updates, State(numerics.increment(state.step), inner)
+                step, inner = state.step, state.inner
+                context = context._replace(step=step)
+                if self.transform.is_chain:
+                    updates, inner = run_members(members, updates, inner, params, context)
+                else:
+                    updates, inner = members[0].update(updates, inner, params, context)
+                return updates, State(numerics.increment(step), inner)
             if self.transform.is_chain:
                 updates, inner = run_members(members, updates, state or {}, params, context)
                 return updates, inner or ()

@@ -17,7 +17,8 @@ class Node(NamedTuple):
 
     Attributes:
       path: its dotted path: the names of transforms in chains and of the parts of wrappers. The
-        outermost transform has the empty path.
+        state is kept, values are logged and hyperparameters are listed under the same path. Only
+        the outermost transform has the empty path, and its own name in its state and its log.
       transform: the transform.
       rule: its pair of functions; None for a chain and for a recipe, which stands for a chain.
       state: the state of the rule, where the walk was given one.
@@ -125,8 +126,7 @@ def _parts(
         now = step
         if part.clock:
             now, held = (held.step, held.inner) if isinstance(held, State) else (None, None)
-        else:
-            held = _by_member(part.transform, held)
+        held = _by_member(part.transform, held)
         at = join(path, part.name)
         inside, members = (*within, part), iter(part.transform.members)
         tx, known = part.transform, _in(part.transform, own)

@@ -262,7 +262,10 @@ def _accumulated(entry: Any, state: Any, steps: list[Any]) -> Any:
     if outer.arguments["use_grad_mean"]:  # optax keeps the mean so far, gradkit the sum
         accumulated = jax.tree.map(lambda a: a * jnp.asarray(state.mini_step, a.dtype), accumulated)
     mini = jnp.asarray(state.mini_step, jnp.int32)
-    kept = _unseen_of(inner_tx, old[1], kept, int(clock), entry["accumulated"])
+    name = None if inner_tx.is_chain else inner_tx.members[0].name
+    before, after = (old[1], kept) if name is None else ({name: old[1]}, {name: kept})
+    after = _unseen_of(inner_tx, before, after, int(clock), entry["accumulated"])
+    kept = after if name is None else after[name]
     return {
         **entry,
         "opt": State(clock, kept),
