@@ -49,7 +49,7 @@ class Entry:
 
 
 def enter(tx: "Transform", updates: Any, state: Any, params: Any, extras: dict[str, Any]) -> Entry:
-    """Check what came in; the wide trees and the context."""
+    """Check the arguments of the outermost call; return the wide trees and the context."""
     members = tx.members
     refuse_populations(tx)
     if isinstance(updates, State) or is_saved(updates):

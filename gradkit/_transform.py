@@ -106,7 +106,7 @@ class Transform(Call):
           TypeError: an unknown or missing extra argument, integer leaves, arguments in the wrong
             order.
         """
-        with check.inside(self.factory.__name__):
+        with check.inside(self.factory.__name__, self.arguments):
             entry = enter(self, updates, state, params, extras)
             wide, inner = run_members(entry.members, *entry.arguments)
 
@@ -140,7 +140,7 @@ class Transform(Call):
           ValueError: as ``update``.
           TypeError: as ``update``.
         """
-        with check.inside(self.factory.__name__):
+        with check.inside(self.factory.__name__, self.arguments):
             if isinstance(grads, State) or is_saved(grads):
                 problem = "the third argument is a state"
                 check.refuse(

@@ -75,6 +75,7 @@ def refuse(
                 re.sub(rf"(?<![\w.]){re.escape(name)}(?!\w)", known, text)
                 for text in (problem, expected)
             )
+            fix = re.sub(rf"(?<![\w.]){re.escape(name)}(?==)", known, fix)
     where = ", ".join(part for part in (_where(count), path) if part)
     sentences = [problem, expected and f"Expected {expected}", fix]
     message = " ".join(text + ("" if text[-1] in ".?!" else ".") for text in sentences if text)
