@@ -15,7 +15,6 @@ from gradkit._rule import State as State
 from gradkit._rule import View as View
 from gradkit._schedule import Schedule as Schedule
 from gradkit._schedule import schedule as schedule
-from gradkit._states import tree_map_params as tree_map_params
 from gradkit._step import Step as Step
 from gradkit._step import make_step as make_step
 from gradkit._transform import Transform as Transform
@@ -192,6 +191,7 @@ from gradkit.tree import bias_correction as bias_correction
 from gradkit.tree import update_infinity_moment as update_infinity_moment
 from gradkit.tree import update_moment as update_moment
 from gradkit.tree import update_moment_per_elem_norm as update_moment_per_elem_norm
+from gradkit.tree.states import tree_map_params as tree_map_params
 from gradkit.typing import ConditionFn as ConditionFn
 from gradkit.typing import Key as Key
 from gradkit.typing import Mask as Mask

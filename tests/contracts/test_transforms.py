@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import gradkit as gk
-from gradkit._transform import all_members
+from gradkit._splice import all_members
 from tests.cases import LINK_CASES, SHAPES, TRANSFORM_CASES, Case, shrunk, tree_of, zeros
 from tests.contracts.programs import controls, rounds_narrowly, text
 
