@@ -9,7 +9,7 @@ code runs. A row of ``python -m benchmarks.step`` shows the effect.
 | ``after`` | copies an old buffer that is both read and overwritten | dadapt_adamw |
 | ``separate`` | writes to memory what two computations share | clip+adamw, adafactor |
 | ``one_pass_pays`` | takes longer for a second pass than for a branch | ``benchmarks.nn`` |
-| ``after_write`` | writes to fresh memory what two results share | schedule-free |
+| ``after_write`` | writes to a new buffer what two results share | schedule-free |
 | ``sq_norm`` | copies a sum into every fusion that uses it | clip+adamw, in the column *compile* |
 
 The choice is made while tracing, by ``jax.default_backend()``. (``lax.platform_dependent`` would
@@ -116,10 +116,10 @@ def after_write(x: Any, written: Any) -> Any:
     """Return ``x``, apart from its other uses, to be read after ``written`` is in memory.
 
     What is computed from it a second time may then overwrite what ``written`` was computed from.
-    XLA for CPU takes more than twice as long for a step that writes one more array, whose memory is
-    fresh in every call, as for one that computes a few operations again. A small array is not worth
-    the compile time, and of an array with an explicit sharding no element can be read: there ``x``
-    is returned as it is.
+    XLA for CPU takes more than twice as long for a step that writes one more array, to a buffer
+    that is new in every call, as for one that computes a few operations again. A small array is not
+    worth the compile time, and of an array with an explicit sharding no element can be read: there
+    ``x`` is returned as it is.
     """
     if not on_cpu() or not is_large(written) or any(jax.typeof(written).sharding.spec):
         return x
