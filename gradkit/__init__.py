@@ -213,6 +213,7 @@ from gradkit.wrappers import apply_if_finite as apply_if_finite
 from gradkit.wrappers import cautious as cautious
 from gradkit.wrappers import conditionally_mask as conditionally_mask
 from gradkit.wrappers import conditionally_transform as conditionally_transform
+from gradkit.wrappers import flatten as flatten
 from gradkit.wrappers import freeze as freeze
 from gradkit.wrappers import guard as guard
 from gradkit.wrappers import lookahead as lookahead
