@@ -16,7 +16,6 @@ from gradkit._rule import State as State
 from gradkit._rule import View as View
 from gradkit._schedule import Schedule as Schedule
 from gradkit._schedule import schedule as schedule
-from gradkit._states import tree_map_params as tree_map_params
 from gradkit._step import Step as Step
 from gradkit._step import make_step as make_step
 from gradkit._transform import Transform as Transform
@@ -206,6 +205,7 @@ from gradkit.tree import bias_correction as bias_correction
 from gradkit.tree import update_infinity_moment as update_infinity_moment
 from gradkit.tree import update_moment as update_moment
 from gradkit.tree import update_moment_per_elem_norm as update_moment_per_elem_norm
+from gradkit.tree.states import tree_map_params as tree_map_params
 from gradkit.typing import ConditionFn as ConditionFn
 from gradkit.typing import Key as Key
 from gradkit.typing import Mask as Mask
@@ -227,6 +227,7 @@ from gradkit.wrappers import apply_if_finite as apply_if_finite
 from gradkit.wrappers import cautious as cautious
 from gradkit.wrappers import conditionally_mask as conditionally_mask
 from gradkit.wrappers import conditionally_transform as conditionally_transform
+from gradkit.wrappers import flatten as flatten
 from gradkit.wrappers import freeze as freeze
 from gradkit.wrappers import guard as guard
 from gradkit.wrappers import lookahead as lookahead

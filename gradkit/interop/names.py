@@ -13,7 +13,6 @@ INSTEAD = {
     "safe_int32_increment": "`safe_increment`",
     "safe_root_mean_squares": "`tree.norm(x) / sqrt(x.size)`, whose derivative at zero is zero",
     "LookaheadParams": "the fast weights are the parameters; the slow ones are in the state of `lookahead`, read by `eval_params`",
-    "flatten": "not needed: functions of a leaf are traced once per shape",
     "value_and_grad_from_state": "part of the line searches: use optax's with an optax line search",
     "microbatch": "`MultiSteps`, or `jax.lax.scan` over micro-batches",
     "unitwise_norm": "part of `adaptive_grad_clip`",

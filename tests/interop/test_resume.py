@@ -108,6 +108,17 @@ def test_the_trajectory_of_multi_steps_goes_on(wide, calls, mean):
     assert_close(run(ours, state, middle, gradients[calls:])[0], expected, 1e-6)
 
 
+@pytest.mark.parametrize("name", ["ema", "trace", "scale_by_adam"])
+def test_the_trajectory_of_multi_steps_around_one_transform_goes_on(wide, name):
+    params, *gradients = trees(8)
+    theirs = optax.MultiSteps(getattr(optax, name)(0.9), 2)
+    ours = gk.MultiSteps(getattr(gk, name)(0.9), 2, accumulator_dtype=jnp.float64)
+    middle, saved = run(theirs, theirs.init(params), params, gradients[:3])
+    expected, _ = run(theirs, saved, middle, gradients[3:])
+    state = gk.from_optax_state(ours, saved, middle)
+    assert_close(run(ours, state, middle, gradients[3:])[0], expected, 1e-6)
+
+
 def test_a_state_that_was_never_used_is_the_one_that_init_makes():
     params = tree_of(0, shapes=SHAPES)
     state = gk.from_optax_state(gk.adam(0.1), optax.adam(0.1).init(params), params)
