@@ -156,19 +156,21 @@ def plan(
     if dtype is not None:
         dtype = check.floating_dtype(dtype=dtype)
     if restarts is not None:
-        restarts = tuple(restarts)
-        wrong = [r for r in restarts if type(r) is not int or not 0 < r < len(table)]
-        if wrong:
-            problem = f"restarts={restarts!r} has {wrong[0]!r}"
-            expected = f"integers from 1 to {len(table) - 1}, the iterations to restart before"
+        given = restarts if isinstance(restarts, (tuple, list)) else (restarts,)
+        if any(type(r) is not int or not 0 < r < len(table) for r in given):
+            problem = f"restarts={check.shown(restarts)} is out of range"
+            expected = f"a sequence of integers from 1 to {len(table) - 1}"
             check.refuse(problem, expected=expected)
+        restarts = tuple(given)
     return Plan(table, normalization, method, eps, dtype, precision, restarts)
 
 
-def triples(coefficients: Any, steps: Any, name: str = "coefficients") -> tuple[Triple, ...]:
-    """The triple of each iteration."""
+def triples(
+    coefficients: Any, steps: Any, name: str = "coefficients", steps_name: str = "steps"
+) -> tuple[Triple, ...]:
+    """The triple of each iteration; the names are those of the arguments, for messages."""
     if steps is not None:
-        check.integer(1, steps=steps)
+        check.integer(1, **{steps_name: steps})
     if isinstance(coefficients, str):
         if coefficients not in COEFFICIENTS:
             problem = f"{name}={coefficients!r} is not a known set"
@@ -179,19 +181,16 @@ def triples(coefficients: Any, steps: Any, name: str = "coefficients") -> tuple[
         default = 5 if len(rows) == 1 else min(5, len(rows))
     else:
         rows = _rows(coefficients, name)
-        default = 5 if len(rows) == 1 and np.ndim(_first(coefficients)) == 0 else len(rows)
+        one = len(rows) == 1 and np.ndim(coefficients[0]) == 0
+        default = 5 if one else len(rows)
     count = default if steps is None else int(steps)
     return tuple(rows[min(i, len(rows) - 1)] for i in range(count))
 
 
-def _first(coefficients: Any) -> Any:
-    return coefficients[0]
-
-
 def _rows(coefficients: Any, name: str) -> tuple[Triple, ...]:
     """A triple or a sequence of triples as a tuple of triples; the numbers may be traced."""
-    expected = "a triple (a, b, c), a sequence of triples, or a name"
-    problem = f"{name}={check.shown(coefficients)} is not a table of coefficients"
+    expected = "(a, b, c), a sequence of such triples, or a name"
+    problem = f"{name}={check.shown(coefficients)} is neither a triple nor a sequence of triples"
     given = (name, coefficients)
     if isinstance(coefficients, (jax.Array, np.ndarray)):
         if coefficients.ndim not in (1, 2) or coefficients.shape[-1] != 3 or not coefficients.size:
@@ -202,6 +201,8 @@ def _rows(coefficients: Any, name: str) -> tuple[Triple, ...]:
         return tuple((row[0], row[1], row[2]) for row in table)
     if not isinstance(coefficients, (tuple, list)) or not coefficients:
         check.refuse(problem, expected=expected, argument=given, error=TypeError)
+    if all(getattr(row, "ndim", 0) == 1 for row in coefficients):
+        coefficients = [tuple(row) for row in coefficients]
     nested = isinstance(coefficients[0], (tuple, list))
     rows = tuple(coefficients) if nested else (tuple(coefficients),)
     for row in rows:
