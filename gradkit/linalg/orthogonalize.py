@@ -243,10 +243,15 @@ def _svd(x: Any, how: Plan) -> Any:
 
 
 def _unit_peak(x: Any) -> tuple[Any, Any]:
-    """Each matrix divided by its largest entry, and that entry: squares then cannot overflow."""
+    """Each matrix divided by a power of two near its largest entry, and that power.
+
+    Squares then cannot overflow, and the division is exact.
+    """
     peak = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=(-2, -1), keepdims=True))
-    peak = jnp.where(peak == 0, jnp.ones_like(peak), peak)
-    return x / peak.astype(x.dtype), peak
+    _, exponent = jnp.frexp(peak)
+    power = jnp.ldexp(jnp.ones_like(peak), exponent - 1)
+    power = jnp.where(peak == 0, jnp.ones_like(peak), power)
+    return x / power.astype(x.dtype), power
 
 
 class _Side(NamedTuple):
@@ -307,13 +312,13 @@ def _kind(dtype: Any, own: Any) -> Any:
 
 def _normalized(x: Any, how: Plan, side: _Side) -> tuple[Any, Any]:
     """The matrix with singular values of at most 1, and its Gram matrix where that is known."""
-    x, peak = _unit_peak(x)
+    x, power = _unit_peak(x)
     if how.normalization in ("frobenius", "spectral"):
         if how.normalization == "frobenius":
             norm = numerics.sqrt(jnp.sum(numerics.abs_sq(x), axis=(-2, -1), keepdims=True))
         else:
             norm = largest(side._replace(kind=None).gram(x))
-        norm = norm + (_like(how.eps, norm) / peak if not _is_zero(how.eps) else 0.0)
+        norm = norm + (_like(how.eps, norm) / power if not _is_zero(how.eps) else 0.0)
         return numerics.divide(x, norm.astype(x.dtype)), None
     gram = side.gram(x)
     if how.normalization == "schatten":
