@@ -56,6 +56,10 @@ ROWS = {
     "came": gk.came(0.1),
     "sm3": gk.sm3(0.1),
     "adam_mini": gk.adam_mini(0.1),
+    "muon": gk.muon(0.1),
+    "normuon": gk.normuon(0.1),
+    "scion": gk.scion(0.1),
+    "dion": gk.dion(0.1),
     "sophia": gk.sophia(0.1),
     "polyak_sgd": gk.polyak_sgd(),
     "momo": gk.momo(),
@@ -96,6 +100,7 @@ FIRST = (
     "adafactor",
     "sm3",
     "adam_mini",
+    "muon",
 )
 
 # Rules that compute M and G themselves: φ, ψ, and the name of the quotient in the chain.
@@ -118,6 +123,9 @@ OWN = {
     "scale_by_factored_rms": ("`latest`", "`ema` of g², stored `factored`", f"rms clip of {Q}"),
     "scale_by_confidence": ("", "", "`ema` / √(`ema` of (û − m)², stored `factored`)"),
     "scale_by_sm3": ("`latest`", "`running_sum` of g², stored `sm3_cover`", f"{Q} → `ema`"),
+    "muon": ("`ema`", "none", "orthogonalize(M) → × √max(1, out / in)"),
+    "normuon": ("`ema`", "`ema` of \\|u\\|² per neuron", "u = orthogonalize(M), u/√G"),
+    "dion": ("`running_sum` with feedback", "none", "a factor of low rank, orthonormal"),
     "scale_by_sophia": ("`ema`", "`ema` of the Hessian's diagonal", "clip(M/G)"),
     "scale_by_polyak": ("`latest`", "none", "M · (f − f*) / ‖g‖²"),
     "momo": ("`ema_from_first`", "none", "M · a step from an averaged model of the loss"),
@@ -143,6 +151,7 @@ MEMBERS = {
     "scale_by_optimistic_gradient": "extrapolation",
     "_fromage_step": "step, × 1/√(1 + α²)",
     "scale_by_sign": "sign",
+    "partition": "the steepest direction in each layer's norm",
     "scale_by_learning_rate": "−α",
     "scale": "−1",
 }

@@ -25,14 +25,10 @@ LATER_NAMES = (
     "scale_by_zoom_linesearch",
     "ZoomLinesearchInfo",
     "matrix_inverse_pth_root",
-    "power_iteration",
     "nnls",
     "galore",
     "scale_by_galore",
     "GaLoreDimensionNumbers",
-    "muon",
-    "scale_by_muon",
-    "MuonDimensionNumbers",
 )
 LATER = "matrix methods and line searches are not in this version: an optax transform works inside `chain`, as in `chain(optax.{})`"
 # Where the state of a transform is found.
@@ -50,6 +46,7 @@ STATES = {
     "MonitorState": "monitor",
     "MultiStepsState": "MultiSteps",
     "MultiTransformState": "partition",
+    "MuonState": "scale_by_muon",
     "PartitionState": "partition",
     "ReduceLROnPlateauState": "reduce_on_plateau",
     "SAMState": "sam",
@@ -85,7 +82,7 @@ OTHER_STATE = "no class of its own: `State(step, inner)`, inner a dict by the na
 OTHER_STATE_NAMES = """
     ConditionallyMaskState ConditionallyTransformState DAdaptAdamWState
     DifferentiallyPrivateAggregateState DoGState DoWGState GaLoreState
-    InjectStatefulHyperparamsState MechanicState MomoAdamState MomoState MuonState NormalizeState
+    InjectStatefulHyperparamsState MechanicState MomoAdamState MomoState NormalizeState
     ProdigyState ScaleByBacktrackingLinesearchState
     ScaleByLBFGSState ScaleByZoomLinesearchState
 """
