@@ -125,12 +125,14 @@ from gradkit.optimizers import scale_by_radam as scale_by_radam
 from gradkit.optimizers import scale_by_rms as scale_by_rms
 from gradkit.optimizers import scale_by_rprop as scale_by_rprop
 from gradkit.optimizers import scale_by_rss as scale_by_rss
+from gradkit.optimizers import scale_by_shampoo as scale_by_shampoo
 from gradkit.optimizers import scale_by_simplified_ademamix as scale_by_simplified_ademamix
 from gradkit.optimizers import scale_by_sm3 as scale_by_sm3
 from gradkit.optimizers import scale_by_sophia as scale_by_sophia
 from gradkit.optimizers import scale_by_stddev as scale_by_stddev
 from gradkit.optimizers import scale_by_yogi as scale_by_yogi
 from gradkit.optimizers import sgd as sgd
+from gradkit.optimizers import shampoo as shampoo
 from gradkit.optimizers import sign_sgd as sign_sgd
 from gradkit.optimizers import signum as signum
 from gradkit.optimizers import simplified_ademamix as simplified_ademamix

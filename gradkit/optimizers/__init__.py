@@ -80,6 +80,8 @@ from gradkit.optimizers.rmsprop import scale_by_stddev as scale_by_stddev
 from gradkit.optimizers.rprop import rprop as rprop
 from gradkit.optimizers.rprop import scale_by_rprop as scale_by_rprop
 from gradkit.optimizers.sgd import sgd as sgd
+from gradkit.optimizers.shampoo import scale_by_shampoo as scale_by_shampoo
+from gradkit.optimizers.shampoo import shampoo as shampoo
 from gradkit.optimizers.sign_sgd import sign_sgd as sign_sgd
 from gradkit.optimizers.signum import signum as signum
 from gradkit.optimizers.sm3 import scale_by_sm3 as scale_by_sm3

@@ -638,6 +638,39 @@ OPTIMIZERS = [
         bad=(*rate("signum"), (lambda: gk.signum(0.1, 1.0), f"beta=.* {DECAY}")),
     ),
     Case(
+        "scale_by_shampoo",
+        lambda: gk.scale_by_shampoo(0.8, 0.9, 1e-3, 0.1, 2, 2, graft=gk.scale_by_rms()),
+        bad=(
+            (lambda: gk.scale_by_shampoo(1.0), f"b1=.* {DECAY}"),
+            (lambda: gk.scale_by_shampoo(b2=1.0), f"b2=.* {DECAY}"),
+            (lambda: gk.scale_by_shampoo(eps=-1.0), f"eps=.* {AT_LEAST_0}"),
+            (lambda: gk.scale_by_shampoo(matrix_epsilon=-1.0), f"matrix_epsilon=.* {AT_LEAST_0}"),
+            (lambda: gk.scale_by_shampoo(block_size=0), "block_size=0 is out of range"),
+            (
+                lambda: gk.scale_by_shampoo(precondition_frequency=2.5),
+                "precondition_frequency=2.5 is not an integer",
+            ),
+            (lambda: gk.scale_by_shampoo(exponent_override=0), "exponent_override=0 is out of"),
+            (lambda: gk.scale_by_shampoo(graft="adam"), "graft='adam' is not a transform"),
+            (lambda: gk.scale_by_shampoo(root_method="svd"), "root_method='svd' is not an option"),
+            (
+                lambda: gk.scale_by_shampoo(matrix_epsilon=0.0, root_method="newton"),
+                f"matrix_epsilon=0.0 {ABOVE_0}",
+            ),
+            (lambda: gk.scale_by_shampoo(mu_dtype="int8"), DTYPE),
+        ),
+    ),
+    Case(
+        "shampoo",
+        lambda: gk.shampoo(0.1, 0.8, 0.9, 1e-3, 0.1, 0.1, precondition_frequency=2),
+        bad=(
+            *rate("shampoo"),
+            (lambda: gk.shampoo(0.1, 1.0), f"b1=.* {DECAY}"),
+            (lambda: gk.shampoo(0.1, weight_decay=-1.0), AT_LEAST_0),
+        ),
+        needs_params=True,
+    ),
+    Case(
         "scale_by_sm3",
         lambda: gk.scale_by_sm3(0.8, 0.95, 1e-3),
         bad=((lambda: gk.scale_by_sm3(b2=1.5), f"b2=.* {FRACTION}"),),

@@ -1,0 +1,84 @@
+"""Tensors in blocks, and products with a matrix along each of their axes.
+
+A tensor is partitioned into B blocks of one shape, so that a stack of shape (B, s₁, ..., s_k) holds
+it. The i-th unfolding X_(i) of a block has s_i rows. Shampoo and SOAP keep a matrix for each axis:
+the average of X_(i) X_(i)ᴴ, whose functions are applied along that axis.
+"""
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+PRECISION = lax.Precision.HIGHEST
+
+
+def merged(shape: tuple[int, ...], limit: int) -> tuple[int, ...]:
+    """The shape with neighbouring axes merged while their product is at most ``limit``."""
+    result: list[int] = []
+    for size in shape:
+        if result and result[-1] * size <= limit:
+            result[-1] *= size
+        else:
+            result.append(size)
+    return tuple(result)
+
+
+def blocking(shape: tuple[int, ...], limit: int) -> tuple[tuple[int, int], ...]:
+    """For each axis the number of blocks, and their common length of at most ``limit``.
+
+    The last block is filled up with zeros.
+    """
+    counts = [max(math.ceil(size / limit), 1) for size in shape]
+    return tuple(
+        (count, math.ceil(size / count)) for count, size in zip(counts, shape, strict=True)
+    )
+
+
+def to_blocks(x: Any, shape: tuple[int, ...], blocks: tuple[tuple[int, int], ...]) -> Any:
+    """A leaf in the merged shape as a stack of its blocks."""
+    if all(count == 1 for count, _ in blocks):
+        return x.reshape(1, *shape)
+    pads = [(0, count * size - n) for (count, size), n in zip(blocks, shape, strict=True)]
+    x = jnp.pad(x.reshape(shape), pads).reshape([n for pair in blocks for n in pair])
+    rank = len(blocks)
+    x = x.transpose(*range(0, 2 * rank, 2), *range(1, 2 * rank, 2))
+    return x.reshape(-1, *(size for _, size in blocks))
+
+
+def from_blocks(x: Any, shape: tuple[int, ...], blocks: tuple[tuple[int, int], ...]) -> Any:
+    """The inverse of ``to_blocks``, in the merged shape."""
+    if all(count == 1 for count, _ in blocks):
+        return x.reshape(shape)
+    rank = len(blocks)
+    x = x.reshape(*(count for count, _ in blocks), *(size for _, size in blocks))
+    x = x.transpose(*(axis for i in range(rank) for axis in (i, rank + i)))
+    x = x.reshape([count * size for count, size in blocks])
+    return x[tuple(slice(n) for n in shape)]
+
+
+def gram(x: Any, axis: int) -> Any:
+    """X_(i) X_(i)ᴴ of each block of a stack."""
+    others = tuple(i for i in range(1, x.ndim) if i != axis + 1)
+    return lax.dot_general(x, jnp.conj(x), ((others, others), ((0,), (0,))), precision=PRECISION)
+
+
+def along(x: Any, matrices: Any, axis: int) -> Any:
+    """Each block times its matrix along an axis: A X_(i), folded."""
+    batch = ((0,), (0,))
+    if axis == 0:
+        dims = (((2,), (1,)), batch)
+        return lax.dot_general(matrices, x, dims, precision=PRECISION)
+    dims = (((axis + 1,), (2,)), batch)
+    return jnp.moveaxis(lax.dot_general(x, matrices, dims, precision=PRECISION), -1, axis + 1)
+
+
+def adjoint(matrices: Any) -> Any:
+    """The conjugate transposes of a stack."""
+    return jnp.conj(jnp.swapaxes(matrices, -1, -2))
+
+
+def identity(like: Any) -> Any:
+    """A stack of identity matrices."""
+    return jnp.broadcast_to(jnp.eye(like.shape[-1], dtype=like.dtype), like.shape)
