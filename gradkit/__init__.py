@@ -128,6 +128,7 @@ from gradkit.optimizers import scale_by_rss as scale_by_rss
 from gradkit.optimizers import scale_by_shampoo as scale_by_shampoo
 from gradkit.optimizers import scale_by_simplified_ademamix as scale_by_simplified_ademamix
 from gradkit.optimizers import scale_by_sm3 as scale_by_sm3
+from gradkit.optimizers import scale_by_soap as scale_by_soap
 from gradkit.optimizers import scale_by_sophia as scale_by_sophia
 from gradkit.optimizers import scale_by_stddev as scale_by_stddev
 from gradkit.optimizers import scale_by_yogi as scale_by_yogi
@@ -137,6 +138,7 @@ from gradkit.optimizers import sign_sgd as sign_sgd
 from gradkit.optimizers import signum as signum
 from gradkit.optimizers import simplified_ademamix as simplified_ademamix
 from gradkit.optimizers import sm3 as sm3
+from gradkit.optimizers import soap as soap
 from gradkit.optimizers import sophia as sophia
 from gradkit.optimizers import yogi as yogi
 from gradkit.optimizers.came import scale_by_confidence as scale_by_confidence

@@ -3,7 +3,7 @@
 | method | computes | cost for n × n |
 |---|---|---|
 | ``"eigh"`` | Q f(Λ) Qᴴ from the eigenvalues Λ and the eigenvectors Q; any p > 0 | about 9 n³ |
-| ``"newton"`` | coupled Newton iteration, products only; p = 1, 2, 3, ... | (log₂ p + 2) · 2 n³ a step |
+| ``"newton"`` | coupled Newton iteration; p = 1, 2, 3, ... | (log₂ p + 2) · 2 n³ a step |
 
 An eigendecomposition is exact and the better choice on CPU. Accelerators compute products much
 faster, so that Newton's iteration, which takes 10 to 30 steps, may be faster there.
@@ -91,19 +91,18 @@ def inverse_root(
         if method == "newton":
             check.integer(1, "Write method='eigh', which takes any p", p=p)
             root = _whole(p)
-            if not any(isinstance(x, jax.core.Tracer) for x in (eps, ridge)):
-                if not (numerics.fails(eps, _is_zero) or numerics.fails(ridge, _is_zero)):
-                    check.refuse(
-                        f"eps={check.shown(eps)} and ridge={check.shown(ridge)} are zero",
-                        expected="one of them > 0 with method='newton'",
-                        fix="Write method='eigh', which needs no shift",
-                    )
+            if all(numerics.fails(x, _is_positive) for x in (eps, ridge)):
+                check.refuse(
+                    f"eps={check.shown(eps)} and ridge={check.shown(ridge)} are zero",
+                    expected="one of them > 0 with method='newton'",
+                    fix="Write method='eigh', which needs no shift",
+                )
         options = _Options(method, root, int(num_iters), float(tolerance), precision)
         return _solve(options, matrix, p, eps, ridge)[0]
 
 
-def _is_zero(value: Any) -> Any:
-    return value == 0
+def _is_positive(value: Any) -> Any:
+    return value > 0
 
 
 def _whole(p: Any) -> int | None:
@@ -125,7 +124,7 @@ def matrix_inverse_pth_root(
     error_tolerance: float = 1e-6,
     precision: Any = lax.Precision.HIGHEST,
 ) -> tuple[jax.Array, jax.Array]:
-    """Compute the inverse p-th root of a positive semidefinite matrix by a coupled Newton iteration.
+    """Compute the inverse p-th root of a positive semidefinite matrix by Newton's iteration.
 
     **Value** (A + ρ λ I)^(−1/p) with λ the largest eigenvalue of A: ``inverse_root`` with
     ``method="newton"``, by optax's name.

@@ -86,6 +86,8 @@ from gradkit.optimizers.sign_sgd import sign_sgd as sign_sgd
 from gradkit.optimizers.signum import signum as signum
 from gradkit.optimizers.sm3 import scale_by_sm3 as scale_by_sm3
 from gradkit.optimizers.sm3 import sm3 as sm3
+from gradkit.optimizers.soap import scale_by_soap as scale_by_soap
+from gradkit.optimizers.soap import soap as soap
 from gradkit.optimizers.sophia import scale_by_sophia as scale_by_sophia
 from gradkit.optimizers.sophia import sophia as sophia
 from gradkit.optimizers.yogi import scale_by_yogi as scale_by_yogi

@@ -93,8 +93,8 @@ def scale_by_shampoo(
       >>> u, state = tx.update(g, tx.init(g))  # L = R = g², so that u = g / |g|
       >>> assert jnp.allclose(u, jnp.eye(2), atol=1e-6)
 
-    The derivative is that of the whole rule, of the roots too. Under ``vmap`` the roots are computed
-    at every step.
+    The derivative is that of the whole rule, of the roots too. ``vmap`` over states computes the
+    roots at every step.
 
     **Differs from the paper**: averages in place of sums, ε relative to the largest eigenvalue, the
     moment; ``b1=0, b2=None, graft=None, precondition_frequency=1`` is its algorithm 1 and 2.

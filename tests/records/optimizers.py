@@ -681,6 +681,28 @@ OPTIMIZERS = [
         bad=((lambda: gk.sm3(-0.1), AT_LEAST_0), (lambda: gk.sm3(0.1, 1.0), DECAY)),
     ),
     Case(
+        "scale_by_soap",
+        lambda: gk.scale_by_soap(0.8, 0.9, 0.7, 1e-3, 2),
+        bad=(
+            *adam_like("scale_by_soap"),
+            (lambda: gk.scale_by_soap(shampoo_beta=1.0), f"shampoo_beta=.* {DECAY}"),
+            (lambda: gk.scale_by_soap(precondition_frequency=0), "precondition_frequency=0 is out"),
+            (lambda: gk.scale_by_soap(max_precond_dim=0), "max_precond_dim=0 is out of range"),
+            (lambda: gk.scale_by_soap(one_sided="left"), "one_sided='left' is not a bool"),
+            (lambda: gk.scale_by_soap(mu_dtype="int8"), DTYPE),
+        ),
+    ),
+    Case(
+        "soap",
+        lambda: gk.soap(0.1, 0.8, 0.9, 0.7, 1e-3, precondition_frequency=2),
+        bad=(
+            *rate("soap"),
+            *adam_like("soap", 0.1),
+            (lambda: gk.soap(0.1, weight_decay=-1.0), AT_LEAST_0),
+        ),
+        needs_params=True,
+    ),
+    Case(
         "scale_by_sophia",
         lambda: gk.scale_by_sophia(0.8, 0.9, gamma=0.5),
         bad=((lambda: gk.scale_by_sophia(gamma=0.0), f"gamma=.* {ABOVE_0}"),),
