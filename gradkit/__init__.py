@@ -55,6 +55,7 @@ from gradkit.interop.names import missing as __getattr__
 from gradkit.linalg import matrix_inverse_pth_root as matrix_inverse_pth_root
 from gradkit.masks import by_path as by_path
 from gradkit.masks import by_rank as by_rank
+from gradkit.optimizers import GaLoreDimensionNumbers as GaLoreDimensionNumbers
 from gradkit.optimizers import acprop as acprop
 from gradkit.optimizers import adabelief as adabelief
 from gradkit.optimizers import adadelta as adadelta
@@ -77,6 +78,7 @@ from gradkit.optimizers import dog as dog
 from gradkit.optimizers import dowg as dowg
 from gradkit.optimizers import dpsgd as dpsgd
 from gradkit.optimizers import fromage as fromage
+from gradkit.optimizers import galore as galore
 from gradkit.optimizers import grokfast as grokfast
 from gradkit.optimizers import lamb as lamb
 from gradkit.optimizers import laprop as laprop
@@ -116,6 +118,7 @@ from gradkit.optimizers import scale_by_distance_over_gradients as scale_by_dist
 from gradkit.optimizers import scale_by_dog as scale_by_dog
 from gradkit.optimizers import scale_by_dowg as scale_by_dowg
 from gradkit.optimizers import scale_by_factored_rms as scale_by_factored_rms
+from gradkit.optimizers import scale_by_galore as scale_by_galore
 from gradkit.optimizers import scale_by_lion as scale_by_lion
 from gradkit.optimizers import scale_by_madgrad as scale_by_madgrad
 from gradkit.optimizers import scale_by_novograd as scale_by_novograd

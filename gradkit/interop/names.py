@@ -25,12 +25,8 @@ LATER_NAMES = (
     "scale_by_backtracking_linesearch",
     "scale_by_zoom_linesearch",
     "ZoomLinesearchInfo",
-    "matrix_inverse_pth_root",
     "power_iteration",
     "nnls",
-    "galore",
-    "scale_by_galore",
-    "GaLoreDimensionNumbers",
     "muon",
     "scale_by_muon",
     "MuonDimensionNumbers",
@@ -44,6 +40,7 @@ STATES = {
     "COCOBState": "scale_by_cocob",
     "EmaState": "ema",
     "FactoredState": "scale_by_factored_rms",
+    "GaLoreState": "scale_by_galore",
     "HutchinsonState": "hutchinson_estimator_diag_hessian",
     "LookaheadState": "lookahead",
     "MadgradState": "scale_by_madgrad",
@@ -85,7 +82,7 @@ STATELESS_NAMES = """
 OTHER_STATE = "no class of its own: `State(step, inner)`, inner a dict by the name of the transform"
 OTHER_STATE_NAMES = """
     ConditionallyMaskState ConditionallyTransformState DAdaptAdamWState
-    DifferentiallyPrivateAggregateState DoGState DoWGState GaLoreState
+    DifferentiallyPrivateAggregateState DoGState DoWGState
     InjectStatefulHyperparamsState MechanicState MomoAdamState MomoState MuonState NormalizeState
     ProdigyState ScaleByBacktrackingLinesearchState
     ScaleByLBFGSState ScaleByZoomLinesearchState

@@ -43,6 +43,9 @@ from gradkit.optimizers.dowg import dowg as dowg
 from gradkit.optimizers.dowg import scale_by_dowg as scale_by_dowg
 from gradkit.optimizers.dpsgd import dpsgd as dpsgd
 from gradkit.optimizers.fromage import fromage as fromage
+from gradkit.optimizers.galore import GaLoreDimensionNumbers as GaLoreDimensionNumbers
+from gradkit.optimizers.galore import galore as galore
+from gradkit.optimizers.galore import scale_by_galore as scale_by_galore
 from gradkit.optimizers.grokfast import grokfast as grokfast
 from gradkit.optimizers.lamb import lamb as lamb
 from gradkit.optimizers.laprop import laprop as laprop

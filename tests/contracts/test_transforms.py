@@ -123,6 +123,7 @@ BRANCHING = {
     "scale_by_distance_over_gradients",
     "scale_by_dog",
     "scale_by_dowg",
+    "scale_by_galore",
     "scale_by_madgrad",
     "scale_by_shampoo",
     "scale_by_soap",

@@ -361,6 +361,26 @@ OPTIMIZERS = [
         needs_params=True,
     ),
     Case(
+        "scale_by_galore",
+        lambda: gk.scale_by_galore(1, 2, 0.5, gk.scale_by_adam(0.8, 0.9, 1e-3)),
+        bad=(
+            (lambda: gk.scale_by_galore(0), "rank=0 is out of range"),
+            (lambda: gk.scale_by_galore(2.5), "rank=2.5 is not an integer"),
+            (lambda: gk.scale_by_galore(update_proj_gap=0), "update_proj_gap=0 is out of range"),
+            (lambda: gk.scale_by_galore(scale=float("nan")), f"scale=.* {FINITE}"),
+            (
+                lambda: gk.scale_by_galore(base_optimizer="adam"),
+                "base_optimizer='adam' is not a transform",
+            ),
+        ),
+    ),
+    Case(
+        "galore",
+        lambda: gk.galore(0.1, 1, 2, 0.5, gk.scale_by_adam(0.8, 0.9, 1e-3), 0.1),
+        bad=(*rate("galore"), (lambda: gk.galore(0.1, weight_decay=-1.0), AT_LEAST_0)),
+        needs_params=True,
+    ),
+    Case(
         "laprop",
         lambda: gk.laprop(0.1, 0.8, 0.9, 1e-3, weight_decay=0.1),
         bad=(*rate("laprop"), *adam_like("laprop", 0.1)),
