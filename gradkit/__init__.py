@@ -99,6 +99,7 @@ from gradkit.optimizers import optimistic_adam_v2 as optimistic_adam_v2
 from gradkit.optimizers import optimistic_gradient_descent as optimistic_gradient_descent
 from gradkit.optimizers import polyak_sgd as polyak_sgd
 from gradkit.optimizers import prodigy as prodigy
+from gradkit.optimizers import psgd_kron as psgd_kron
 from gradkit.optimizers import radam as radam
 from gradkit.optimizers import rmsprop as rmsprop
 from gradkit.optimizers import rprop as rprop
@@ -124,6 +125,7 @@ from gradkit.optimizers import scale_by_madgrad as scale_by_madgrad
 from gradkit.optimizers import scale_by_novograd as scale_by_novograd
 from gradkit.optimizers import scale_by_optimistic_gradient as scale_by_optimistic_gradient
 from gradkit.optimizers import scale_by_polyak as scale_by_polyak
+from gradkit.optimizers import scale_by_psgd_kron as scale_by_psgd_kron
 from gradkit.optimizers import scale_by_radam as scale_by_radam
 from gradkit.optimizers import scale_by_rms as scale_by_rms
 from gradkit.optimizers import scale_by_rprop as scale_by_rprop

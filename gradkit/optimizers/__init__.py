@@ -75,6 +75,8 @@ from gradkit.optimizers.optimistic_gradient_descent import (
 from gradkit.optimizers.polyak_sgd import polyak_sgd as polyak_sgd
 from gradkit.optimizers.polyak_sgd import scale_by_polyak as scale_by_polyak
 from gradkit.optimizers.prodigy import prodigy as prodigy
+from gradkit.optimizers.psgd_kron import psgd_kron as psgd_kron
+from gradkit.optimizers.psgd_kron import scale_by_psgd_kron as scale_by_psgd_kron
 from gradkit.optimizers.radam import radam as radam
 from gradkit.optimizers.radam import scale_by_radam as scale_by_radam
 from gradkit.optimizers.rmsprop import rmsprop as rmsprop

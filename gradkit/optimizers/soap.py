@@ -72,10 +72,10 @@ def scale_by_soap(
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx, g = gk.scale_by_soap(eps=0.0), jnp.array([[2.0, 1.0], [1.0, 2.0]])
+      >>> tx, g = gk.scale_by_soap(eps=1e-4), jnp.array([[2.0, 1.0], [1.0, 2.0]])
       >>> zero, state = tx.update(g, tx.init(g))
       >>> u, _ = tx.update(g, state)  # g′ has the eigenvalues 3 and 1, Adam makes them 1 and 1
-      >>> assert jnp.all(zero == 0) and jnp.allclose(jnp.abs(jnp.linalg.det(u)), 1.0, atol=1e-5)
+      >>> assert jnp.all(zero == 0) and jnp.allclose(jnp.abs(jnp.linalg.det(u)), 1.0, atol=1e-3)
 
     Derivatives take the eigenvectors as constants. ``vmap`` over states updates them at every step.
 

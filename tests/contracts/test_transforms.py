@@ -125,6 +125,7 @@ BRANCHING = {
     "scale_by_dowg",
     "scale_by_galore",
     "scale_by_madgrad",
+    "scale_by_psgd_kron",
     "scale_by_shampoo",
     "scale_by_soap",
     "scale_by_sophia",

@@ -572,6 +572,58 @@ OPTIMIZERS = [
         from_start=True,
     ),
     Case(
+        "scale_by_psgd_kron",
+        lambda: gk.scale_by_psgd_kron(
+            0.8, 0.5, preconditioner_lr=0.2, preconditioner_init_scale=0.5, q_update="procrustes"
+        ),
+        bad=(
+            (lambda: gk.scale_by_psgd_kron(1.0), f"b1=.* {DECAY}"),
+            (
+                lambda: gk.scale_by_psgd_kron(preconditioner_update_probability=0.0),
+                r"preconditioner_update_probability=0.0 is out of range\. Expected 0 < .* <= 1",
+            ),
+            (
+                lambda: gk.scale_by_psgd_kron(max_size_triangular=0),
+                "max_size_triangular=0 is out of range",
+            ),
+            (
+                lambda: gk.scale_by_psgd_kron(min_ndim_triangular=-1),
+                "min_ndim_triangular=-1 is out of range",
+            ),
+            (
+                lambda: gk.scale_by_psgd_kron(memory_save_mode="diag"),
+                "memory_save_mode='diag' is not an option",
+            ),
+            (
+                lambda: gk.scale_by_psgd_kron(preconditioner_lr=0.0),
+                f"preconditioner_lr=.* {ABOVE_0}",
+            ),
+            (
+                lambda: gk.scale_by_psgd_kron(preconditioner_init_scale=-1.0),
+                f"preconditioner_init_scale=.* {ABOVE_0}",
+            ),
+            (lambda: gk.scale_by_psgd_kron(q_update="qr"), "q_update='qr' is not an option"),
+            (lambda: gk.scale_by_psgd_kron(precond_dtype="int8"), DTYPE),
+            (lambda: gk.scale_by_psgd_kron(key=None), "key is None"),
+        ),
+        complex=False,
+        stochastic=True,
+        counts=True,
+    ),
+    Case(
+        "psgd_kron",
+        lambda: gk.psgd_kron(0.1, 0.8, 0.1),
+        bad=(
+            *rate("psgd_kron"),
+            (lambda: gk.psgd_kron(0.1, 1.0), f"b1=.* {DECAY}"),
+            (lambda: gk.psgd_kron(0.1, weight_decay=-1.0), AT_LEAST_0),
+        ),
+        complex=False,
+        needs_params=True,
+        stochastic=True,
+        counts=True,
+    ),
+    Case(
         "scale_by_radam",
         lambda: gk.scale_by_radam(0.8, 0.9, 1e-3, 1e-4, 10.0, nesterov=True),
         bad=(
