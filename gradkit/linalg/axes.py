@@ -6,10 +6,14 @@ the average of X_(i) X_(i)ᴴ, whose functions are applied along that axis.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
+
+from gradkit import _xla as xla
 
 PRECISION = lax.Precision.HIGHEST
 
@@ -82,3 +86,28 @@ def adjoint(matrices: Any) -> Any:
 def identity(like: Any) -> Any:
     """A stack of identity matrices."""
     return jnp.broadcast_to(jnp.eye(like.shape[-1], dtype=like.dtype), like.shape)
+
+
+def each(function: Callable[[Any], Any], matrices: Any) -> Any:
+    """A decomposition of each matrix of a stack of shape (..., m, n)."""
+    single = xla.one_by_one(function)
+    if matrices.ndim == 2:
+        return single(matrices)
+    if matrices.shape[0] == 1:  # without a loop
+        return jax.tree.map(lambda x: x[None], each(function, matrices[0]))
+    return jax.vmap(lambda one: each(function, one))(matrices)
+
+
+def eigh(matrices: Any) -> tuple[Any, Any]:
+    """Eigenvalues in ascending order, and eigenvectors."""
+    return each(lambda x: tuple(jnp.linalg.eigh(x)), matrices)
+
+
+def qr(matrices: Any) -> Any:
+    """The factor Q of the QR decomposition."""
+    return each(lambda x: jnp.linalg.qr(x)[0], matrices)
+
+
+def svd(matrices: Any) -> tuple[Any, Any, Any]:
+    """U, S and Vᴴ, without the vectors of singular values that a rectangular matrix lacks."""
+    return each(lambda x: tuple(jnp.linalg.svd(x, full_matrices=False)), matrices)

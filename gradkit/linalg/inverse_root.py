@@ -17,9 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit.linalg import axes
 from gradkit.typing import Scalar
 
 
@@ -34,7 +36,7 @@ class _Options(NamedTuple):
 
 
 def inverse_root(
-    matrix: Any,
+    matrix: ArrayLike,
     p: Scalar,
     *,
     method: str = "eigh",
@@ -42,7 +44,7 @@ def inverse_root(
     ridge: Scalar = 1e-6,
     num_iters: int = 100,
     tolerance: float = 1e-6,
-    precision: Any = lax.Precision.HIGHEST,
+    precision: lax.PrecisionLike = lax.Precision.HIGHEST,
 ) -> jax.Array:
     """Compute the inverse p-th root A^(−1/p) of a positive semidefinite matrix, or of a stack.
 
@@ -117,12 +119,12 @@ def _solve(options: _Options, matrix: Any, *numbers: Any) -> tuple[Any, Any]:
 
 
 def matrix_inverse_pth_root(
-    matrix: Any,
+    matrix: ArrayLike,
     p: Scalar,
     num_iters: int = 100,
     ridge_epsilon: Scalar = 1e-6,
     error_tolerance: float = 1e-6,
-    precision: Any = lax.Precision.HIGHEST,
+    precision: lax.PrecisionLike = lax.Precision.HIGHEST,
 ) -> tuple[jax.Array, jax.Array]:
     """Compute the inverse p-th root of a positive semidefinite matrix by Newton's iteration.
 
@@ -220,7 +222,7 @@ def _derivative(options: _Options, primals: Any, tangents: Any) -> Any:
 
 def _eigh(matrix: Any) -> tuple[Any, Any]:
     """Eigenvalues in ascending order, none below zero, and eigenvectors; NaN of NaN."""
-    values, vectors = jnp.linalg.eigh(matrix)
+    values, vectors = axes.eigh(matrix)
     finite = jnp.all(jnp.isfinite(matrix), axis=(-2, -1))[..., None]
     return jnp.where(finite, jnp.maximum(values, 0.0), jnp.nan), vectors
 

@@ -19,6 +19,7 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Part, Rule, gate
 from gradkit._transform import Transform, chain, transform
+from gradkit.linalg import axes
 from gradkit.optimizers.adam import scale_by_adam
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import add_decayed_weights
@@ -170,18 +171,15 @@ def scale_by_galore(
             if plan is None:
                 return u
             if plan.is_tall:
-                full = jnp.matmul(projector, u, precision=_EXACT)
+                full = jnp.matmul(projector, u, precision=axes.PRECISION)
             else:
-                full = jnp.matmul(u, jnp.conj(projector.T), precision=_EXACT)
+                full = jnp.matmul(u, jnp.conj(projector.T), precision=axes.PRECISION)
             return tree.factor_like(scale, full) * plan.back(full, g)
 
         result = _each(lift, plans, updates, low, projectors)
         return result, {"projector": projectors, "base_optimizer": kept}
 
     return Rule(init, update, parts=(part,))
-
-
-_EXACT = lax.Precision.HIGHEST
 
 
 def _each(function: Callable[..., Any], plans: list[Any], first: Any, *rest: Any) -> Any:
@@ -196,7 +194,7 @@ def _projector(plan: _Matrix | None, g: Any) -> Any:
     """The first r singular vectors of the longer side."""
     if plan is None:
         return ()
-    left, _, right = jnp.linalg.svd(plan.of(lax.stop_gradient(g)), full_matrices=False)
+    left, _, right = lax.stop_gradient(axes.svd(plan.of(lax.stop_gradient(g))))
     return left[:, : plan.rank] if plan.is_tall else jnp.conj(right[: plan.rank].T)
 
 
@@ -204,8 +202,8 @@ def _project(plan: _Matrix | None, g: Any, projector: Any) -> Any:
     if plan is None:
         return g
     if plan.is_tall:
-        return jnp.matmul(jnp.conj(projector.T), plan.of(g), precision=_EXACT)
-    return jnp.matmul(plan.of(g), projector, precision=_EXACT)
+        return jnp.matmul(jnp.conj(projector.T), plan.of(g), precision=axes.PRECISION)
+    return jnp.matmul(plan.of(g), projector, precision=axes.PRECISION)
 
 
 class _needs_no_params:  # noqa: N801  used as a function

@@ -20,6 +20,7 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit import _xla as xla
 from gradkit._rule import Part, Rule, gate
 from gradkit._transform import Transform, chain, transform
 from gradkit.averages.ema import ema
@@ -193,7 +194,8 @@ def scale_by_psgd_kron(
             new, limit = rule(old, x + damping * noise, noise, bound, tree.factor_like(rate, x))
             results.append((tuple(map(store.encode, _balanced(new))), limit))
         new_factors, new_bounds = zip(*results, strict=True) if results else ((), ())
-        return treedef.unflatten(new_factors), treedef.unflatten(new_bounds), following
+        after = treedef.unflatten(new_factors), treedef.unflatten(new_bounds)
+        return (*lax.stop_gradient(after), following)
 
     def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
         check.real_leaves(updates)
@@ -321,8 +323,11 @@ def _solved(x: Any, q: Any, axis: int) -> Any:
         return x / q.reshape(_along(axis, x.ndim))
     moved = jnp.moveaxis(x, axis, 0)
     flat = moved.reshape(moved.shape[0], -1)
-    flat = lax.linalg.triangular_solve(q, flat, left_side=True, lower=False, transpose_a=True)
-    return jnp.moveaxis(flat.reshape(moved.shape), 0, axis)
+    return jnp.moveaxis(xla.one_by_one(_solve)(q, flat).reshape(moved.shape), 0, axis)
+
+
+def _solve(q: Any, x: Any) -> Any:
+    return lax.linalg.triangular_solve(q, x, left_side=True, lower=False, transpose_a=True)
 
 
 def _gram(x: Any, axis: int, q: Any) -> Any:

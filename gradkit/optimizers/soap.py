@@ -134,7 +134,7 @@ def scale_by_soap(
             image = jnp.matmul(matrix, basis, precision=axes.PRECISION)
             order = jnp.argsort(-jnp.sum(jnp.real(jnp.conj(basis) * image), axis=0))
             v = jnp.take(v, order, axis=axis)
-            new.append(jnp.linalg.qr(jnp.take(image, order, axis=1))[0])
+            new.append(lax.stop_gradient(axes.qr(jnp.take(image, order, axis=1))))
         change = [
             jnp.matmul(axes.adjoint(q), basis, precision=axes.PRECISION)
             for q, basis in zip(new, bases, strict=True)
@@ -148,7 +148,7 @@ def scale_by_soap(
             kept["log_unseen"] + jnp.where(started, numerics.log(decay), 0.0)
             for kept, decay in ((first, b1), (second, b2))
         ]
-        fresh = [jnp.where(started, 1.0 - decay, 0.0) for decay in (b1, b2)]
+        fresh = [jnp.where(started, numerics.complement(decay), 0.0) for decay in (b1, b2)]
         seen = [jnp.where(started, -jnp.expm1(log), 1.0) for log in logs]
 
         def leaf(g: Any, stored: Any, v: Any, statistics: Any, bases: Any) -> Any:
@@ -169,8 +169,10 @@ def scale_by_soap(
         treedef: Any = jax.tree.structure(updates)
 
         def start(bases: Any, statistics: Any) -> Any:
-            found = [jnp.linalg.eigh(x)[1] for x in jax.tree.leaves(lax.stop_gradient(statistics))]
-            return jax.tree.unflatten(jax.tree.structure(bases), [q[:, ::-1] for q in found])
+            found = map(axes.eigh, jax.tree.leaves(lax.stop_gradient(statistics)))
+            return jax.tree.unflatten(
+                jax.tree.structure(bases), [lax.stop_gradient(q)[:, ::-1] for _, q in found]
+            )
 
         def refresh(carry: Any, operands: Any) -> Any:
             shapes, statistics = operands
