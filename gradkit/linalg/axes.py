@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from gradkit import _xla as xla
@@ -96,6 +97,24 @@ def each(function: Callable[[Any], Any], matrices: Any) -> Any:
     if matrices.shape[0] == 1:  # without a loop
         return jax.tree.map(lambda x: x[None], each(function, matrices[0]))
     return jax.vmap(lambda one: each(function, one))(matrices)
+
+
+def together(function: Callable[[Any], Any], stacks: list[Any]) -> list[Any]:
+    """A function of stacks, called once for all stacks whose matrices have one shape.
+
+    A model has few shapes, so that the function is compiled few times; accelerators run a batch.
+    """
+    groups: dict[Any, list[int]] = {}
+    for i, stack in enumerate(stacks):
+        groups.setdefault((stack.shape[1:], stack.dtype), []).append(i)
+    results: dict[int, Any] = {}
+    for members in groups.values():
+        parts = [stacks[i] for i in members]
+        found = function(parts[0] if len(parts) == 1 else jnp.concatenate(parts))
+        ends = np.cumsum([len(part) for part in parts]).tolist()
+        for i, part, end in zip(members, parts, ends, strict=True):
+            results[i] = found[end - len(part) : end]
+    return [results[i] for i in range(len(stacks))]
 
 
 def eigh(matrices: Any) -> tuple[Any, Any]:

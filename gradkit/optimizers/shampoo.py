@@ -8,6 +8,7 @@ The roots are computed every few steps. Grafting takes the size of each leaf's u
 transform.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -144,10 +145,6 @@ def scale_by_shampoo(
         }
         return state | {part.name: part.init(params, context=context) for part in third}
 
-    def leaf_roots(old: Any, averages: Any, seen: Any, epsilon: Any) -> Any:
-        p = exponent_override or 2 * len(old)
-        return tuple(_root(a, seen, p, epsilon, root_method) for a in averages)
-
     def direction(m: Any, diagonal: Any, roots: Any, seen: Any) -> Any:
         plan = layout(m)
         if plan is None:
@@ -169,8 +166,10 @@ def scale_by_shampoo(
 
         def refresh(roots: Any, operands: Any) -> Any:
             averages, seen, epsilon = operands
-            pairs = zip(*map(treedef.flatten_up_to, (roots, averages)), strict=True)
-            return treedef.unflatten([leaf_roots(old, a, seen, epsilon) for old, a in pairs])
+            orders = [2 * len(old) for old in treedef.flatten_up_to(roots) for _ in old]
+            flat, structure = jax.tree.flatten(averages)
+            found = _roots(flat, orders, seen, epsilon, exponent_override, root_method)
+            return structure.unflatten(found)
 
         matrices = jax.tree.map(lambda g, a: a if isinstance(a, tuple) else (), updates, averages)
         roots, operands = state["roots"], (matrices, seen, matrix_epsilon)
@@ -191,12 +190,24 @@ def scale_by_shampoo(
     return Rule(init, update, parts=(first, second, *third))
 
 
-def _root(average: Any, seen: Any, p: int, epsilon: Any, method: str) -> Any:
-    """(Ĝ + ε λ I)^(−1/p) of a stack; the identity of a zero matrix."""
-    debiased = average / tree.factor_like(seen, average)
-    root = inverse_root(debiased, p, ridge=epsilon, method=method, precision=axes.PRECISION)
-    zero = jnp.all(average == 0, axis=(-2, -1), keepdims=True)
-    return jnp.where(zero, axes.identity(average), root)
+def _roots(
+    averages: list[Any], orders: list[int], seen: Any, epsilon: Any, override: Any, method: str
+) -> list[Any]:
+    """(Ĝ + ε λ I)^(−1/p) of stacks; the identity of a zero matrix."""
+
+    def root(average: Any, p: int) -> Any:
+        debiased = average / tree.factor_like(seen, average)
+        power = inverse_root(debiased, p, ridge=epsilon, method=method, precision=axes.PRECISION)
+        zero = jnp.all(average == 0, axis=(-2, -1), keepdims=True)
+        return jnp.where(zero, axes.identity(average), power)
+
+    powers = [override or order for order in orders]
+    results: dict[int, Any] = {}
+    for p in set(powers):
+        chosen = [i for i, power in enumerate(powers) if power == p]
+        found = axes.together(functools.partial(root, p=p), [averages[i] for i in chosen])
+        results |= dict(zip(chosen, found, strict=True))
+    return [results[i] for i in range(len(averages))]
 
 
 def _grafted(u: Any, other: Any) -> Any:

@@ -125,21 +125,28 @@ def scale_by_soap(
             "bases": jax.tree.map(axes.identity, statistics),
         }
 
-    def turned(kept: Any, stored: Any, v: Any, bases: Any, matrices: Any) -> Any:
-        """A leaf's moments and bases after a step of the power iteration."""
-        m = store.decode(stored, kept)
-        shape, new = shape_of(m), []
-        v = v.reshape(shape)
-        for axis, basis, matrix in zip(sides(m), bases, matrices, strict=True):
-            image = jnp.matmul(matrix, basis, precision=axes.PRECISION)
-            order = jnp.argsort(-jnp.sum(jnp.real(jnp.conj(basis) * image), axis=0))
-            v = jnp.take(v, order, axis=axis)
-            new.append(lax.stop_gradient(axes.qr(jnp.take(image, order, axis=1))))
-        change = [
-            jnp.matmul(axes.adjoint(q), basis, precision=axes.PRECISION)
-            for q, basis in zip(new, bases, strict=True)
-        ]
-        return store.encode(rotate(m, change, m)), v.reshape(m.shape), tuple(new)
+    def refresh(leaves: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Moments and bases of all leaves after a step of the power iteration."""
+        images, roots = [], []
+        for like, _, v, bases, matrices in leaves:
+            kept = v.reshape(shape_of(like))
+            for axis, basis, matrix in zip(sides(like), bases, matrices, strict=True):
+                image = jnp.matmul(matrix, basis, precision=axes.PRECISION)
+                order = jnp.argsort(-jnp.sum(jnp.real(jnp.conj(basis) * image), axis=0))
+                kept = jnp.take(kept, order, axis=axis)
+                images.append(jnp.take(image, order, axis=1)[None])
+            roots.append(kept.reshape(like.shape))
+        found = iter(lax.stop_gradient(axes.together(axes.qr, images)))
+        results = []
+        for (like, stored, _, bases, _), v in zip(leaves, roots, strict=True):
+            new = tuple(next(found)[0] for _ in bases)
+            change = [
+                jnp.matmul(axes.adjoint(q), basis, precision=axes.PRECISION)
+                for q, basis in zip(new, bases, strict=True)
+            ]
+            m = rotate(store.decode(stored, like), change, like)
+            results.append((store.encode(m), v, new))
+        return results
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         like, started = tree.factor_like, step > 0
@@ -169,23 +176,22 @@ def scale_by_soap(
         treedef: Any = jax.tree.structure(updates)
 
         def start(bases: Any, statistics: Any) -> Any:
-            found = map(axes.eigh, jax.tree.leaves(lax.stop_gradient(statistics)))
-            return jax.tree.unflatten(
-                jax.tree.structure(bases), [lax.stop_gradient(q)[:, ::-1] for _, q in found]
-            )
+            flat, structure = jax.tree.flatten(lax.stop_gradient(statistics))
+            found = axes.together(lambda x: axes.eigh(x)[1], [x[None] for x in flat])
+            return structure.unflatten([lax.stop_gradient(q)[0, :, ::-1] for q in found])
 
-        def refresh(carry: Any, operands: Any) -> Any:
-            shapes, statistics = operands
-            columns = map(treedef.flatten_up_to, (shapes, *carry, lax.stop_gradient(statistics)))
-            results = [
-                turned(like, m, v, lax.stop_gradient(q), matrices)
-                for like, m, v, q, matrices in zip(*columns, strict=True)
-            ]
-            return tuple(treedef.unflatten(column) for column in zip(*results, strict=True))
+        def turn(carry: Any, operands: Any) -> Any:
+            likes, statistics = operands
+            moments, roots, bases = carry
+            fixed = lax.stop_gradient((bases, statistics))
+            columns = map(treedef.flatten_up_to, (likes, moments, roots, *fixed))
+            results = refresh(list(zip(*columns, strict=True)))
+            columns = zip(*results, strict=True) if results else ((), (), ())
+            return tuple(treedef.unflatten(column) for column in columns)
 
         bases = gate(step == 0, start, state["bases"], statistics, pure=True)
         due = started & (step % precondition_frequency == 0)
-        carry = gate(due, refresh, (moments, roots, bases), (updates, statistics), pure=True)
+        carry = gate(due, turn, (moments, roots, bases), (updates, statistics), pure=True)
         return result, {
             "moment": {"average": carry[0], "log_unseen": logs[0]},
             "preconditioner": {"average": carry[1], "log_unseen": logs[1]},
