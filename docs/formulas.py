@@ -351,6 +351,48 @@ FAMILIES: dict[str, dict[str, Method]] = {
             extras="the loss as a function of the parameters (`value_fn` or `obj_fn`)",
         ),
     },
+    "Matrix preconditioners": {
+        "shampoo": Method(
+            _lines(
+                r"\D_t &= -\alpha_t\, (u_t + \lambda\, \theta_t), \qquad"
+                r" u_t = \hat L_t^{-1/4}\, \hat m_t\, \hat R_t^{-1/4}, \qquad m = \ema{g}{b_1}",
+                r"L &= \ema{g\, g^\top}{b_2}, \qquad R = \ema{g^\top g}{b_2}, \qquad"
+                r" \lVert u_t \rVert \text{ that of another optimizer}",
+            ),
+            lambda rate: gk.shampoo(
+                rate, precondition_frequency=1, precondition_1d=True, matrix_epsilon=1e-4
+            ),
+        ),
+        "soap": Method(
+            _lines(
+                r"\D_t &= -\alpha_t \left(Q_L \frac{\hat m_t}{\sqrt{\hat v_t} + \varepsilon}"
+                r" Q_R^\top + \lambda\, \theta_t\right), \qquad g' = Q_L^\top g\, Q_R",
+                r"m &= \ema{g'}{b_1}, \quad v = \ema{|g'|^2}{b_2}, \quad Q_L, Q_R ="
+                r" \text{eigenvectors of } \ema{g\, g^\top}{\beta}, \ema{g^\top g}{\beta}",
+            ),
+            lambda rate: gk.soap(
+                rate, weight_decay=0.0, precondition_frequency=1, precondition_1d=True
+            ),
+        ),
+        "psgd_kron": Method(
+            _lines(
+                r"\D_t &= -\alpha_t\, (\operatorname{clip}(Q_L^\top Q_L\, \hat m_t\, Q_R^\top Q_R)"
+                r" + \lambda\, \theta_t), \qquad m = \ema{g}{b_1}",
+                r"Q &\leftarrow Q - \mu\, \frac{A A^\top - B B^\top}{\lVert A A^\top + B B^\top"
+                r" \rVert}\, Q, \quad A = Q_L \hat m\, Q_R^\top, \quad"
+                r" B = Q_L^{-\top} n\, Q_R^{-1}",
+            ),
+            lambda rate: gk.psgd_kron(rate, min_ndim_triangular=1),
+        ),
+        "galore": Method(
+            _lines(
+                r"\D_t &= -\alpha_t \left(s\, P\, A(P^\top g_t) + \lambda\, \theta_t\right)",
+                r"P &= \text{the first } r \text{ singular vectors of } g, \text{ every } k"
+                r" \text{ steps}, \qquad A = \text{Adam}",
+            ),
+            lambda rate: gk.galore(rate),
+        ),
+    },
     "The step size from the loss or the distance": {
         "polyak_sgd": Method(
             r"\D_t = -s_t\, \min\left(\frac{f(\theta_t) - f^*}{\lVert g_t \rVert^2 + \varepsilon},"

@@ -8,6 +8,7 @@ code runs. A row of ``python -m benchmarks.step`` shows the effect.
 | ``run_if`` | copies what merely passes through a ``cond`` | accumulate 8, guard, dog |
 | ``after`` | copies an old buffer that is both read and overwritten | dadapt_adamw |
 | ``separate`` | writes to memory what two computations share | clip+adamw, adafactor |
+| ``one_by_one`` | may wait for itself in batches of eigenvalue problems | (it does not end) |
 | ``one_pass_pays`` | takes longer for a second pass than for a branch | ``benchmarks.nn`` |
 | ``after_write`` | writes to a new buffer what two results share | schedule-free |
 | ``sq_norm`` | copies a sum into every fusion that uses it | clip+adamw, in the column *compile* |
@@ -161,6 +162,22 @@ def each_matrix(function: Callable[[Any], Any], stack: Any) -> Any:
     if count == 1:
         return function(stack.reshape(rows, columns)).reshape(stack.shape)
     return lax.map(function, stack.reshape(-1, rows, columns)).reshape(stack.shape)
+
+
+def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of one matrix whose ``vmap`` is a loop over the matrices.
+
+    jaxlib for CPU distributes a batch of LAPACK calls over the threads that run the program, and
+    waits for them in one of these threads. Where as many batches as there are threads run at the
+    same time, all of them wait, and the program never ends.
+
+    Args:
+      function: of arrays, such as ``jnp.linalg.eigh``, to be called without batch axes.
+
+    Returns:
+      The function, on other backends as it is.
+    """
+    return jax.custom_batching.sequential_vmap(function) if on_cpu() else function
 
 
 def one_pass_pays(x: jax.Array, axis_name: Any) -> bool:

@@ -24,11 +24,7 @@ LATER_NAMES = (
     "scale_by_backtracking_linesearch",
     "scale_by_zoom_linesearch",
     "ZoomLinesearchInfo",
-    "matrix_inverse_pth_root",
     "nnls",
-    "galore",
-    "scale_by_galore",
-    "GaLoreDimensionNumbers",
 )
 LATER = "matrix methods and line searches are not in this version: an optax transform works inside `chain`, as in `chain(optax.{})`"
 # Where the state of a transform is found.
@@ -39,6 +35,7 @@ STATES = {
     "COCOBState": "scale_by_cocob",
     "EmaState": "ema",
     "FactoredState": "scale_by_factored_rms",
+    "GaLoreState": "scale_by_galore",
     "HutchinsonState": "hutchinson_estimator_diag_hessian",
     "LookaheadState": "lookahead",
     "MadgradState": "scale_by_madgrad",
@@ -81,7 +78,7 @@ STATELESS_NAMES = """
 OTHER_STATE = "no class of its own: `State(step, inner)`, inner a dict by the name of the transform"
 OTHER_STATE_NAMES = """
     ConditionallyMaskState ConditionallyTransformState DAdaptAdamWState
-    DifferentiallyPrivateAggregateState DoGState DoWGState GaLoreState
+    DifferentiallyPrivateAggregateState DoGState DoWGState
     InjectStatefulHyperparamsState MechanicState MomoAdamState MomoState NormalizeState
     ProdigyState ScaleByBacktrackingLinesearchState
     ScaleByLBFGSState ScaleByZoomLinesearchState

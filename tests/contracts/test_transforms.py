@@ -127,7 +127,11 @@ BRANCHING = {
     "scale_by_distance_over_gradients",
     "scale_by_dog",
     "scale_by_dowg",
+    "scale_by_galore",
     "scale_by_madgrad",
+    "scale_by_psgd_kron",
+    "scale_by_shampoo",
+    "scale_by_soap",
     "scale_by_sophia",
     "swa",
 }

@@ -73,6 +73,10 @@ ALONE = {
         ("measure_with_ema", "monitor", "snapshot", "watch", "weight_ema", "polyak_average", "swa"),
         "leave the updates alone: their state is held to its formula in tests/wrappers",
     ),
+    **dict.fromkeys(
+        ("shampoo", "scale_by_shampoo", "soap", "scale_by_soap", "psgd_kron", "scale_by_psgd_kron"),
+        "neither optax nor torch has it: NumPy's in tests/optimizers",
+    ),
     "split_real_and_imaginary": "for complex leaves: tests/wrappers/test_complex.py",
     **dict.fromkeys(
         ("dpsgd", "differentially_private_aggregate"),
