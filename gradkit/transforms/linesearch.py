@@ -179,7 +179,7 @@ def value_and_grad_from_state(
                 expected, fix = f"{jax.tree.structure(like[1])}", "Let the search see all leaves"
                 check.refuse(problem, expected=expected, fix=fix)
         found = jax.tree.map(lambda x, to: numerics.cast(x, to.dtype), (value, grad), like)
-        return lax.cond(  # type: ignore[no-any-return]
+        return lax.cond(
             jnp.isfinite(value),
             lambda params, args, kwargs: found,
             lambda params, args, kwargs: compute(params, *args, **kwargs),

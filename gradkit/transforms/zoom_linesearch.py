@@ -135,13 +135,10 @@ def scale_by_zoom_linesearch(
     if approx_dec_rtol is not None:
         check.non_negative(approx_dec_rtol=approx_dec_rtol)
     check.non_negative(tol=tol, stepsize_precision=stepsize_precision)
-    check.number(
-        "1 < x < inf", lambda v: (v > 1) & (v < float("inf")), increase_factor=increase_factor
-    )
+    check.number("1 < x < inf", lambda v: (v > 1) & (v < math.inf), increase_factor=increase_factor)
     check.number("0 < x < 1", lambda v: (v > 0) & (v < 1), slope_rtol=slope_rtol)
     check.positive(curv_rtol=curv_rtol)
-    both = isinstance(curv_rtol, (int, float)) and isinstance(slope_rtol, (int, float))
-    if both and curv_rtol <= slope_rtol:
+    if _are_swapped(slope_rtol, curv_rtol):
         problem = f"curv_rtol={curv_rtol} is out of range"
         fix = "Otherwise there may be no step that satisfies both conditions"
         check.refuse(problem, expected=f"curv_rtol > slope_rtol={slope_rtol}", fix=fix)
@@ -293,6 +290,11 @@ def parabola_minimum(a: _Point, b: _Point) -> Any:
     """The minimum of the parabola through two points with the slope of the first."""
     d = b.size - a.size
     return a.size - a.slope / (2 * ((b.value - a.value - a.slope * d) / d**2))
+
+
+def _are_swapped(low: Any, high: Any) -> bool:
+    """Whether two plain numbers are in the wrong order, or equal."""
+    return isinstance(low, float) and isinstance(high, float) and high <= low
 
 
 def _missed(error: Any, finite: Any) -> Any:
