@@ -36,6 +36,11 @@ def squares(params: Any) -> Any:
     )
 
 
+def rising_gradient(grads: Any) -> dict[str, Any]:
+    """A loss that falls along the gradients, which are the updates of a line search alone."""
+    return falling_loss(jax.tree.map(jnp.negative, grads))
+
+
 def two_examples(grads: Any) -> Any:
     """Gradients of two examples, whose mean is ``grads``."""
     return jax.tree.map(lambda g: jnp.stack([2 * g, 0 * g]), grads)
@@ -315,7 +320,6 @@ TRANSFORMS = [
         lambda: gk.scale_by_backtracking_linesearch(
             5, 1e-3, 0.5, 2.0, 1.5, 1e-3, 1e-3, store_grad=True
         ),
-        within=lambda tx: gk.chain(gk.scale(-1.0), tx),
         bad=(
             (lambda: gk.scale_by_backtracking_linesearch(-1), "max_backtracking_steps=-1 is out"),
             (lambda: gk.scale_by_backtracking_linesearch(2.5), "max_backtracking_steps=2.5 is not"),
@@ -351,7 +355,7 @@ TRANSFORMS = [
                 "store_grad=1 is not a bool",
             ),
         ),
-        extras=falling_loss,
+        extras=rising_gradient,
         needs_params=True,
         passes_nan=False,
         counts=True,
@@ -359,7 +363,6 @@ TRANSFORMS = [
     Case(
         "scale_by_zoom_linesearch",
         lambda: gk.scale_by_zoom_linesearch(5, 2.0, 1e-3, 3.0, 1e-3, 0.5, 1e-3, 1e-3, "one"),
-        within=lambda tx: gk.chain(gk.scale(-1.0), tx),
         bad=(
             (lambda: gk.scale_by_zoom_linesearch(0), "max_linesearch_steps=0 is out of range"),
             (
@@ -399,7 +402,7 @@ TRANSFORMS = [
                 "initial_guess_strategy='two' is not an option",
             ),
         ),
-        extras=falling_loss,
+        extras=rising_gradient,
         needs_params=True,
         passes_nan=False,
         counts=True,
