@@ -294,10 +294,7 @@ BAD += [
     *_named(
         "nnls",
         "A",
-        *(
-            lambda a=a: gk.nnls(a, jnp.ones(2), 3)
-            for a in ("A", jnp.ones(2), 1j * np.ones((2, 2)))
-        ),
+        *(lambda a=a: gk.nnls(a, jnp.ones(2), 3) for a in ("A", jnp.ones(2), 1j * np.ones((2, 2)))),
     ),
     *_named("nnls", "b", lambda: gk.nnls(jnp.ones((2, 3)), jnp.ones(3), 3)),
     *_named("nnls", "b", lambda: gk.nnls(jnp.ones((2, 3)), jnp.float32(1), 3)),
