@@ -56,7 +56,7 @@ def searched(tx, loss):
     starts = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
 
     def run(x):
-        new, state, value, grad = one_search(tx, loss, x)
+        new, state, value, grad = one_search.__wrapped__(tx, loss, x)
         found = kept(state)
         after = jax.value_and_grad(loss)(new)
         return {"value": value, "grad": grad, "new": new, "found": found, "after": after}
