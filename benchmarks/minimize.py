@@ -159,7 +159,9 @@ def main() -> None:
     tolerance = options.tolerance or (1e-4 if options.float32 else 1e-6)
     rows = measure(tolerance, options.turns)
     dtype = "float32" if options.float32 else "float64"
-    Console(width=110).print(table(rows, f"logistic regression of digits, {dtype}, to {tolerance:g}"))
+    Console(width=110).print(
+        table(rows, f"logistic regression of digits, {dtype}, to {tolerance:g}")
+    )
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
