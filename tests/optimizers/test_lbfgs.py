@@ -116,16 +116,30 @@ def test_real_and_imaginary_parts_taken_apart_are_joined_for_the_loss():
 
 
 def test_a_search_that_found_no_step_restarts_the_method():
-    tx, w = gk.scale_by_lbfgs(), jnp.array([1.0, 2.0])
+    tx, w, v = gk.scale_by_lbfgs(), jnp.array([1.0, 2.0]), jnp.array([0.04, 0.03])
     state = tx.init(w)
     for x, g in ((w, 2 * w), (w / 2, w), (w / 4, w / 2)):
         updates, state = tx.update(g, state, x)
     np.testing.assert_allclose(updates, w / 4, 1e-6)  # a Newton step: the Hessian is 2 I
-    updates, state = tx.update(w / 2, state, w / 4)  # the parameters have not moved
-    np.testing.assert_allclose(updates, w / 2 / jnp.linalg.norm(w / 2), 1e-6)
+    updates, state = tx.update(v, state, w / 4)  # the parameters have not moved
+    np.testing.assert_allclose(updates, v / 2, 1e-6)  # γ is kept
     assert (state.inner["scale_by_lbfgs"]["weights"] == 0).all()
+    updates, state = tx.update(v, state, w / 4)
+    np.testing.assert_allclose(updates, v / jnp.linalg.norm(v), 1e-6)  # and γ is dropped too
+    _, state = tx.update(w / 2, state, w / 4)
     updates, _ = tx.update(w / 4, state, w / 8)
     np.testing.assert_allclose(updates, w / 8, 1e-6)
+
+
+def test_a_first_step_too_short_to_move_the_parameters_is_followed_by_one_of_length_1():
+    loss = lambda w: 1e-9 * jnp.sum((w - 3.0) ** 2)  # 1e-9 · 4 is below the precision of 1
+    tx, w = gk.lbfgs(), jnp.ones(2)
+    step, state = gk.make_step(loss, tx, donate=False), tx.init(w)
+    still, state, _ = step(w, state)
+    assert (still == w).all()
+    for _ in range(5):
+        w, state, _ = step(w, state)
+    np.testing.assert_allclose(w, 3.0, 1e-5)
 
 
 def test_a_gradient_that_is_not_finite_leaves_the_pairs():
