@@ -93,7 +93,7 @@ SEARCHES = {
 
 
 @pytest.mark.parametrize("tx", SEARCHES.values(), ids=SEARCHES)
-def test_complex_parameters_are_their_real_and_imaginary_parts(tx):
+def test_complex_parameters_are_their_real_and_imaginary_parts_1141(tx):
     start = np.array([1 + 1j, -0.5 + 2j, 0.3 - 1j])
     values, z, _ = trajectory(tx, skewed, start, 12)
     parts = {"re": start.real, "im": start.imag}

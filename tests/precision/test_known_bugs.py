@@ -103,9 +103,12 @@ BUGS = {
     13: Bug("Muon's scale of an N-D shape", reason=NO_MUON),
     14: Bug("Muon on complex leaves", reason=NO_MUON),
     15: Bug(
-        "complex second moments (#1141 is about L-BFGS, which gradkit has not)",
-        ("287", "59998"),
-        ("test_second_moment_of_complex_gradients_is_the_squared_magnitude_287",),
+        "complex second moments, complex L-BFGS",
+        ("287", "59998", "1141"),
+        (
+            "test_second_moment_of_complex_gradients_is_the_squared_magnitude_287",
+            "test_complex_parameters_are_their_real_and_imaginary_parts_1141",
+        ),
     ),
     16: Bug(
         "AMSGrad's maximum, Yogi's square, AdaBelief's ε",
