@@ -113,11 +113,13 @@ UNVARIED = {
     "mode": "optax has none",
     "ns_dtype": "optax has none",
     "mu_dtype": "its row is that of adam",
+    "verbose": "prints: tests/transforms/test_linesearch.py",
     "state_dtype": "optax multiplies z in it: tests/wrappers/test_schedule_free.py",
 }
 VARIED = (
     "adafactor",
     "adan",
+    "lbfgs",
     "madgrad",
     "mechanize",
     "muon",
@@ -126,6 +128,9 @@ VARIED = (
     "polyak_sgd",
     "reduce_on_plateau",
     "sam",
+    "scale_by_backtracking_linesearch",
+    "scale_by_lbfgs",
+    "scale_by_zoom_linesearch",
     "schedule_free",
     "schedule_free_adamw",
     "schedule_free_sgd",
