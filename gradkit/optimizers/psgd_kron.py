@@ -180,22 +180,36 @@ def scale_by_psgd_kron(
         treedef: Any
         leaves, treedef = jax.tree.flatten(inputs)
         keys = jax.random.split(now, max(len(leaves), 1))
-        results = []
-        columns = (leaves, keys, treedef.flatten_up_to(factors), treedef.flatten_up_to(bounds))
-        for given, each, stored, bound in zip(*columns, strict=len(leaves) > 0):
-            if given.size == 0:
-                results.append(((), ()))
-                continue
-            x = given.reshape(given.shape or (1,))
-            noise = jax.random.normal(each, x.shape, x.dtype)
+
+        def single(x: Any, key: Any, stored: Any, bound: Any) -> Any:
+            old = decoded(x, stored)
+            x = x.reshape(x.shape or (1,))
+            noise = jax.random.normal(key, x.shape, x.dtype)
             damping = _SQRT_EPS * jnp.mean(jnp.abs(x)) + 1e-9
-            old = decoded(given, lax.stop_gradient(stored))
             rule = _procrustes if bounded else _triangular
             new, limit = rule(old, x + damping * noise, noise, bound, tree.factor_like(rate, x))
-            results.append((tuple(map(store.encode, _balanced(new))), limit))
-        new_factors, new_bounds = zip(*results, strict=True) if results else ((), ())
-        after = treedef.unflatten(new_factors), treedef.unflatten(new_bounds)
-        return (*lax.stop_gradient(after), following)
+            return tuple(map(store.encode, _balanced(new))), limit
+
+        columns = map(treedef.flatten_up_to, lax.stop_gradient((factors, bounds)))
+        rows = list(zip(leaves, keys, *columns, strict=len(leaves) > 0))
+        groups: dict[Any, list[int]] = {}
+        for i, x in enumerate(leaves):
+            groups.setdefault((x.shape, x.dtype), []).append(i)
+        results: dict[int, Any] = {}
+        for members in groups.values():  # leaves of one shape are compiled once
+            if leaves[members[0]].size == 0:
+                results |= dict.fromkeys(members, ((), ()))
+            elif len(members) == 1:
+                results[members[0]] = single(*rows[members[0]])
+            else:
+                stack = jax.tree.map(lambda *x: jnp.stack(x), *(rows[i] for i in members))
+                found = jax.vmap(single)(*stack)
+                for j, i in enumerate(members):
+                    results[i] = jax.tree.map(lambda x, j=j: x[j], found)
+        pairs = [results[i] for i in range(len(leaves))]
+        after = zip(*pairs, strict=True) if pairs else ((), ())
+        new_factors, new_bounds = lax.stop_gradient([treedef.unflatten(each) for each in after])
+        return new_factors, new_bounds, following
 
     def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
         check.real_leaves(updates)

@@ -167,6 +167,7 @@ def scale_by_shampoo(
         def refresh(roots: Any, operands: Any) -> Any:
             averages, seen, epsilon = operands
             orders = [2 * len(old) for old in treedef.flatten_up_to(roots) for _ in old]
+            structure: Any
             flat, structure = jax.tree.flatten(averages)
             found = _roots(flat, orders, seen, epsilon, exponent_override, root_method)
             return structure.unflatten(found)

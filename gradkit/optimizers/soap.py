@@ -176,6 +176,7 @@ def scale_by_soap(
         treedef: Any = jax.tree.structure(updates)
 
         def start(bases: Any, statistics: Any) -> Any:
+            structure: Any
             flat, structure = jax.tree.flatten(lax.stop_gradient(statistics))
             found = axes.together(lambda x: axes.eigh(x)[1], [x[None] for x in flat])
             return structure.unflatten([lax.stop_gradient(q)[0, :, ::-1] for q in found])
@@ -186,8 +187,8 @@ def scale_by_soap(
             fixed = lax.stop_gradient((bases, statistics))
             columns = map(treedef.flatten_up_to, (likes, moments, roots, *fixed))
             results = refresh(list(zip(*columns, strict=True)))
-            columns = zip(*results, strict=True) if results else ((), (), ())
-            return tuple(treedef.unflatten(column) for column in columns)
+            after = zip(*results, strict=True) if results else ((), (), ())
+            return tuple(treedef.unflatten(column) for column in after)
 
         bases = gate(step == 0, start, state["bases"], statistics, pure=True)
         due = started & (step % precondition_frequency == 0)
