@@ -108,6 +108,7 @@ UNVARIED = {
 VARIED = (
     "adafactor",
     "adan",
+    "galore",
     "madgrad",
     "mechanize",
     "nadamw",
