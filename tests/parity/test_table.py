@@ -120,6 +120,7 @@ VARIED = (
     "adafactor",
     "adan",
     "lbfgs",
+    "galore",
     "madgrad",
     "mechanize",
     "muon",
