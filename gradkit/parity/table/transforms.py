@@ -51,7 +51,7 @@ def _constrained(o: Any, projection: Callable[[Any], Any]) -> Any:
     return o.chain(o.sgd(0.3), o.stateless(update))
 
 
-def _projected(name: str, **options: Any) -> Row:
+def _projected(name: str, most: int | None = None, **options: Any) -> Row:
     """``project`` with a projection that both libraries have."""
 
     def reference(o: Any) -> Any:
@@ -67,7 +67,8 @@ def _projected(name: str, **options: Any) -> Row:
         reference,
         atol=1e-14,
         dtypes=WIDE,
-        note="optax has the projection, not the transform; zeros may be rounded",
+        note="optax has the projection, not the transform, and keeps zeros off a sphere",
+        most=most,
     )
 
 
@@ -186,7 +187,7 @@ TRANSFORMS: tuple[Row, ...] = (
     _projected("non_negative"),
     _projected("simplex", scale=1.5),
     _projected("l1_ball", scale=2.0),
-    _projected("l1_sphere", scale=2.0),
+    _projected("l1_sphere", most=25, scale=2.0),
     _projected("l2_ball", scale=1.2),
     _projected("l2_sphere", scale=1.2),
     Row(
