@@ -37,8 +37,8 @@ OPTIMIZERS = {
         (3e-3, 1e-2, 3e-2),
     ),
     "Lion": (
-        lambda rate: gk.lion(rate, weight_decay=1.0, mask=gk.by_rank(2)),
-        (5e-4, 1.5e-3, 5e-3),
+        lambda rate: gk.lion(rate, weight_decay=0.3, mask=gk.by_rank(2)),
+        (1e-3, 3e-3, 1e-2),
     ),
     "Muon": (
         lambda rate: gk.muon(
@@ -276,7 +276,7 @@ def draw(runs, target: float, path: Path) -> None:
     axes[2].set(xlabel="seconds")
     for axis in axes[1:]:
         axis.axhline(target, color="0.7", linewidth=1, zorder=0)
-        axis.set_ylim(top=min(4.0, max(losses)))
+        axis.set_ylim(top=min(3.0, max(losses)))
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
     axes[1].legend(frameon=False)
