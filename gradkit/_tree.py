@@ -25,12 +25,23 @@ def map(function: Callable[..., Any], tree: Any, *rest: Any, outputs: int = 1) -
     treedef: Any
     leaves, treedef = jax.tree.flatten(tree)
     columns = [leaves, *(treedef.flatten_up_to(other) for other in rest)]
-    if len(leaves) >= _MANY and isinstance(leaves[0], jax.core.Tracer) and _in_jit():
-        function = jax.jit(function, inline=False)
+    function = traced_once(function, leaves)
     results = [function(*row) for row in zip(*columns, strict=True)]
     if outputs == 1:
         return treedef.unflatten(results)
     return tuple(treedef.unflatten([result[i] for result in results]) for i in range(outputs))
+
+
+def traced_once(
+    function: Callable[..., Any], leaves: list[Any], static: tuple[int, ...] = ()
+) -> Callable[..., Any]:
+    """The function of a leaf, traced once for each distinct shape where the leaves are many.
+
+    ``static`` are the positions of arguments that are no arrays.
+    """
+    if len(leaves) >= _MANY and isinstance(leaves[0], jax.core.Tracer) and _in_jit():
+        return jax.jit(function, inline=False, static_argnums=static)
+    return function
 
 
 def _in_jit() -> bool:
@@ -159,6 +170,17 @@ def norm(tree: Any) -> Any:
 def dot(a: Any, b: Any) -> Any:
     """Σ a b over two trees of real leaves."""
     return total(map(lambda x, y: jnp.sum(x * y), a, b), a)
+
+
+def inner(a: Any, b: Any) -> Any:
+    """Re Σ ā b over two trees: the inner product of the real and imaginary parts."""
+
+    def leaf(x: Any, y: Any) -> Any:
+        if jnp.iscomplexobj(x):
+            return jnp.sum(x.real * y.real + x.imag * y.imag)
+        return jnp.sum(x * y)
+
+    return total(map(leaf, a, b), a)
 
 
 def sq_norm(tree: Any) -> Any:

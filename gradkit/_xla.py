@@ -8,15 +8,18 @@ code runs. A row of ``python -m benchmarks.step`` shows the effect.
 | ``run_if`` | copies what merely passes through a ``cond`` | accumulate 8, guard, dog |
 | ``after`` | copies an old buffer that is both read and overwritten | dadapt_adamw |
 | ``separate`` | writes to memory what two computations share | clip+adamw, adafactor |
+| ``one_by_one`` | may wait for itself in batches of eigenvalue problems | (it does not end) |
 | ``one_pass_pays`` | takes longer for a second pass than for a branch | ``benchmarks.nn`` |
 | ``after_write`` | writes to a new buffer what two results share | schedule-free |
 | ``sq_norm`` | copies a sum into every fusion that uses it | clip+adamw, in the column *compile* |
+| ``each_matrix`` | computes a batch of large products slowly | muon |
 
 The choice is made while tracing, by ``jax.default_backend()``. (``lax.platform_dependent`` would
 make it while lowering, but traces both forms, and with them a whole optimizer twice.) Where a
 computation is placed on another backend than the default one, it is slower and as correct.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -134,6 +137,47 @@ def sq_norm(x: Any) -> Any:
     minute of compiling at 300. It computes a dot product once.
     """
     return jnp.dot(x, x, precision="highest") if on_cpu() else jnp.sum(x * x)
+
+
+_LARGE_MATRIX = 1 << 15  # entries; batches of smaller matrices are faster than a loop
+
+
+def each_matrix(function: Callable[[Any], Any], stack: Any) -> Any:
+    """Return ``function`` of every matrix of a stack along leading axes.
+
+    XLA for CPU computes a product of two large matrices on all cores, and a batch of such products
+    slowly; there the matrices take turns. Otherwise the function is given the whole stack.
+
+    Args:
+      function: returns an array of the shape of its argument, a matrix or a stack.
+      stack: an array of rank two or more.
+
+    Returns:
+      An array of the shape of the stack.
+    """
+    *leading, rows, columns = stack.shape
+    count = math.prod(leading)
+    if not leading or not on_cpu() or (count > 1 and rows * columns < _LARGE_MATRIX):
+        return function(stack)
+    if count == 1:
+        return function(stack.reshape(rows, columns)).reshape(stack.shape)
+    return lax.map(function, stack.reshape(-1, rows, columns)).reshape(stack.shape)
+
+
+def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of one matrix whose ``vmap`` is a loop over the matrices.
+
+    jaxlib for CPU distributes a batch of LAPACK calls over the threads that run the program, and
+    waits for them in one of these threads. Where as many batches as there are threads run at the
+    same time, all of them wait, and the program never ends.
+
+    Args:
+      function: of arrays, such as ``jnp.linalg.eigh``, to be called without batch axes.
+
+    Returns:
+      The function, on other backends as it is.
+    """
+    return jax.custom_batching.sequential_vmap(function) if on_cpu() else function
 
 
 def one_pass_pays(x: jax.Array, axis_name: Any) -> bool:

@@ -11,6 +11,7 @@ _SECOND = "preconditioner"
 
 FIELDS: dict[str, dict[str, tuple[tuple[str, ...], ...]]] = {
     "EmaState": {"ema": (("average",),)},
+    "MuonState": {"mu": (("moment", "average"),)},
     "ScaleByAdaDeltaState": {"e_g": ((_SECOND, "average"),), "e_x": (("delta", "average"),)},
     "ScaleByAdamState": {
         "mu": (("moment", "average"),),

@@ -26,9 +26,10 @@ def from_optax_state(
 
     Covered are chains (nested, too) of: ``scale_by_adam`` and what shares its state (``adamax``,
     ``radam``, ``yogi``, ``nadam``, ``lamb``, ...), ``scale_by_amsgrad``, ``scale_by_belief``,
-    ``scale_by_lion``, ``scale_by_rms``, ``scale_by_rss``, ``scale_by_adadelta``, ``trace``,
-    ``ema``, schedules, everything without a state, and ``masked``, ``partition``,
-    ``inject_hyperparams`` and ``MultiSteps`` around them. Everything else is refused by name.
+    ``scale_by_lion``, ``scale_by_muon``, ``scale_by_rms``, ``scale_by_rss``,
+    ``scale_by_adadelta``, ``trace``, ``ema``, schedules, everything without a state, and
+    ``masked``, ``partition``, ``inject_hyperparams`` and ``MultiSteps`` around them. Everything
+    else is refused by name.
 
     Args:
       tx: the gradkit transform that has the place of the optax one, with the same decays.

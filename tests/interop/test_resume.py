@@ -44,6 +44,7 @@ PAIRS = {
     "partition": lambda lib: lib.partition(
         {"a": lib.adam(0.1), "b": lib.sgd(0.1, momentum=0.9)}, LABELS
     ),
+    "muon": lambda lib: getattr(lib, "contrib", lib).muon(0.1),
     "inject_hyperparams": lambda lib: lib.inject_hyperparams(lib.adam)(0.1, eps_root=0.0),
     "inject_hyperparams in a chain": lambda lib: lib.chain(
         lib.clip(1.0),
