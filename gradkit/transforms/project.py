@@ -59,7 +59,7 @@ def project(
         a leaf along these axes as a vector of its own, such as the columns of a matrix for
         ``axis=0``.
       options: keyword arguments of the projection: numbers, schedules, or trees like the
-        parameters. Numbers are data of the transform.
+        parameters. Numbers are data of the transform, which ``tx.replace(options={...})`` changes.
 
     Raises:
       ValueError: no params, an empty set, options or a mask that do not fit, a leaf that lacks an
