@@ -168,15 +168,8 @@ def sweep(name: str, loss, start, batches, test, micro: int) -> dict[float, floa
         (params, _), _ = jax.lax.scan(step, (start, tx.init(start)), batches)
         return loss(params, test)
 
-    if name == "SOAP":
-        # XLA for CPU may wait for itself where it factors several stacks of matrices at once
-        # (jaxlib 0.10). A loop over the rates factors one matrix at a time.
-        losses = jax.jit(lambda r: jax.lax.map(lambda rate: train(build_at(rate)), r))(
-            jnp.asarray(rates)
-        )
-    else:
-        many = build_at(jnp.asarray(rates))
-        losses = jax.jit(jax.vmap(train, in_axes=(many.vmap_axes(),)))(many)
+    many = build_at(jnp.asarray(rates))
+    losses = jax.jit(jax.vmap(train, in_axes=(many.vmap_axes(),)))(many)
     return dict(zip(rates, losses.tolist(), strict=True))
 
 
