@@ -4,6 +4,9 @@ All take the same gradients of the transformer tree of ``benchmarks.step`` in on
 turns. A turn has a whole period of ten steps, of which one computes the roots, eigenvectors or
 singular vectors.
 
+On CPU the decompositions are those of SciPy's OpenBLAS, whose threads compete with XLA's: on a
+busy machine an eigenvalue problem may take a hundred times as long. Set ``OPENBLAS_NUM_THREADS=1``.
+
 | column | is |
 |---|---|
 | compile | seconds to trace, lower and compile |

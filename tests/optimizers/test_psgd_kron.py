@@ -91,12 +91,14 @@ def psgd_of(
 CASES = {
     "triangular": ({}, {}),
     "procrustes": ({"q_update": "procrustes"}, {"mode": "procrustes"}),
-    "one diagonal": ({"memory_save_mode": "one_diag"}, {"diagonal": (True, False)}),
+    "one diagonal, the gradient": (
+        {"memory_save_mode": "one_diag", "momentum_into_precond_update": False},
+        {"diagonal": (True, False), "momentum": False},
+    ),
     "a long axis": (
         {"max_size_triangular": 3, "q_update": "procrustes"},
         {"diagonal": (True, False), "mode": "procrustes"},
     ),
-    "the gradient": ({"momentum_into_precond_update": False}, {"momentum": False}),
 }
 
 

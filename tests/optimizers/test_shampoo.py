@@ -127,8 +127,8 @@ def test_vectors_are_adam_s_or_full_matrix_adagrad():
         )
 
 
-@pytest.mark.parametrize("graft", [gk.scale_by_adam(), gk.averages.latest()])
-def test_a_graft_gives_the_norm_and_not_the_direction(graft):
+def test_a_graft_gives_the_norm_and_not_the_direction():
+    graft = gk.scale_by_adam(0.7, 0.9)
     grads = draws((4, 3), 6)
     with jax.enable_x64(True):
         own = follow(gk.scale_by_shampoo(graft=None), grads)
@@ -153,18 +153,6 @@ def test_a_leaf_without_gradient_at_the_refresh_moves_later():
     grads[0] = 0
     found = follow(gk.scale_by_shampoo(b1=0.0, graft=None), np.float32(grads))
     np.testing.assert_allclose(found, grads, rtol=1e-6)
-
-
-def test_between_refreshes_the_roots_keep_their_buffers():
-    tx, g = gk.scale_by_shampoo(precondition_frequency=2, graft=None), jnp.asarray(draws((3, 2))[0])
-    step = jax.jit(tx.update)
-    states = [tx.init(g)]
-    for _ in range(3):
-        states.append(step(g, states[-1])[1])
-    roots = [np.asarray(s.inner["scale_by_shampoo"]["roots"][0]) for s in states]
-    assert not (roots[0] == roots[1]).all()
-    assert (roots[1] == roots[2]).all()
-    assert not (roots[2] == roots[3]).all()
 
 
 @pytest.mark.parametrize(
