@@ -7,7 +7,7 @@ them as a `Part`, which keeps their state, passes the context on, and is what ev
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +51,11 @@ class Rule(NamedTuple):
       takes_integers: integer leaves are allowed.
       mask: ``mask(context) -> tree of bools``, the leaves it changes where not all, for
         ``describe``.
+      scope: what the update of an element depends on besides scalars, for ``stacked``.
+        ``"element"``: that element of the trees. ``"leaf"``: its leaf. ``"global"``: that
+        element, and sums over the whole tree. ``"tree"``: anything else. The parts of the rule
+        have scopes of their own.
+      transposable: a matrix and its transpose are treated alike; for a rule of scope ``"leaf"``.
     """
 
     init: InitFn | Callable[..., OptState] | None
@@ -62,6 +67,8 @@ class Rule(NamedTuple):
     per_example: bool = False
     takes_integers: bool = False
     mask: "Callable[[Context], PyTree] | None" = None
+    scope: str = "tree"
+    transposable: bool = False
 
 
 class Context(NamedTuple):
@@ -72,12 +79,17 @@ class Context(NamedTuple):
       leaves: the parameters in the user's own dtypes; the updates where no parameters were passed.
       whole: ``leaves`` of the outermost transform, before any mask.
       extras: the extra arguments by name.
+      stack: runs the members of a chain stacked (``gradkit._stack.Stack``); None outside of
+        ``stacked``.
+      layout: which leaves are in which stack, where the trees are stacks; else None.
     """
 
     step: Any
     leaves: PyTree
     whole: PyTree
     extras: dict[str, Any]
+    stack: Any = None
+    layout: Any = None
 
     @classmethod
     def start(cls, leaves: PyTree) -> "Context":
@@ -252,6 +264,7 @@ class Part(NamedTuple):
           the updates (with ``in_place`` the new parameters) and the state of the part.
         """
         named = {"step": context.step, "leaves": context.leaves, "whole": context.whole}
+        stack = context.stack
         arrays = {k: v for k, v in context.extras.items() if not callable(v)}
         functions = {k: v for k, v in context.extras.items() if callable(v)}
 
@@ -260,7 +273,7 @@ class Part(NamedTuple):
             transform, updates, aux, params, named, arrays = operands
             if in_place:  # read the parameters where they are written, or XLA copies them
                 params, named = tree.widen(target), {**named, "leaves": target, "whole": target}
-            context = Context(**named, extras={**arrays, **functions})
+            context = Context(**named, extras={**arrays, **functions}, stack=stack)
             part = self._replace(transform=transform)
             new, kept = part.update(prepare(updates, aux), state, params, context=context)
             if in_place:
@@ -342,6 +355,12 @@ class Member(NamedTuple):
         return self._replace(name=name, path=path)
 
     def init(self, params: Any, context: Context) -> Any:
+        if context.stack is not None:
+            return context.stack.init((self,), params, context)[self.name]
+        return self.start(params, context)
+
+    def start(self, params: Any, context: Context) -> Any:
+        """``init`` of the rule on the tree as it is."""
         with check.inside(self.path):
             self._check_kinds(context.leaves, "parameter")
             if self.rule.init is None:
@@ -351,6 +370,14 @@ class Member(NamedTuple):
             return self.rule.init(params, **{k: v for k, v in offered.items() if k in names})
 
     def update(self, updates: Any, state: Any, params: Any, context: Context) -> tuple[Any, Any]:
+        if context.stack is not None:
+            kept = {self.name: state}
+            new, kept = context.stack.update((self,), updates, kept, params, context)
+            return new, kept[self.name]
+        return self.run(updates, state, params, context)
+
+    def run(self, updates: Any, state: Any, params: Any, context: Context) -> tuple[Any, Any]:
+        """``update`` of the rule on the tree as it is."""
         new, state = self._call(self.rule.update, updates, state, params, context)
         if not self.rule.per_example:
             with check.inside(self.path):
@@ -399,7 +426,11 @@ def signature_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def init_members(members: Iterable[Member], params: Any, context: Context) -> dict[str, Any]:
-    states = {m.name: jax.tree.map(_strong, m.init(params, context)) for m in members}
+    if context.stack is not None:
+        states = context.stack.init(tuple(members), params, context)
+    else:
+        states = {m.name: m.init(params, context) for m in members}
+    states = {name: jax.tree.map(_strong, state) for name, state in states.items()}
     return {name: state for name, state in states.items() if not is_stateless(state)}
 
 
@@ -416,6 +447,11 @@ def _strong(x: Any) -> Any:
 def run_members(
     members: Iterable[Member], updates: Any, state: dict[str, Any], params: Any, context: Context
 ) -> tuple[Any, dict[str, Any]]:
+    if context.stack is not None:
+        return cast(
+            tuple[Any, dict[str, Any]],
+            context.stack.update(tuple(members), updates, state, params, context),
+        )
     after = {}
     for member in members:
         updates, new = member.update(updates, state.get(member.name, ()), params, context)

@@ -1,0 +1,362 @@
+"""Leaves of one shape as one array: how ``stacked`` runs the members of a chain.
+
+Every member runs by the scope that its rule declares:
+
+| scope | runs on |
+|---|---|
+| ``"element"``, ``"global"`` | the stacks, whose first axis is one more axis of the leaf |
+| ``"leaf"`` | the rows of each stack, mapped |
+| ``"tree"`` | the tree as it is; what the rule runs inside it is stacked in its turn |
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _xla as xla
+from gradkit._rule import Context, Member, Rule, is_stateless
+from gradkit.typing import PyTree
+
+SCOPES = ("element", "leaf", "global", "tree")
+
+
+def scope_of(rule: Rule) -> str:
+    """The scope of a rule together with the parts that it runs."""
+    if rule.evaluate or rule.apply or rule.per_example:
+        return "tree"
+    scopes = {rule.scope}
+    for part in rule.parts:
+        if part.view is not None or part.clock:
+            return "tree"
+        scopes |= {scope_of(member.rule) for member in part.transform.members}
+    if scopes >= {"leaf", "global"}:
+        return "tree"  # mapped over its rows, a rule would see the sums of one leaf
+    return max(scopes, key=SCOPES.index)
+
+
+class Layout:
+    """Which leaf of a tree is in which row of which stack.
+
+    A stack holds the leaves of one shape and one wide dtype, in the order of the tree, that every
+    mask inside selects or does not select together.
+
+    Attributes:
+      leaves: the tree of parameters.
+      rows: for each stack, by name, the numbers of its leaves.
+    """
+
+    def __init__(self, leaves: PyTree, masks: Iterable[PyTree], transpose: bool, max_size: Any):
+        self.leaves = leaves
+        flat: list[Any]
+        flat, self.treedef = jax.tree.flatten(leaves)
+        chosen = [jax.tree.leaves(mask) for mask in masks]
+        self.turned = {i for i, leaf in enumerate(flat) if transpose and _is_tall(leaf)}
+        found: dict[Any, list[int]] = {}
+        for i, leaf in enumerate(flat):
+            shape = leaf.shape[::-1] if i in self.turned else np.shape(leaf)
+            alone = i if max_size is not None and np.size(leaf) > max_size else None
+            dtype = numerics.wide(jax.dtypes.result_type(leaf))
+            selected = tuple(mask[i] for mask in chosen)
+            found.setdefault((shape, dtype, selected, _typed(leaf), alone), []).append(i)
+        names = [_name(shape, dtype) for shape, dtype, *_ in found]
+        taken: Counter[str] = Counter()
+        self.rows: dict[str, list[int]] = {}
+        for name, rows in zip(names, found.values(), strict=True):
+            self.rows[f"{name}_{taken[name]}" if taken[name] else name] = rows
+            taken[name] += 1
+
+    def of(self, values: PyTree) -> Any:
+        """One value for each stack from one for each leaf."""
+        flat = jax.tree.leaves(values)
+        return {name: flat[rows[0]] for name, rows in self.rows.items()}
+
+    def only(self, name: str) -> "Layout":
+        """The layout inside a map over the rows of one stack: the tree is one leaf."""
+        return _Row(self, name)
+
+    def stack(self, values: PyTree, opaque: Any) -> dict[str, Any]:
+        """A tree as stacks, each a row for each leaf."""
+        flat = jax.tree.leaves(values)
+        return {
+            name: xla.stack([self._turn(i, flat[i]) for i in rows], opaque)
+            for name, rows in self.rows.items()
+        }
+
+    def unstack(self, stacks: dict[str, Any], opaque: Any) -> PyTree:
+        """Stacks as the tree again."""
+        flat: list[Any] = [None] * self.treedef.num_leaves
+        for name, rows in self.rows.items():
+            for i, row in zip(rows, xla.unstack(stacks[name], opaque), strict=True):
+                flat[i] = self._turn(i, row)
+        return self.treedef.unflatten(flat)
+
+    def like(self, value: Any) -> bool:
+        """Whether an extra argument is a tree of arrays like the parameters."""
+        leaves: list[Any]
+        leaves, treedef = jax.tree.flatten(value)
+        shapes = [np.shape(leaf) for leaf in jax.tree.leaves(self.leaves)]
+        return bool(treedef == self.treedef) and [getattr(x, "shape", None) for x in leaves] == shapes
+
+    def _turn(self, i: int, leaf: Any) -> Any:
+        if i not in self.turned:
+            return leaf
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(leaf.shape[::-1], leaf.dtype)
+        return leaf.T
+
+
+class _Row(Layout):
+    """The layout of a single row: masks have one value."""
+
+    def __init__(self, whole: Layout, name: str):
+        self.leaves, self.name, self.whole = whole.leaves, name, whole
+
+    def of(self, values: PyTree) -> Any:
+        return self.whole.of(values)[self.name]
+
+
+def _is_tall(leaf: Any) -> bool:
+    return np.ndim(leaf) == 2 and leaf.shape[0] > leaf.shape[1]
+
+
+def _typed(leaf: Any) -> Any:
+    """The sharding of a leaf where it is part of its type: others cannot be in one array."""
+    if isinstance(leaf, jax.Array):
+        sharding = jax.typeof(leaf).sharding
+        if jax.sharding.AxisType.Explicit in sharding.mesh.axis_types:
+            return sharding.spec
+    return None
+
+
+def _name(shape: tuple[int, ...], dtype: Any) -> str:
+    return "_".join(filter(None, (dtype.name, "x".join(map(str, shape)))))
+
+
+class Stack(NamedTuple):
+    """How the members of a chain are run stacked; it travels in the `Context`.
+
+    Attributes:
+      transpose: a matrix and its transpose are in one stack.
+      max_size: larger leaves are stacks of their own.
+      axis: the mesh axis over which the rows of rules of scope ``"leaf"`` are spread.
+      mesh: the mesh, if not that of ``jax.set_mesh``.
+    """
+
+    transpose: bool = False
+    max_size: int | None = None
+    axis: str | None = None
+    mesh: Any = None
+
+    def layout(self, members: Iterable[Member], context: Context) -> Layout:
+        """The layout of the leaves that a chain sees."""
+        masks = [mask(context) for member in members for mask in _masks(member.rule)]
+        return Layout(context.leaves, masks, self.transpose, self.max_size)
+
+    def init(
+        self, members: tuple[Member, ...], params: PyTree, context: Context
+    ) -> dict[str, Any]:
+        """The states of the members by name."""
+        inside = context._replace(stack=None)
+        layout = stacks = None
+        states = {}
+        for member in members:
+            scope = scope_of(member.rule)
+            if scope == "tree":
+                states[member.name] = member.start(params, _onward(member, context))
+                continue
+            if layout is None:
+                layout = self.layout(members, inside)
+                stacks = layout.stack(params, None)
+            start = self._start_leaves if scope == "leaf" else self._start_elements
+            states[member.name] = start(member, layout, stacks, inside)
+        return states
+
+    def _start_elements(self, member: Member, layout: Layout, stacks: Any, context: Context) -> Any:
+        return member.start(stacks, context._replace(leaves=stacks, layout=layout))
+
+    def _start_leaves(self, member: Member, layout: Layout, stacks: Any, context: Context) -> Any:
+        states = {}
+        for name, rows in stacks.items():
+            only = layout.only(name)
+
+            def start(row: Any, kept: Any, only: Layout = only) -> Any:
+                return member.start(row, context._replace(leaves=row, layout=only))
+
+            if isinstance(rows, jax.ShapeDtypeStruct):
+                rows = jnp.zeros(rows.shape, rows.dtype)
+            states[name] = self._map(start, rows)
+        return () if all(map(is_stateless, states.values())) else states
+
+    def update(
+        self,
+        members: tuple[Member, ...],
+        updates: PyTree,
+        state: dict[str, Any],
+        params: PyTree,
+        context: Context,
+    ) -> tuple[PyTree, dict[str, Any]]:
+        """The updates of a chain and the next states of its members.
+
+        Trees are stacked where a member that is run stacked follows one that is not, and unstacked
+        where it is the other way round, so mostly once.
+        """
+        inside, opaque = context._replace(stack=None), context.step
+        layout = stacks = wide = None
+        after = {}
+        for member in members:
+            scope, kept = scope_of(member.rule), state.get(member.name, ())
+            if scope == "tree":
+                if stacks is not None:
+                    assert layout is not None
+                    updates, stacks = layout.unstack(stacks, opaque), None
+                updates, kept = member.run(updates, kept, params, _onward(member, context))
+            else:
+                layout = self.layout(members, inside) if layout is None else layout
+                stacks = layout.stack(updates, opaque) if stacks is None else stacks
+                if wide is None and params is not None:
+                    wide = layout.stack(params, opaque)
+                extras = self._extras(member, layout, inside)
+                run = self._run_leaves if scope == "leaf" else self._run_elements
+                stacks, kept = run(member, layout, stacks, kept, wide, extras, inside)
+            if member.name in state:
+                after[member.name] = kept
+        if stacks is not None:
+            assert layout is not None
+            updates = layout.unstack(stacks, opaque)
+        return updates, after
+
+    def _extras(self, member: Member, layout: Layout, context: Context) -> dict[str, Any]:
+        """The extra arguments that are trees like the parameters, stacked."""
+        taken = _taken(member)
+        return {
+            name: layout.stack(value, context.step)
+            for name, value in context.extras.items()
+            if name in taken and layout.like(value)
+        }
+
+    def _run_elements(
+        self,
+        member: Member,
+        layout: Layout,
+        stacks: Any,
+        state: Any,
+        params: Any,
+        extras: Any,
+        context: Context,
+    ) -> tuple[Any, Any]:
+        leaves = stacks if params is None else params
+        context = context._replace(leaves=leaves, layout=layout).extend(**extras)
+        return member.run(stacks, state, params, context)
+
+    def _run_leaves(
+        self,
+        member: Member,
+        layout: Layout,
+        stacks: Any,
+        state: Any,
+        params: Any,
+        extras: Any,
+        context: Context,
+    ) -> tuple[Any, Any]:
+        updates, after = {}, {}
+        for name, rows in stacks.items():
+            only = layout.only(name)
+
+            def run(operands: Any, kept: Any, only: Layout = only) -> Any:
+                row, param, taken = operands
+                leaves = row if param is None else param
+                at = context._replace(leaves=leaves, layout=only).extend(**taken)
+                return member.run(row, kept, param, at)
+
+            kept = state[name] if state else ()
+            param = None if params is None else params[name]
+            taken = {key: value[name] for key, value in extras.items()}
+            new, after[name] = self._map(run, (rows, param, taken), kept)
+            updates[name] = self._gathered(new, rows)
+        return updates, after if state else state
+
+    def _map(self, function: Callable[[Any, Any], Any], operands: Any, kept: Any = ()) -> Any:
+        """``function(operands, kept)`` of one row over all rows, on one device or on several.
+
+        The rows of ``kept``, and those of the result, are as many as the devices divide.
+        """
+        if self.axis is None:
+            return xla.map_rows(function, operands, kept)
+        mesh = self._mesh()
+        size = mesh.shape[self.axis]
+        count = jax.tree.leaves(operands)[0].shape[0]
+        rows = jax.sharding.PartitionSpec(self.axis)
+        typed = jax.sharding.AxisType.Explicit in mesh.axis_types
+
+        def padded(x: Any) -> Any:
+            if typed:
+                x = jax.sharding.reshard(x, jax.sharding.PartitionSpec())
+            x = jnp.pad(x, [(0, -count % size), *((0, 0) for _ in x.shape[1:])])
+            return jax.sharding.reshard(x, rows) if typed else x
+
+        spread = jax.shard_map(
+            lambda operands, kept: xla.map_rows(function, operands, kept),
+            mesh=self.mesh,
+            in_specs=rows,
+            out_specs=rows,
+            axis_names={self.axis},
+            check_vma=False,
+        )
+        # Devices can share a part of the mesh axes only inside of a jit.
+        return jax.jit(spread)(jax.tree.map(padded, operands), kept)
+
+    def _gathered(self, rows: Any, like: Any) -> Any:
+        """The result of a map without the rows that were added, on every device."""
+        if self.axis is None:
+            return rows
+        mesh = self._mesh()
+        rows = rows[: like.shape[0]]
+        if jax.sharding.AxisType.Explicit in mesh.axis_types:
+            return jax.sharding.reshard(rows, jax.typeof(like).sharding)
+        whole = jax.sharding.PartitionSpec()
+        where = whole if self.mesh is None else jax.sharding.NamedSharding(mesh, whole)
+        return jax.lax.with_sharding_constraint(rows, where)
+
+    def _mesh(self) -> Any:
+        """The mesh that has the axis."""
+        mesh = jax.sharding.get_abstract_mesh() if self.mesh is None else self.mesh
+        if self.axis not in mesh.axis_names:
+            known = f"the mesh has {mesh.axis_names}" if mesh.axis_names else "there is no mesh"
+            fix = "Call init and update inside `with jax.set_mesh(mesh)`, or pass mesh="
+            check.refuse(
+                f"axis={self.axis!r} is no axis of the mesh: {known}", expected="one of its axes", fix=fix
+            )
+        if self.axis in mesh.manual_axes if self.mesh is None else False:
+            problem = f"axis={self.axis!r} is mapped already, by a shard_map around this update"
+            check.refuse(problem, fix="Call update outside of it")
+        return mesh
+
+
+def _onward(member: Member, context: Context) -> Context:
+    """The context of a member that runs on the tree as it is: its parts are stacked."""
+    return context if member.rule.parts else context._replace(stack=None)
+
+
+def _masks(rule: Rule) -> list[Callable[[Context], PyTree]]:
+    """The masks of the rules that run on stacks."""
+    if scope_of(rule) == "tree":
+        return []
+    found = [rule.mask] if rule.mask is not None else []
+    for part in rule.parts:
+        for member in part.transform.members:
+            found += _masks(member.rule)
+    return found
+
+
+def _taken(member: Member) -> set[str]:
+    names = set(member.takes)
+    for part in member.rule.parts:
+        for inner in part.transform.members:
+            names |= _taken(inner)
+    return names
