@@ -18,6 +18,7 @@ make it while lowering, but traces both forms, and with them a whole optimizer t
 computation is placed on another backend than the default one, it is slower and as correct.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -155,9 +156,15 @@ def stack(leaves: list[Any], opaque: Any) -> Any:
     if not first.ndim:
         leaves = [leaf.reshape(1) for leaf in leaves]
     true = opaque >= 0
-    pieces = [lax.concatenate(leaves[i : i + _PIECE], 0) for i in range(0, len(leaves), _PIECE)]
-    pieces = [lax.select(jnp.broadcast_to(true, x.shape), x, jnp.zeros_like(x)) for x in pieces]
+    pieces = [_joined(true, leaves[i : i + _PIECE]) for i in range(0, len(leaves), _PIECE)]
     return lax.concatenate(pieces, 0).reshape(len(leaves), *first.shape)
+
+
+@jax.jit
+def _joined(true: Any, leaves: list[Any]) -> Any:
+    """One piece; a nested jit is traced and lowered once for all equal pieces."""
+    piece = lax.concatenate(leaves, 0)
+    return lax.select(jnp.broadcast_to(true, piece.shape), piece, jnp.zeros_like(piece))
 
 
 def unstack(rows: Any, opaque: Any) -> list[Any]:
@@ -173,14 +180,24 @@ def unstack(rows: Any, opaque: Any) -> list[Any]:
     size = shape[0] if shape else 1
     flat = rows.reshape(count * size, *shape[1:])
     starts = [np.int32(i * size) for i in range(0, count, _PIECE)]
-    zeros = [np.int32(0)] * len(starts)
-    places = lax.cond(opaque >= 0, lambda: starts, lambda: zeros)
-    found = []
+
+    def known(flat: Any) -> Any:
+        return starts, flat
+
+    def never(flat: Any) -> Any:
+        return [np.int32(0)] * len(starts), jnp.zeros_like(flat)
+
+    places, flat = lax.cond(opaque >= 0, known, never, flat)
+    found: list[Any] = []
     for place in places:
-        length = min(_PIECE, count - len(found))
-        piece = lax.dynamic_slice_in_dim(flat, place, length * size)
-        found += [lax.slice_in_dim(piece, i * size, (i + 1) * size) for i in range(length)]
+        found += _parts(flat, place, size, min(_PIECE, count - len(found)))
     return found if shape else [x.reshape(()) for x in found]
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _parts(flat: Any, place: Any, size: int, count: int) -> list[Any]:
+    piece = lax.dynamic_slice_in_dim(flat, place, count * size)
+    return [lax.slice_in_dim(piece, i * size, (i + 1) * size) for i in range(count)]
 
 
 def _many(arrays: Any, opaque: Any) -> bool:
