@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
@@ -63,7 +64,7 @@ class Layout:
             alone = i if max_size is not None and np.size(leaf) > max_size else None
             dtype = numerics.wide(jax.dtypes.result_type(leaf))
             selected = tuple(mask[i] for mask in chosen)
-            found.setdefault((shape, dtype, selected, _typed(leaf), alone), []).append(i)
+            found.setdefault((shape, dtype, selected, alone), []).append(i)
         names = [_name(shape, dtype) for shape, dtype, *_ in found]
         taken: Counter[str] = Counter()
         self.rows: dict[str, list[int]] = {}
@@ -84,16 +85,17 @@ class Layout:
         """A tree as stacks, each a row for each leaf."""
         flat = jax.tree.leaves(values)
         return {
-            name: xla.stack([self._turn(i, flat[i]) for i in rows], opaque)
+            name: xla.stack(_alike([self._turn(i, flat[i]) for i in rows]), opaque)
             for name, rows in self.rows.items()
         }
 
     def unstack(self, stacks: dict[str, Any], opaque: Any) -> PyTree:
         """Stacks as the tree again."""
-        flat: list[Any] = [None] * self.treedef.num_leaves
+        flat = jax.tree.leaves(self.leaves)
         for name, rows in self.rows.items():
             for i, row in zip(rows, xla.unstack(stacks[name], opaque), strict=True):
-                flat[i] = self._turn(i, row)
+                row, where = self._turn(i, row), _typed(flat[i])
+                flat[i] = row if _typed(row) == where else jax.sharding.reshard(row, where)
         return self.treedef.unflatten(flat)
 
     def like(self, value: Any) -> bool:
@@ -126,12 +128,18 @@ def _is_tall(leaf: Any) -> bool:
 
 
 def _typed(leaf: Any) -> Any:
-    """The sharding of a leaf where it is part of its type: others cannot be in one array."""
-    if isinstance(leaf, jax.Array):
-        sharding = jax.typeof(leaf).sharding
-        if jax.sharding.AxisType.Explicit in sharding.mesh.axis_types:
-            return sharding.spec
-    return None
+    """The sharding of a leaf where it is a part of its type; else None."""
+    if not isinstance(leaf, jax.Array):
+        return None
+    sharding = jax.typeof(leaf).sharding
+    return sharding if AxisType.Explicit in sharding.mesh.axis_types else None
+
+
+def _alike(leaves: list[Any]) -> list[Any]:
+    """Leaves whose types allow to stack them."""
+    if len({_typed(leaf) for leaf in leaves}) == 1:
+        return leaves
+    return [jax.sharding.reshard(leaf, PartitionSpec()) for leaf in leaves]
 
 
 def _name(shape: tuple[int, ...], dtype: Any) -> str:
@@ -289,17 +297,19 @@ class Stack(NamedTuple):
         if self.axis is None:
             return xla.map_rows(function, operands, kept)
         mesh = self._mesh()
-        size = mesh.shape[self.axis]
-        count = jax.tree.leaves(operands)[0].shape[0]
-        rows = jax.sharding.PartitionSpec(self.axis)
-        typed = jax.sharding.AxisType.Explicit in mesh.axis_types
+        rows = PartitionSpec(self.axis)
+        typed = AxisType.Explicit in mesh.axis_types
+        added = -jax.tree.leaves(operands)[0].shape[0] % mesh.shape[self.axis]
 
         def padded(x: Any) -> Any:
             if typed:
-                x = jax.sharding.reshard(x, jax.sharding.PartitionSpec())
-            x = jnp.pad(x, [(0, -count % size), *((0, 0) for _ in x.shape[1:])])
+                x = jax.sharding.reshard(x, PartitionSpec())
+            x = jnp.pad(x, [(0, added), *((0, 0) for _ in x.shape[1:])])
             return jax.sharding.reshard(x, rows) if typed else x
 
+        operands = jax.tree.map(padded, operands)
+        if typed:  # vmap keeps the sharding, and shard_map does not take what a rule closes over
+            return jax.vmap(function)(operands, kept)
         spread = jax.shard_map(
             lambda operands, kept: xla.map_rows(function, operands, kept),
             mesh=self.mesh,
@@ -308,19 +318,20 @@ class Stack(NamedTuple):
             axis_names={self.axis},
             check_vma=False,
         )
-        # Devices can share a part of the mesh axes only inside of a jit.
-        return jax.jit(spread)(jax.tree.map(padded, operands), kept)
+        # Outside of a jit, shard_map takes no mesh with other axes.
+        return jax.jit(spread)(operands, kept)
 
     def _gathered(self, rows: Any, like: Any) -> Any:
         """The result of a map without the rows that were added, on every device."""
         if self.axis is None:
             return rows
         mesh = self._mesh()
-        rows = rows[: like.shape[0]]
-        if jax.sharding.AxisType.Explicit in mesh.axis_types:
+        if AxisType.Explicit in mesh.axis_types:
+            rows = jax.sharding.reshard(rows, PartitionSpec())[: like.shape[0]]
             return jax.sharding.reshard(rows, jax.typeof(like).sharding)
-        whole = jax.sharding.PartitionSpec()
-        where = whole if self.mesh is None else jax.sharding.NamedSharding(mesh, whole)
+        rows = rows[: like.shape[0]]
+        whole = PartitionSpec()
+        where = whole if self.mesh is None else NamedSharding(mesh, whole)
         return jax.lax.with_sharding_constraint(rows, where)
 
     def _mesh(self) -> Any:
