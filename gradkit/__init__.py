@@ -2,6 +2,7 @@
 
 from gradkit import averages as averages
 from gradkit import inspect as inspect
+from gradkit import linalg as linalg
 from gradkit import masks as masks
 from gradkit import privacy as privacy
 from gradkit import schedules as schedules
@@ -51,6 +52,8 @@ from gradkit.interop import scale_gradient as scale_gradient
 from gradkit.interop import stateless_with_tree_map as stateless_with_tree_map
 from gradkit.interop import with_extra_args_support as with_extra_args_support
 from gradkit.interop.names import missing as __getattr__
+from gradkit.linalg import MuonDimensionNumbers as MuonDimensionNumbers
+from gradkit.linalg import power_iteration as power_iteration
 from gradkit.masks import by_path as by_path
 from gradkit.masks import by_rank as by_rank
 from gradkit.optimizers import acprop as acprop
@@ -71,6 +74,7 @@ from gradkit.optimizers import asgd as asgd
 from gradkit.optimizers import came as came
 from gradkit.optimizers import cocob as cocob
 from gradkit.optimizers import dadapt_adamw as dadapt_adamw
+from gradkit.optimizers import dion as dion
 from gradkit.optimizers import dog as dog
 from gradkit.optimizers import dowg as dowg
 from gradkit.optimizers import dpsgd as dpsgd
@@ -85,10 +89,12 @@ from gradkit.optimizers import mars as mars
 from gradkit.optimizers import momentum as momentum
 from gradkit.optimizers import momo as momo
 from gradkit.optimizers import momo_adam as momo_adam
+from gradkit.optimizers import muon as muon
 from gradkit.optimizers import nadam as nadam
 from gradkit.optimizers import nadamw as nadamw
 from gradkit.optimizers import nesterov as nesterov
 from gradkit.optimizers import noisy_sgd as noisy_sgd
+from gradkit.optimizers import normuon as normuon
 from gradkit.optimizers import novograd as novograd
 from gradkit.optimizers import optimistic_adam as optimistic_adam
 from gradkit.optimizers import optimistic_adam_v2 as optimistic_adam_v2
@@ -110,12 +116,16 @@ from gradkit.optimizers import scale_by_amsgrad as scale_by_amsgrad
 from gradkit.optimizers import scale_by_asgd as scale_by_asgd
 from gradkit.optimizers import scale_by_belief as scale_by_belief
 from gradkit.optimizers import scale_by_cocob as scale_by_cocob
+from gradkit.optimizers import scale_by_dion as scale_by_dion
 from gradkit.optimizers import scale_by_distance_over_gradients as scale_by_distance_over_gradients
 from gradkit.optimizers import scale_by_dog as scale_by_dog
 from gradkit.optimizers import scale_by_dowg as scale_by_dowg
 from gradkit.optimizers import scale_by_factored_rms as scale_by_factored_rms
 from gradkit.optimizers import scale_by_lion as scale_by_lion
+from gradkit.optimizers import scale_by_lmo as scale_by_lmo
 from gradkit.optimizers import scale_by_madgrad as scale_by_madgrad
+from gradkit.optimizers import scale_by_muon as scale_by_muon
+from gradkit.optimizers import scale_by_normuon as scale_by_normuon
 from gradkit.optimizers import scale_by_novograd as scale_by_novograd
 from gradkit.optimizers import scale_by_optimistic_gradient as scale_by_optimistic_gradient
 from gradkit.optimizers import scale_by_polyak as scale_by_polyak
@@ -128,6 +138,7 @@ from gradkit.optimizers import scale_by_sm3 as scale_by_sm3
 from gradkit.optimizers import scale_by_sophia as scale_by_sophia
 from gradkit.optimizers import scale_by_stddev as scale_by_stddev
 from gradkit.optimizers import scale_by_yogi as scale_by_yogi
+from gradkit.optimizers import scion as scion
 from gradkit.optimizers import sgd as sgd
 from gradkit.optimizers import sign_sgd as sign_sgd
 from gradkit.optimizers import signum as signum
@@ -165,6 +176,7 @@ from gradkit.transforms import clip_by_block_norm as clip_by_block_norm
 from gradkit.transforms import clip_by_block_rms as clip_by_block_rms
 from gradkit.transforms import clip_by_global_norm as clip_by_global_norm
 from gradkit.transforms import clip_by_percentile as clip_by_percentile
+from gradkit.transforms import clip_by_spectral_norm as clip_by_spectral_norm
 from gradkit.transforms import clip_by_zscore as clip_by_zscore
 from gradkit.transforms import compensated as compensated
 from gradkit.transforms import differentially_private_aggregate as differentially_private_aggregate
@@ -174,6 +186,7 @@ from gradkit.transforms import (
 from gradkit.transforms import keep_params_nonnegative as keep_params_nonnegative
 from gradkit.transforms import normalize as normalize
 from gradkit.transforms import normalize_by_update_norm as normalize_by_update_norm
+from gradkit.transforms import orthogonalize_updates as orthogonalize_updates
 from gradkit.transforms import per_example_global_norm_clip as per_example_global_norm_clip
 from gradkit.transforms import per_example_layer_norm_clip as per_example_layer_norm_clip
 from gradkit.transforms import precondition as precondition
@@ -183,6 +196,7 @@ from gradkit.transforms import scale_by_learning_rate as scale_by_learning_rate
 from gradkit.transforms import scale_by_param_block_norm as scale_by_param_block_norm
 from gradkit.transforms import scale_by_param_block_rms as scale_by_param_block_rms
 from gradkit.transforms import scale_by_schedule as scale_by_schedule
+from gradkit.transforms import scale_by_shape as scale_by_shape
 from gradkit.transforms import scale_by_sign as scale_by_sign
 from gradkit.transforms import scale_by_trust_ratio as scale_by_trust_ratio
 from gradkit.transforms import set_to_zero as set_to_zero

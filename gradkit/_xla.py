@@ -11,7 +11,8 @@ code runs. A row of ``python -m benchmarks.step`` shows the effect.
 | ``one_pass_pays`` | takes longer for a second pass than for a branch | ``benchmarks.nn`` |
 | ``sq_norm`` | copies a sum into every fusion that uses it | clip+adamw, in the column *compile* |
 | ``stack``, ``unstack`` | compiles a kernel for each row | stacked adamw, in the column *compile* |
-| ``map_rows`` | multiplies a batch of large matrices slowly | ``benchmarks.step``, muon stacked |
+| ``map_rows`` | computes a batch of large products slowly | muon stacked |
+| ``each_matrix`` | computes a batch of large products slowly | muon |
 
 The choice is made while tracing, by ``jax.default_backend()``. (``lax.platform_dependent`` would
 make it while lowering, but traces both forms, and with them a whole optimizer twice.) Where a
@@ -19,6 +20,7 @@ computation is placed on another backend than the default one, it is slower and 
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -116,6 +118,31 @@ def sq_norm(x: Any) -> Any:
     return jnp.dot(x, x, precision="highest") if on_cpu() else jnp.sum(x * x)
 
 
+_LARGE_MATRIX = 1 << 15  # entries; batches of smaller matrices are faster than a loop
+
+
+def each_matrix(function: Callable[[Any], Any], stack: Any) -> Any:
+    """Return ``function`` of every matrix of a stack along leading axes.
+
+    XLA for CPU computes a product of two large matrices on all cores, and a batch of such products
+    slowly; there the matrices take turns. Otherwise the function is given the whole stack.
+
+    Args:
+      function: returns an array of the shape of its argument, a matrix or a stack.
+      stack: an array of rank two or more.
+
+    Returns:
+      An array of the shape of the stack.
+    """
+    *leading, rows, columns = stack.shape
+    count = math.prod(leading)
+    if not leading or not on_cpu() or (count > 1 and rows * columns < _LARGE_MATRIX):
+        return function(stack)
+    if count == 1:
+        return function(stack.reshape(rows, columns)).reshape(stack.shape)
+    return lax.map(function, stack.reshape(-1, rows, columns)).reshape(stack.shape)
+
+
 _LARGE = 1 << 16  # elements; for smaller inputs the branch costs as much as the pass it may save
 
 
@@ -136,7 +163,6 @@ def one_pass_pays(x: jax.Array, axis_name: Any) -> bool:
 
 _PIECE = 8  # leaves; XLA for CPU fuses concatenations of up to eight operands
 _MANY = 32  # leaves, from which on compiling costs more than the trick
-_BATCH = 1 << 14  # elements of a row, from which on XLA for CPU computes rows one by one faster
 
 
 def stack(leaves: list[Any], opaque: Any) -> Any:
@@ -223,6 +249,6 @@ def map_rows(function: Callable[[Any, Any], Any], operands: Any, kept: Any) -> A
     if first.shape[0] == 1:
         row = jax.tree.map(lambda x: lax.squeeze(x, (0,)), (operands, kept))
         return jax.tree.map(lambda x: jnp.expand_dims(x, 0), function(*row))
-    if not on_cpu() or first.size // first.shape[0] < _BATCH:
+    if not on_cpu() or first.size // first.shape[0] < _LARGE_MATRIX:
         return jax.vmap(function)(operands, kept)
     return lax.map(lambda row: function(*row), (operands, kept))

@@ -22,7 +22,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
     ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree"),
     ("_arguments", "_call", "_schedule", "_rule", "_restore", "_transform", "_walk"),
-    ("masks", "schedules", "stores"),
+    ("masks", "schedules", "stores", "linalg"),
     ("averages",),
     ("transforms",),
     ("wrappers",),

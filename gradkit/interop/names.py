@@ -26,14 +26,10 @@ LATER_NAMES = (
     "scale_by_zoom_linesearch",
     "ZoomLinesearchInfo",
     "matrix_inverse_pth_root",
-    "power_iteration",
     "nnls",
     "galore",
     "scale_by_galore",
     "GaLoreDimensionNumbers",
-    "muon",
-    "scale_by_muon",
-    "MuonDimensionNumbers",
 )
 LATER = "matrix methods and line searches are not in this version: an optax transform works inside `chain`, as in `chain(optax.{})`"
 # Where the state of a transform is found.

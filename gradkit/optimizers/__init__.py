@@ -34,6 +34,8 @@ from gradkit.optimizers.came import came as came
 from gradkit.optimizers.cocob import cocob as cocob
 from gradkit.optimizers.cocob import scale_by_cocob as scale_by_cocob
 from gradkit.optimizers.dadapt_adamw import dadapt_adamw as dadapt_adamw
+from gradkit.optimizers.dion import dion as dion
+from gradkit.optimizers.dion import scale_by_dion as scale_by_dion
 from gradkit.optimizers.dog import dog as dog
 from gradkit.optimizers.dog import (
     scale_by_distance_over_gradients as scale_by_distance_over_gradients,
@@ -55,10 +57,14 @@ from gradkit.optimizers.mars import mars as mars
 from gradkit.optimizers.momentum import momentum as momentum
 from gradkit.optimizers.momo import momo as momo
 from gradkit.optimizers.momo import momo_adam as momo_adam
+from gradkit.optimizers.muon import muon as muon
+from gradkit.optimizers.muon import scale_by_muon as scale_by_muon
 from gradkit.optimizers.nadam import nadam as nadam
 from gradkit.optimizers.nadam import nadamw as nadamw
 from gradkit.optimizers.nesterov import nesterov as nesterov
 from gradkit.optimizers.noisy_sgd import noisy_sgd as noisy_sgd
+from gradkit.optimizers.normuon import normuon as normuon
+from gradkit.optimizers.normuon import scale_by_normuon as scale_by_normuon
 from gradkit.optimizers.novograd import novograd as novograd
 from gradkit.optimizers.novograd import scale_by_novograd as scale_by_novograd
 from gradkit.optimizers.optimistic_adam import optimistic_adam as optimistic_adam
@@ -79,6 +85,8 @@ from gradkit.optimizers.rmsprop import scale_by_rms as scale_by_rms
 from gradkit.optimizers.rmsprop import scale_by_stddev as scale_by_stddev
 from gradkit.optimizers.rprop import rprop as rprop
 from gradkit.optimizers.rprop import scale_by_rprop as scale_by_rprop
+from gradkit.optimizers.scion import scale_by_lmo as scale_by_lmo
+from gradkit.optimizers.scion import scion as scion
 from gradkit.optimizers.sgd import sgd as sgd
 from gradkit.optimizers.sign_sgd import sign_sgd as sign_sgd
 from gradkit.optimizers.signum import signum as signum

@@ -18,6 +18,7 @@ from tests.records.case import (
     loss_of,
     rate,
     slope,
+    zeros,
 )
 
 
@@ -31,6 +32,31 @@ def squares(params: Any) -> Any:
 def two_examples(grads: Any) -> Any:
     """Gradients of two examples, whose mean is ``grads``."""
     return jax.tree.map(lambda g: jnp.stack([2 * g, 0 * g]), grads)
+
+
+def on_matrices(tx: Any) -> Any:
+    """The transform on the matrices of the tree; it refuses the other leaves."""
+    return gk.masked(tx, gk.by_rank(2, 2))
+
+
+NO_MATRIX = r"vector: this leaf is float32\[4\]\. Expected a matrix"
+SET = r"is not a set of coefficients\. Expected one of 'standard', 'dion', 'polar_express', 'aol'"
+
+
+def muon_like(name: str, *lead: Any) -> tuple[Any, ...]:
+    """What every relative of Muon refuses."""
+    factory = getattr(gk, name)
+    return (
+        (lambda: factory(*lead, "dyon"), f"ns_coeffs='dyon' {SET}"),
+        (lambda: factory(*lead, (1.0, 2.0)), r"ns_coeffs=\(1.0, 2.0\) is not a table"),
+        (lambda: factory(*lead, ns_steps=0), "steps=0 is out of range"),
+        (lambda: factory(*lead, beta=1.0), f"beta=.* {DECAY}"),
+        (lambda: factory(*lead, eps=-1.0), f"eps=.* {AT_LEAST_0}"),
+        (lambda: factory(*lead, mu_dtype="int8"), DTYPE),
+        (lambda: factory(*lead, preconditioning="l2"), "is not an option. Expected one of 'frob"),
+        (lambda: factory(*lead, method="qr"), "method='qr' is not an option"),
+        (lambda: factory(*lead, ns_dtype="int8"), "is not a floating dtype"),
+    )
 
 
 OPTIMIZERS = [
@@ -691,5 +717,128 @@ OPTIMIZERS = [
             *adam_like("yogi", 0.1),
             (lambda: gk.yogi(0.1, eps=-1.0), f"eps=-1.0 {AT_LEAST_0}"),
         ),
+    ),
+    Case(
+        "scale_by_muon",
+        lambda: gk.scale_by_muon("dion", 3, 0.8, 1e-3, adaptive=True, method="gram"),
+        bad=(
+            *muon_like("scale_by_muon"),
+            (lambda: gk.scale_by_muon().init(zeros()), NO_MATRIX),
+            (
+                lambda: gk.scale_by_muon(weight_dimension_numbers=(0, 1)),
+                "weight_dimension_numbers contains 0. Expected MuonDimensionNumbers",
+            ),
+        ),
+        within=on_matrices,
+    ),
+    Case(
+        "muon",
+        lambda: gk.muon(0.1, "polar_express", 3, 0.8, 1e-3, 0.01, consistent_rms=0.2),
+        bad=(
+            *rate("muon"),
+            *muon_like("muon", 0.1),
+            (lambda: gk.muon(0.1, weight_decay=-1.0), f"weight_decay=.* {AT_LEAST_0}"),
+            (lambda: gk.muon(0.1, adam_b1=1.0), f"adam_b1=.* {DECAY}"),
+            (lambda: gk.muon(0.1, consistent_rms=-1.0), f"consistent_rms=.* {AT_LEAST_0}"),
+            (
+                lambda: gk.muon(0.1, muon_weight_dimension_numbers=3),
+                "muon_weight_dimension_numbers=3 is not a set of dimension numbers",
+            ),
+            (
+                lambda: gk.muon(
+                    0.1, muon_weight_dimension_numbers=gk.MuonDimensionNumbers(0, 2)
+                ).init({"w": jnp.ones((3, 2))}),
+                r"w: MuonDimensionNumbers\(0, 2\) does not fit the shape \[3, 2\]",
+            ),
+            (
+                lambda: gk.muon(
+                    0.1, muon_weight_dimension_numbers=gk.MuonDimensionNumbers(0, (1, -2))
+                ).init({"w": jnp.ones((3, 2))}),
+                r"w: MuonDimensionNumbers\(0, \(1, -2\)\) uses an axis twice",
+            ),
+            (
+                lambda: gk.muon(0.1, muon_weight_dimension_numbers=gk.by_rank(2)).init(
+                    {"w": jnp.ones((3, 2, 2))}
+                ),
+                "w: this leaf is .* Say which axes are its rows and columns",
+            ),
+            (
+                lambda: gk.muon(0.1, muon_weight_dimension_numbers=lambda: None),
+                "is not a function of one argument",
+            ),
+        ),
+        needs_params=True,
+    ),
+    Case(
+        "scale_by_normuon",
+        lambda: gk.scale_by_normuon("dion", 3, 0.8, 0.9, 1e-3),
+        bad=(
+            *muon_like("scale_by_normuon"),
+            (lambda: gk.scale_by_normuon(beta2=1.0), f"beta2=.* {DECAY}"),
+            (lambda: gk.scale_by_normuon().init(zeros()), NO_MATRIX),
+        ),
+        within=on_matrices,
+    ),
+    Case(
+        "normuon",
+        lambda: gk.normuon(0.1, "dion", 3, 0.8, 0.9, 1e-3, 0.01, consistent_rms=0.2),
+        bad=(
+            *rate("normuon"),
+            *muon_like("normuon", 0.1),
+            (lambda: gk.normuon(0.1, beta2=1.0), f"beta2=.* {DECAY}"),
+            (lambda: gk.normuon(0.1, weight_decay=-1.0), f"weight_decay=.* {AT_LEAST_0}"),
+        ),
+        needs_params=True,
+    ),
+    Case(
+        "scale_by_lmo",
+        lambda: gk.scale_by_lmo("spectral", 2.0, steps=3),
+        bad=(
+            (lambda: gk.scale_by_lmo("frobenius"), "norm='frobenius' is not an option"),
+            (lambda: gk.scale_by_lmo(radius=-1.0), f"radius=.* {AT_LEAST_0}"),
+            (lambda: gk.scale_by_lmo("column").init(zeros()), NO_MATRIX),
+            (
+                lambda: gk.scale_by_lmo("sign").update(
+                    jnp.ones((2, 2), "complex64"), gk.scale_by_lmo("sign").init(jnp.ones((2, 2)))
+                ),
+                "Expected real numbers",
+            ),
+        ),
+        within=on_matrices,
+    ),
+    Case(
+        "scion",
+        lambda: gk.scion(0.1, 0.8, 2.0, 3.0, steps=3),
+        bad=(
+            *rate("scion"),
+            (lambda: gk.scion(0.1, 1.0), f"beta=.* {DECAY}"),
+            (lambda: gk.scion(0.1, radius=-1.0), f"radius=.* {AT_LEAST_0}"),
+            (lambda: gk.scion(0.1, sign_radius=-1.0), f"sign_radius=.* {AT_LEAST_0}"),
+            (lambda: gk.scion(0.1, sign="head"), "sign='head' is not a predicate"),
+        ),
+        needs_params=True,
+    ),
+    Case(
+        "scale_by_dion",
+        lambda: gk.scale_by_dion(1, 0.8, key=3),
+        bad=(
+            (lambda: gk.scale_by_dion(0), "rank=0 is out of range"),
+            (lambda: gk.scale_by_dion(beta=1.0), f"beta=.* {DECAY}"),
+            (lambda: gk.scale_by_dion(mu_dtype="int8"), DTYPE),
+            (lambda: gk.scale_by_dion(key="a"), "key='a' is not a random key"),
+            (lambda: gk.scale_by_dion().init(zeros()), NO_MATRIX),
+        ),
+        within=on_matrices,
+    ),
+    Case(
+        "dion",
+        lambda: gk.dion(0.1, 1, 0.8),
+        bad=(
+            *rate("dion"),
+            (lambda: gk.dion(0.1, 0), "rank=0 is out of range"),
+            (lambda: gk.dion(0.1, beta=1.0), f"beta=.* {DECAY}"),
+            (lambda: gk.dion(0.1, weight_decay=-1.0), f"weight_decay=.* {AT_LEAST_0}"),
+        ),
+        needs_params=True,
     ),
 ]

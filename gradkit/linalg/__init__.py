@@ -1,0 +1,16 @@
+"""Functions of matrices: pure, batched, and tested alone.
+
+| function | returns |
+|---|---|
+| ``orthogonalize(x)`` | the polar factor of x: its singular values become 1 |
+| ``clip_singular_values(x, max_value)`` | x with its singular values bounded |
+| ``spectral_norm(x)`` | the largest singular value |
+| ``power_iteration(matrix)`` | the dominant eigenvalue and its eigenvector |
+"""
+
+from gradkit.linalg.dimensions import MuonDimensionNumbers as MuonDimensionNumbers
+from gradkit.linalg.orthogonalize import COEFFICIENTS as COEFFICIENTS
+from gradkit.linalg.orthogonalize import orthogonalize as orthogonalize
+from gradkit.linalg.power_iteration import power_iteration as power_iteration
+from gradkit.linalg.spectrum import clip_singular_values as clip_singular_values
+from gradkit.linalg.spectrum import spectral_norm as spectral_norm
