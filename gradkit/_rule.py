@@ -56,6 +56,8 @@ class Rule(NamedTuple):
         element, and sums over the whole tree. ``"tree"``: anything else. The parts of the rule
         have scopes of their own.
       transposable: a matrix and its transpose are treated alike; for a rule of scope ``"leaf"``.
+      reads: ``reads(context) -> list``, what the rule reads of the place of each leaf in the tree,
+        such as which axes are its rows. ``stacked`` keeps leaves apart for which it differs.
     """
 
     init: InitFn | Callable[..., OptState] | None
@@ -69,6 +71,7 @@ class Rule(NamedTuple):
     mask: "Callable[[Context], PyTree] | None" = None
     scope: str = "tree"
     transposable: bool = False
+    reads: "Callable[[Context], list[Any]] | None" = None
 
 
 class Context(NamedTuple):

@@ -44,38 +44,51 @@ def scope_of(rule: Rule) -> str:
 class Layout:
     """Which leaf of a tree is in which row of which stack.
 
-    A stack holds the leaves of one shape and one wide dtype, in the order of the tree, that every
-    mask inside selects or does not select together.
+    A stack holds the leaves of one shape and one wide dtype for which the rules inside read the
+    same (their masks, their dimension numbers). They are in the order of the tree; those that are
+    transposed come last.
 
     Attributes:
       leaves: the tree of parameters.
       rows: for each stack, by name, the numbers of its leaves.
     """
 
-    def __init__(self, leaves: PyTree, masks: Iterable[PyTree], transpose: bool, max_size: Any):
+    def __init__(self, leaves: PyTree, read: list[list[Any]], transpose: bool, max_size: Any):
         self.leaves = leaves
         flat: list[Any]
         flat, self.treedef = jax.tree.flatten(leaves)
-        chosen = [jax.tree.leaves(mask) for mask in masks]
         self.turned = {i for i, leaf in enumerate(flat) if transpose and _is_tall(leaf)}
         found: dict[Any, list[int]] = {}
         for i, leaf in enumerate(flat):
             shape = leaf.shape[::-1] if i in self.turned else np.shape(leaf)
             alone = i if max_size is not None and np.size(leaf) > max_size else None
             dtype = numerics.wide(jax.dtypes.result_type(leaf))
-            selected = tuple(mask[i] for mask in chosen)
-            found.setdefault((shape, dtype, selected, alone), []).append(i)
+            reads = tuple(values[i] for values in read)
+            found.setdefault((shape, dtype, reads, alone), []).append(i)
         names = [_name(shape, dtype) for shape, dtype, *_ in found]
         taken: Counter[str] = Counter()
         self.rows: dict[str, list[int]] = {}
         for name, rows in zip(names, found.values(), strict=True):
-            self.rows[f"{name}_{taken[name]}" if taken[name] else name] = rows
+            last = sorted(rows, key=lambda i: i in self.turned)
+            self.rows[f"{name}_{taken[name]}" if taken[name] else name] = last
             taken[name] += 1
 
     def of(self, values: PyTree) -> Any:
         """One value for each stack from one for each leaf."""
         flat = jax.tree.leaves(values)
         return {name: flat[rows[0]] for name, rows in self.rows.items()}
+
+    def pieces(self, name: str, rule: Rule) -> list[tuple[str, slice, bool]]:
+        """The parts of a stack that a rule may compute together, and whether to turn them.
+
+        A rule that does not treat a matrix and its transpose alike is given those that the stack
+        holds transposed as they are in the tree.
+        """
+        count = sum(i not in self.turned for i in self.rows[name])
+        if _is_transposable(rule) or count == len(self.rows[name]):
+            return [(name, slice(None), False)]
+        found = [(name, slice(0, count), False)] if count else []
+        return [*found, (f"{name}_T", slice(count, None), True)]
 
     def only(self, name: str) -> "Layout":
         """The layout inside a map over the rows of one stack: the tree is one leaf."""
@@ -120,7 +133,17 @@ class _Row(Layout):
         self.leaves, self.name, self.whole = whole.leaves, name, whole
 
     def of(self, values: PyTree) -> Any:
-        return self.whole.of(values)[self.name]
+        return self.pick(jax.tree.leaves(values))
+
+    def pick(self, values: list[Any]) -> Any:
+        """The value of this row from one for each leaf."""
+        return values[self.whole.rows[self.name][0]]
+
+
+def _is_transposable(rule: Rule) -> bool:
+    members = [member for part in rule.parts for member in part.transform.members]
+    own = rule.scope != "leaf" or rule.transposable
+    return own and all(_is_transposable(member.rule) for member in members)
 
 
 def _is_tall(leaf: Any) -> bool:
@@ -163,8 +186,8 @@ class Stack(NamedTuple):
 
     def layout(self, members: Iterable[Member], context: Context) -> Layout:
         """The layout of the leaves that a chain sees."""
-        masks = [mask(context) for member in members for mask in _masks(member.rule)]
-        return Layout(context.leaves, masks, self.transpose, self.max_size)
+        read = [values for member in members for values in _read(member.rule, context)]
+        return Layout(context.leaves, read, self.transpose, self.max_size)
 
     def init(
         self, members: tuple[Member, ...], params: PyTree, context: Context
@@ -198,7 +221,8 @@ class Stack(NamedTuple):
 
             if isinstance(rows, jax.ShapeDtypeStruct):
                 rows = jnp.zeros(rows.shape, rows.dtype)
-            states[name] = self._map(start, rows)
+            for key, piece, turned in layout.pieces(name, member.rule):
+                states[key] = self._map(start, _taken_out(rows, piece, turned))
         return () if all(map(is_stateless, states.values())) else states
 
     def update(
@@ -282,11 +306,14 @@ class Stack(NamedTuple):
                 at = context._replace(leaves=leaves, layout=only).extend(**taken)
                 return member.run(row, kept, param, at)
 
-            kept = state[name] if state else ()
             param = None if params is None else params[name]
             taken = {key: value[name] for key, value in extras.items()}
-            new, after[name] = self._map(run, (rows, param, taken), kept)
-            updates[name] = self._gathered(new, rows)
+            found = []
+            for key, piece, turned in layout.pieces(name, member.rule):
+                operands = _taken_out((rows, param, taken), piece, turned)
+                new, after[key] = self._map(run, operands, state[key] if state else ())
+                found.append(_taken_out(self._gathered(new, operands[0]), slice(None), turned))
+            updates[name] = found[0] if len(found) == 1 else jnp.concatenate(found)
         return updates, after if state else state
 
     def _map(self, function: Callable[[Any, Any], Any], operands: Any, kept: Any = ()) -> Any:
@@ -354,14 +381,20 @@ def _onward(member: Member, context: Context) -> Context:
     return context if member.rule.parts else context._replace(stack=None)
 
 
-def _masks(rule: Rule) -> list[Callable[[Context], PyTree]]:
-    """The masks of the rules that run on stacks."""
+def _taken_out(rows: Any, piece: slice, turned: bool) -> Any:
+    """Some rows of every stack in a tree, turned if they are to be."""
+    return jax.tree.map(lambda x: x[piece].mT if turned else x[piece], rows)
+
+
+def _read(rule: Rule, context: Context) -> list[list[Any]]:
+    """What the rules that run on stacks read of the place of each leaf."""
     if scope_of(rule) == "tree":
         return []
-    found = [rule.mask] if rule.mask is not None else []
+    found = [] if rule.mask is None else [jax.tree.leaves(rule.mask(context))]
+    found += [] if rule.reads is None else [rule.reads(context)]
     for part in rule.parts:
         for member in part.transform.members:
-            found += _masks(member.rule)
+            found += _read(member.rule, context)
     return found
 
 
