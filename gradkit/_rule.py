@@ -150,17 +150,20 @@ class View(NamedTuple):
       merge: ``merge(new, old) -> tree``, the part's tree put back into the whole.
       extra: ``extra(name, value, updates) -> value``, an extra argument as the part sees it.
       splits: leaves are taken apart, so that the whole tree has other paths inside.
+      stack: how ``stacked`` runs what is inside; None to leave it as it is outside.
     """
 
     see: Callable[[PyTree], PyTree]
     merge: Callable[[PyTree, PyTree], PyTree]
     extra: Callable[[str, Any, PyTree], Any] = lambda name, value, updates: value
     splits: bool = False
+    stack: Any = None
 
     def within(self, context: "Context") -> "Context":
         """The context of the part, without its extra arguments."""
         whole = self.see(context.whole) if self.splits else context.whole
-        return context._replace(leaves=self.see(context.leaves), whole=whole)
+        stack = context.stack if self.stack is None else self.stack
+        return context._replace(leaves=self.see(context.leaves), whole=whole, stack=stack)
 
 
 class Part(NamedTuple):

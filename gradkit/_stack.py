@@ -348,6 +348,17 @@ class Stack(NamedTuple):
         # Outside of a jit, shard_map takes no mesh with other axes.
         return jax.jit(spread)(operands, kept)
 
+    def padded(self, rows: Any) -> Any:
+        """The rows of a state with as many more as the devices of the axis divide."""
+        if self.axis is None:
+            return rows
+        size = self._mesh().shape[self.axis]
+
+        def leaf(x: Any) -> Any:
+            return jnp.pad(x, [(0, -x.shape[0] % size), *((0, 0) for _ in x.shape[1:])])
+
+        return jax.tree.map(leaf, rows)
+
     def _gathered(self, rows: Any, like: Any) -> Any:
         """The result of a map without the rows that were added, on every device."""
         if self.axis is None:

@@ -1,0 +1,210 @@
+"""The state of ``stacked`` by the names of the parameters, and back."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradkit import _checks as check
+from gradkit import _tree as tree
+from gradkit._restore import check_is_state, conform
+from gradkit._rule import Context, Member, State
+from gradkit._stack import Layout, Stack, scope_of
+from gradkit._transform import Transform
+from gradkit.typing import OptState, Params
+
+
+def unstack(tx: Transform, state: OptState, params: Params) -> State:
+    """Return a state with a tree like the parameters in place of every stack of ``stacked``.
+
+    For checkpoints by the names of parameters, which do not depend on what is stacked, and for
+    reading the state of one parameter.
+
+    Args:
+      tx: a transform with ``stacked`` in it.
+      state: its state.
+      params: the parameters, or their ``ShapeDtypeStruct``.
+
+    Returns:
+      the state that ``tx`` would have if it did not stack, under the same names.
+
+    Raises:
+      TypeError: not the state of a transform.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> params = {"w": jnp.zeros(3), "b": jnp.zeros(3)}
+      >>> tx = gk.stacked(gk.chain(gk.trace(0.9), gk.scale(-0.1)))
+      >>> state = tx.init(params)
+      >>> assert state.inner["stacked"]["trace"]["trace"]["float32_3"].shape == (2, 3)
+      >>> named = gk.inspect.unstack(tx, state, params)
+      >>> assert named.inner["stacked"]["trace"]["trace"]["w"].shape == (3,)
+    """
+    return _converted("unstack", tx, state, params)
+
+
+def restack(tx: Transform, state: OptState, params: Params) -> State:
+    """Return the state of ``stacked`` from one that ``unstack`` returned.
+
+    Args:
+      tx: a transform with ``stacked`` in it, which may stack otherwise than when the state was
+        unstacked.
+      state: what ``unstack`` returned, or a state of the inner transform under the name
+        ``stacked``.
+      params: the parameters, or their ``ShapeDtypeStruct``.
+
+    Returns:
+      the state for ``tx``.
+
+    Raises:
+      TypeError: not the state of a transform.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> params = {"w": jnp.zeros(3), "b": jnp.zeros(3)}
+      >>> plain = gk.adam(0.1).init(params)
+      >>> tx = gk.stacked(gk.adam(0.1))
+      >>> state = gk.inspect.restack(tx, gk.State(plain.step, {"stacked": plain.inner}), params)
+      >>> updates, state = tx.update(params, state)
+    """
+    return _converted("restack", tx, state, params)
+
+
+def _converted(name: str, tx: Transform, state: Any, params: Any) -> State:
+    with check.inside(name):
+        check.part(tx=tx)
+        state = conform(state)
+        check_is_state(state)
+        check.tree_of_arrays(params, "params")
+        context = Context.start(tree.arrays_only(params))
+        convert = _Conversion(name == "restack")
+        return State(state.step, convert.members(tx.members, state.inner, context))
+
+
+class _Conversion:
+    """From stacks to trees, or back."""
+
+    def __init__(self, back: bool):
+        self.back = back
+
+    def members(
+        self, members: tuple[Member, ...], states: dict[str, Any], context: Context
+    ) -> dict[str, Any]:
+        """The states of a chain."""
+        stack, inside = context.stack, context._replace(stack=None)
+        layout, found = None, dict(states)
+        for member in members:
+            if member.name not in states:
+                continue
+            state = states[member.name]
+            scope = "tree" if stack is None else scope_of(member.rule)
+            if scope == "tree":
+                found[member.name] = self.parts(member, state, context)
+                continue
+            layout = stack.layout(members, inside) if layout is None else layout
+            convert = self.leaves if scope == "leaf" else self.elements
+            found[member.name] = convert(member, state, layout, stack, inside)
+        return found
+
+    def parts(self, member: Member, state: Any, context: Context) -> Any:
+        """The state of a rule that runs on the tree, with those of its parts converted."""
+        for part in member.rule.parts:
+            view = part.view
+            within = context if view is None else view(context).within(context)
+            held = state.get(part.name) if part.name and isinstance(state, dict) else state
+            members = part.transform.members
+            if isinstance(held, State):
+                held = State(held.step, self.members(members, held.inner, within))
+            elif part.transform.is_chain and isinstance(held, dict):
+                held = self.members(members, held, within)
+            elif held is not None and not part.transform.is_chain:
+                held = self.members(members, {members[0].name: held}, within)[members[0].name]
+            state = {**state, part.name: held} if part.name and isinstance(state, dict) else held
+        return state
+
+    def elements(
+        self, member: Member, state: Any, layout: Layout, stack: Stack, context: Context
+    ) -> Any:
+        """The state of a rule that runs on the stacks."""
+        convert: Callable[..., Any] = layout.stack if self.back else layout.unstack
+
+        def piece(mark: Any, value: Any) -> Any:
+            return convert(value, None) if isinstance(mark, _Box) else value
+
+        return jax.tree.map(piece, _marked(member, (), context, layout), state, is_leaf=_is_box)
+
+    def leaves(
+        self, member: Member, state: Any, layout: Layout, stack: Stack, context: Context
+    ) -> Any:
+        """The state of a rule that is mapped over the rows."""
+        flat, own = jax.tree.leaves(layout.leaves), {}
+        for name, rows in layout.rows.items():
+            for key, piece, turned in layout.pieces(name, member.rule):
+                numbers = rows[piece]
+                turn = numbers[-1] in layout.turned and not turned
+                shape = flat[numbers[0]].shape[:: -1 if numbers[0] in layout.turned and not turned else 1]
+                mark = _marked(member, shape, context, layout.only(name))
+                own[key] = (numbers, mark, turn)
+        if self.back:
+            return {
+                key: stack.padded(jax.tree.map(lambda *x: jnp.stack(x), *self._rows(state, layout, *one)))
+                for key, one in own.items()
+            }
+        found: list[Any] = [None] * len(flat)
+        mark: Any = None
+        for key, (numbers, mark, _) in own.items():
+            for j, i in enumerate(numbers):
+                row = jax.tree.map(lambda x, j=j: x[j], state[key])
+                found[i] = _turned(mark, row) if i in layout.turned and key in layout.rows else row
+
+        def joined(mark: Any, *values: Any) -> Any:
+            return layout.treedef.unflatten(values) if isinstance(mark, _Box) else values[0]
+
+        return jax.tree.map(joined, mark, *found, is_leaf=_is_box) if found else state
+
+    def _rows(self, state: Any, layout: Layout, numbers: Any, mark: Any, turn: bool) -> list[Any]:
+        rows = []
+        for i in numbers:
+
+            def piece(mark: Any, value: Any, i: int = i) -> Any:
+                return layout.treedef.flatten_up_to(value)[i] if isinstance(mark, _Box) else value
+
+            row = jax.tree.map(piece, mark, state, is_leaf=_is_box)
+            rows.append(_turned(mark, row) if turn and i in layout.turned else row)
+        return rows
+
+
+class _Box:
+    """A tree of one leaf, to be found again in a state."""
+
+    def __init__(self, leaf: Any):
+        self.leaf = leaf
+
+
+jax.tree_util.register_pytree_node(_Box, lambda box: ((box.leaf,), None), lambda _, x: _Box(*x))
+
+
+def _is_box(x: Any) -> bool:
+    return isinstance(x, _Box)
+
+
+def _marked(member: Member, shape: tuple[int, ...], context: Context, layout: Any) -> Any:
+    """The state of a rule for one leaf, with a box wherever it keeps a tree of parameters."""
+
+    def start(leaf: Any) -> Any:
+        box = _Box(leaf)
+        return member.start(box, context._replace(leaves=box, layout=layout))
+
+    return jax.eval_shape(start, jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+def _turned(mark: Any, row: Any) -> Any:
+    """A row of a state with its matrices transposed."""
+
+    def piece(mark: Any, value: Any) -> Any:
+        if not isinstance(mark, _Box):
+            return value
+        return jax.tree.map(lambda x: x.T if x.ndim == 2 else x, value)
+
+    return jax.tree.map(piece, mark, row, is_leaf=_is_box)
