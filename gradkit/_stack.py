@@ -55,8 +55,8 @@ class Layout:
 
     def __init__(self, leaves: PyTree, read: list[list[Any]], transpose: bool, max_size: Any):
         self.leaves = leaves
-        flat: list[Any]
-        flat, self.treedef = jax.tree.flatten(leaves)
+        self.treedef: Any = jax.tree.structure(leaves)
+        flat = jax.tree.leaves(leaves)
         self.turned = {i for i, leaf in enumerate(flat) if transpose and _is_tall(leaf)}
         found: dict[Any, list[int]] = {}
         for i, leaf in enumerate(flat):
@@ -107,16 +107,16 @@ class Layout:
         flat = jax.tree.leaves(self.leaves)
         for name, rows in self.rows.items():
             for i, row in zip(rows, xla.unstack(stacks[name], opaque), strict=True):
-                row, where = self._turn(i, row), _typed(flat[i])
-                flat[i] = row if _typed(row) == where else jax.sharding.reshard(row, where)
+                flat[i] = _placed(self._turn(i, row), _typed(flat[i]))
         return self.treedef.unflatten(flat)
 
     def like(self, value: Any) -> bool:
         """Whether an extra argument is a tree of arrays like the parameters."""
-        leaves: list[Any]
-        leaves, treedef = jax.tree.flatten(value)
+        leaves, treedef = jax.tree.leaves(value), jax.tree.structure(value)
         shapes = [np.shape(leaf) for leaf in jax.tree.leaves(self.leaves)]
-        return bool(treedef == self.treedef) and [getattr(x, "shape", None) for x in leaves] == shapes
+        return (
+            bool(treedef == self.treedef) and [getattr(x, "shape", None) for x in leaves] == shapes
+        )
 
     def _turn(self, i: int, leaf: Any) -> Any:
         if i not in self.turned:
@@ -158,6 +158,10 @@ def _typed(leaf: Any) -> Any:
     return sharding if AxisType.Explicit in sharding.mesh.axis_types else None
 
 
+def _placed(leaf: Any, sharding: Any) -> Any:
+    return leaf if _typed(leaf) == sharding else jax.sharding.reshard(leaf, sharding)
+
+
 def _alike(leaves: list[Any]) -> list[Any]:
     """Leaves whose types allow to stack them."""
     if len({_typed(leaf) for leaf in leaves}) == 1:
@@ -189,9 +193,7 @@ class Stack(NamedTuple):
         read = [values for member in members for values in _read(member.rule, context)]
         return Layout(context.leaves, read, self.transpose, self.max_size)
 
-    def init(
-        self, members: tuple[Member, ...], params: PyTree, context: Context
-    ) -> dict[str, Any]:
+    def init(self, members: tuple[Member, ...], params: PyTree, context: Context) -> dict[str, Any]:
         """The states of the members by name."""
         inside = context._replace(stack=None)
         layout = stacks = None
@@ -219,10 +221,10 @@ class Stack(NamedTuple):
             def start(row: Any, kept: Any, only: Layout = only) -> Any:
                 return member.start(row, context._replace(leaves=row, layout=only))
 
-            if isinstance(rows, jax.ShapeDtypeStruct):
-                rows = jnp.zeros(rows.shape, rows.dtype)
+            shape = isinstance(rows, jax.ShapeDtypeStruct)
+            arrays = jnp.zeros(rows.shape, rows.dtype) if shape else rows
             for key, piece, turned in layout.pieces(name, member.rule):
-                states[key] = self._map(start, _taken_out(rows, piece, turned))
+                states[key] = self._map(start, _taken_out(arrays, piece, turned))
         return () if all(map(is_stateless, states.values())) else states
 
     def update(
@@ -376,10 +378,12 @@ class Stack(NamedTuple):
         """The mesh that has the axis."""
         mesh = jax.sharding.get_abstract_mesh() if self.mesh is None else self.mesh
         if self.axis not in mesh.axis_names:
-            known = f"the mesh has {mesh.axis_names}" if mesh.axis_names else "there is no mesh"
+            known = f"it has {mesh.axis_names}" if mesh.axis_names else "there is none"
             fix = "Call init and update inside `with jax.set_mesh(mesh)`, or pass mesh="
             check.refuse(
-                f"axis={self.axis!r} is no axis of the mesh: {known}", expected="one of its axes", fix=fix
+                f"axis={self.axis!r} is no axis of the mesh: {known}",
+                expected="one of its axes",
+                fix=fix,
             )
         if self.axis in mesh.manual_axes if self.mesh is None else False:
             problem = f"axis={self.axis!r} is mapped already, by a shard_map around this update"

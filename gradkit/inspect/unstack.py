@@ -103,29 +103,31 @@ class _Conversion:
                 found[member.name] = self.parts(member, state, context)
                 continue
             layout = stack.layout(members, inside) if layout is None else layout
-            convert = self.leaves if scope == "leaf" else self.elements
-            found[member.name] = convert(member, state, layout, stack, inside)
+            if scope == "leaf":
+                found[member.name] = self.leaves(member, state, layout, stack, inside)
+            else:
+                found[member.name] = self.elements(member, state, layout, inside)
         return found
 
     def parts(self, member: Member, state: Any, context: Context) -> Any:
         """The state of a rule that runs on the tree, with those of its parts converted."""
         for part in member.rule.parts:
+            if part.name and not (isinstance(state, dict) and part.name in state):
+                continue
             view = part.view
             within = context if view is None else view(context).within(context)
-            held = state.get(part.name) if part.name and isinstance(state, dict) else state
+            held = state[part.name] if part.name else state
             members = part.transform.members
             if isinstance(held, State):
                 held = State(held.step, self.members(members, held.inner, within))
             elif part.transform.is_chain and isinstance(held, dict):
                 held = self.members(members, held, within)
-            elif held is not None and not part.transform.is_chain:
+            elif not part.transform.is_chain:
                 held = self.members(members, {members[0].name: held}, within)[members[0].name]
-            state = {**state, part.name: held} if part.name and isinstance(state, dict) else held
+            state = {**state, part.name: held} if part.name else held
         return state
 
-    def elements(
-        self, member: Member, state: Any, layout: Layout, stack: Stack, context: Context
-    ) -> Any:
+    def elements(self, member: Member, state: Any, layout: Layout, context: Context) -> Any:
         """The state of a rule that runs on the stacks."""
         convert: Callable[..., Any] = layout.stack if self.back else layout.unstack
 
@@ -138,41 +140,29 @@ class _Conversion:
         self, member: Member, state: Any, layout: Layout, stack: Stack, context: Context
     ) -> Any:
         """The state of a rule that is mapped over the rows."""
-        flat, own = jax.tree.leaves(layout.leaves), {}
-        for name, rows in layout.rows.items():
-            for key, piece, turned in layout.pieces(name, member.rule):
-                numbers = rows[piece]
-                turn = numbers[-1] in layout.turned and not turned
-                shape = flat[numbers[0]].shape[:: -1 if numbers[0] in layout.turned and not turned else 1]
-                mark = _marked(member, shape, context, layout.only(name))
-                own[key] = (numbers, mark, turn)
-        if self.back:
-            return {
-                key: stack.padded(jax.tree.map(lambda *x: jnp.stack(x), *self._rows(state, layout, *one)))
-                for key, one in own.items()
-            }
+        flat = jax.tree.leaves(layout.leaves)
         found: list[Any] = [None] * len(flat)
-        mark: Any = None
-        for key, (numbers, mark, _) in own.items():
-            for j, i in enumerate(numbers):
-                row = jax.tree.map(lambda x, j=j: x[j], state[key])
-                found[i] = _turned(mark, row) if i in layout.turned and key in layout.rows else row
+        stacks, mark = {}, None
+        for name, rows in layout.rows.items():
+            for key, piece, restored in layout.pieces(name, member.rule):
+                turned = set() if restored else layout.turned
+                leaves = rows[piece]
+                shape = flat[leaves[0]].shape[:: -1 if leaves[0] in turned else 1]
+                mark = _marked(member, shape, context, layout.only(name))
+                if self.back:
+                    of = [_turned(mark, _of(mark, state, layout, i), i in turned) for i in leaves]
+                    stacks[key] = stack.padded(jax.tree.map(lambda *x: jnp.stack(x), *of))
+                    continue
+                for j, i in enumerate(leaves):
+                    row = jax.tree.map(lambda x, j=j: x[j], state[key])
+                    found[i] = _turned(mark, row, i in turned)
+        if self.back:
+            return stacks
 
         def joined(mark: Any, *values: Any) -> Any:
             return layout.treedef.unflatten(values) if isinstance(mark, _Box) else values[0]
 
-        return jax.tree.map(joined, mark, *found, is_leaf=_is_box) if found else state
-
-    def _rows(self, state: Any, layout: Layout, numbers: Any, mark: Any, turn: bool) -> list[Any]:
-        rows = []
-        for i in numbers:
-
-            def piece(mark: Any, value: Any, i: int = i) -> Any:
-                return layout.treedef.flatten_up_to(value)[i] if isinstance(mark, _Box) else value
-
-            row = jax.tree.map(piece, mark, state, is_leaf=_is_box)
-            rows.append(_turned(mark, row) if turn and i in layout.turned else row)
-        return rows
+        return jax.tree.map(joined, mark, *found, is_leaf=_is_box)
 
 
 class _Box:
@@ -199,7 +189,16 @@ def _marked(member: Member, shape: tuple[int, ...], context: Context, layout: An
     return jax.eval_shape(start, jax.ShapeDtypeStruct(shape, jnp.float32))
 
 
-def _turned(mark: Any, row: Any) -> Any:
+def _of(mark: Any, state: Any, layout: Layout, leaf: int) -> Any:
+    """The state of one leaf from that of the tree."""
+
+    def piece(mark: Any, value: Any) -> Any:
+        return layout.treedef.flatten_up_to(value)[leaf] if isinstance(mark, _Box) else value
+
+    return jax.tree.map(piece, mark, state, is_leaf=_is_box)
+
+
+def _turned(mark: Any, row: Any, wanted: bool) -> Any:
     """A row of a state with its matrices transposed."""
 
     def piece(mark: Any, value: Any) -> Any:
@@ -207,4 +206,4 @@ def _turned(mark: Any, row: Any) -> Any:
             return value
         return jax.tree.map(lambda x: x.T if x.ndim == 2 else x, value)
 
-    return jax.tree.map(piece, mark, row, is_leaf=_is_box)
+    return jax.tree.map(piece, mark, row, is_leaf=_is_box) if wanted else row

@@ -57,8 +57,8 @@ def stacked(
     large matrices runs on all cores and a batch of such products does not.
 
     Raises:
-      ValueError: nothing in ``inner`` can be stacked, ``axis`` without a ``"leaf"`` rule,
-        ``max_size`` < 1, a mesh without the axis.
+      ValueError: nothing in ``inner`` can be stacked, or it takes gradients of single examples;
+        ``axis`` without a ``"leaf"`` rule, ``max_size`` < 1, a mesh without the axis.
       TypeError: ``inner`` is not a transform.
 
     Example:
@@ -73,7 +73,12 @@ def stacked(
     """
     if max_size is not None:
         check.integer(1, max_size=max_size)
-    scopes = {scope_of(member.rule) for member in all_members(inner)}
+    members = list(all_members(inner))
+    scopes = {scope_of(member.rule) for member in members}
+    if any(member.rule.per_example for member in members):
+        problem = f"inner={inner!r} takes gradients of single examples"
+        fix = "Put the transform that takes them before: chain(transform, stacked(...))"
+        check.refuse(problem, expected="gradients like the parameters", fix=fix)
     if not scopes & {"element", "global", "leaf"}:
         _refuse_tree(inner)
     if axis is not None and "leaf" not in scopes:
