@@ -159,7 +159,9 @@ def _typed(leaf: Any) -> Any:
 
 
 def _placed(leaf: Any, sharding: Any) -> Any:
-    return leaf if _typed(leaf) == sharding else jax.sharding.reshard(leaf, sharding)
+    if sharding is None or _typed(leaf) == sharding:
+        return leaf
+    return jax.sharding.reshard(leaf, sharding)
 
 
 def _alike(leaves: list[Any]) -> list[Any]:
@@ -378,16 +380,13 @@ class Stack(NamedTuple):
         """The mesh that has the axis."""
         mesh = jax.sharding.get_abstract_mesh() if self.mesh is None else self.mesh
         if self.axis not in mesh.axis_names:
-            known = f"it has {mesh.axis_names}" if mesh.axis_names else "there is none"
+            names = ", ".join(map(repr, mesh.axis_names))
             fix = "Call init and update inside `with jax.set_mesh(mesh)`, or pass mesh="
-            check.refuse(
-                f"axis={self.axis!r} is no axis of the mesh: {known}",
-                expected="one of its axes",
-                fix=fix,
-            )
-        if self.axis in mesh.manual_axes if self.mesh is None else False:
-            problem = f"axis={self.axis!r} is mapped already, by a shard_map around this update"
-            check.refuse(problem, fix="Call update outside of it")
+            known = f"the mesh has {names}" if names else "there is no mesh"
+            check.refuse(f"axis={self.axis!r} is not the axis of a mesh: {known}", fix=fix)
+        if self.axis in jax.sharding.get_abstract_mesh().manual_axes:
+            problem = f"axis={self.axis!r} is mapped by a shard_map around this call"
+            check.refuse(problem, fix="Call init and update outside of the shard_map")
         return mesh
 
 
