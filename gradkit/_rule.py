@@ -7,7 +7,7 @@ them as a `Part`, which keeps their state, passes the context on, and is what ev
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -454,10 +454,8 @@ def run_members(
     members: Iterable[Member], updates: Any, state: dict[str, Any], params: Any, context: Context
 ) -> tuple[Any, dict[str, Any]]:
     if context.stack is not None:
-        return cast(
-            tuple[Any, dict[str, Any]],
-            context.stack.update(tuple(members), updates, state, params, context),
-        )
+        updates, state = context.stack.update(tuple(members), updates, state, params, context)
+        return updates, state
     after = {}
     for member in members:
         updates, new = member.update(updates, state.get(member.name, ()), params, context)

@@ -21,7 +21,17 @@ FILES = sorted(ROOT.rglob("*.py"))
 # checkers only does not count: typing names the types of masks and stores.
 FLOORS = [
     ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree"),
-    ("_arguments", "_call", "_schedule", "_rule", "_restore", "_transform", "_walk"),
+    (
+        "_arguments",
+        "_call",
+        "_schedule",
+        "_rule",
+        "_restore",
+        "_transform",
+        "_walk",
+        "_layout",
+        "_stack",
+    ),
     ("masks", "schedules", "stores", "linalg"),
     ("averages",),
     ("transforms",),

@@ -19,7 +19,6 @@ from tests.records.case import (
     named,
 )
 
-
 MESH = jax.sharding.Mesh(jax.devices()[:1], ("data",))
 
 

@@ -287,7 +287,7 @@ def test_a_mesh_without_the_axis_is_refused():
     with pytest.raises(ValueError, match=r"^stacked: axis='rows' is not the axis .* no mesh\."):
         tx.init(PARAMS)
     other = tx.replace(axis="other", mesh=jax.sharding.Mesh(jax.devices()[:1], ("rows",)))
-    with pytest.raises(ValueError, match="axis='other' is not the axis .* the mesh has 'rows'"):
+    with pytest.raises(ValueError, match=r"axis='other' is not the axis .* the mesh has 'rows'"):
         other.init(PARAMS)
     kinds, whole = (jax.sharding.AxisType.Auto,), jax.sharding.PartitionSpec()
     mapped = jax.shard_map(
