@@ -76,7 +76,7 @@ def stacked(
     members = list(all_members(inner))
     scopes = {scope_of(member.rule) for member in members}
     if any(member.rule.per_example for member in members):
-        problem = f"inner={inner!r} takes gradients of single examples"
+        problem = f"inner={inner!r} has a transform that takes gradients of single examples"
         fix = "Put the transform that takes them before: chain(transform, stacked(...))"
         check.refuse(problem, expected="gradients like the parameters", fix=fix)
     if not scopes & {"element", "global", "leaf"}:

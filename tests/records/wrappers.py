@@ -108,10 +108,7 @@ WRAPPERS = [
             (lambda: gk.stacked(gk.sgd(0.1), max_size=0), "max_size=0 is out of range"),
             (lambda: gk.stacked(gk.sgd(0.1), axis="x"), "axis='x' has nothing to spread"),
             (lambda: gk.stacked(gk.sgd(0.1), mesh=MESH), "mesh= is given without axis="),
-            (
-                lambda: gk.stacked(gk.dpsgd(0.1, 1.0, 0.1, 0)),
-                "takes gradients of single examples",
-            ),
+            (lambda: gk.stacked(gk.dpsgd(0.1, 1.0, 0.1, 0)), "takes gradients of single examples"),
         ),
         needs_params=True,
     ),
