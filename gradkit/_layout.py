@@ -137,7 +137,10 @@ def _placed(leaf: Any, sharding: Any) -> Any:
 
 
 def _alike(leaves: list[Any]) -> list[Any]:
-    """Leaves whose types allow to stack them."""
+    """Leaves of one dtype and one sharding."""
+    kinds = {jax.dtypes.result_type(leaf) for leaf in leaves}
+    if len(kinds) > 1:
+        leaves = [numerics.cast(leaf, numerics.wider(*kinds)) for leaf in leaves]
     if len({_typed(leaf) for leaf in leaves}) == 1:
         return leaves
     return [jax.sharding.reshard(leaf, PartitionSpec()) for leaf in leaves]

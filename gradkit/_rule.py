@@ -368,7 +368,7 @@ class Member(NamedTuple):
     def start(self, params: Any, context: Context) -> Any:
         """``init`` of the rule on the tree as it is."""
         with check.inside(self.path):
-            self._check_kinds(context.leaves, "parameter")
+            self.check_kinds(context.leaves, "parameter")
             if self.rule.init is None:
                 return ()
             names = {p.name for p in signature_of(self.rule.init)}
@@ -402,7 +402,7 @@ class Member(NamedTuple):
         self, function: Callable[..., Any], updates: Any, state: Any, params: Any, context: Context
     ) -> tuple[Any, Any]:
         with check.inside(self.path):
-            self._check_kinds(updates, "update")
+            self.check_kinds(updates, "update")
             for name in sorted(self.requires - context.extras.keys()):
                 check.missing_extra(name)
             offered = {"step": context.step, "leaves": context.leaves, "context": context}
@@ -417,7 +417,7 @@ class Member(NamedTuple):
                 check.refuse(problem, expected="the pair (updates, state)", error=TypeError)
             return made
 
-    def _check_kinds(self, leaves: Any, what: str) -> None:
+    def check_kinds(self, leaves: Any, what: str) -> None:
         # A mask may keep the integers away from what computes, which then checks its own leaves.
         apart = any(part.selects for part in self.rule.parts)
         if not apart and not self.rule.takes_integers:

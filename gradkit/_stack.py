@@ -72,6 +72,8 @@ class Stack(NamedTuple):
             if layout is None:
                 layout = self.layout(members, inside)
                 stacks = layout.stack(params, None)
+            with check.inside(member.path):  # refuses integers by their own path
+                member.check_kinds(inside.leaves, "parameter")
             start = self._start_leaves if scope == "leaf" else self._start_elements
             states[member.name] = start(member, layout, stacks, inside)
         return states

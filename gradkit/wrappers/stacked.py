@@ -90,7 +90,8 @@ def stacked(
     stack = Stack(transpose, max_size, axis, mesh)
     view = View(lambda tree: tree, lambda new, old: new, stack=stack)
     part = Part("", inner, view=lambda context: view)
-    return Rule(part.init, part.update, parts=(part,))
+    # The transforms inside check their own leaves, as a mask may keep the integers away from them.
+    return Rule(part.init, part.update, parts=(part,), takes_integers=True)
 
 
 def _refuse_tree(inner: Transform) -> NoReturn:

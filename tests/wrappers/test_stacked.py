@@ -18,11 +18,11 @@ SHAPES = {
 }
 
 
-def tree_of(seed, shapes=SHAPES, mixed=True):
+def tree_of(seed, shapes=SHAPES):
     rng = np.random.default_rng(seed)
 
     def leaf(path, shape):
-        narrow = mixed and getattr(path[-1], "key", "") == "half"
+        narrow = getattr(path[-1], "key", "") == "half"
         x = rng.normal(size=shape)
         return jnp.asarray(x, jnp.bfloat16 if narrow else jnp.float32)
 
@@ -255,20 +255,19 @@ def test_trees_among_the_extra_arguments_are_stacked():
     @gk.transform
     def add_other() -> gk.Rule:
         def update(updates, params, *, grad, value):
-            return jax.tree.map(lambda u, g: u + value * g, updates, grad)
+            return jax.tree.map(lambda u, g: u + value * g.astype(u.dtype), updates, grad)
 
         return gk.stateless(update, scope="element")
 
     @gk.transform
     def times_length() -> gk.Rule:
         def update(updates, params, *, grad, value=None):
-            return jax.tree.map(lambda u, g: u * jnp.sqrt(jnp.sum(g * g)), updates, grad)
+            return jax.tree.map(lambda u, g: u * jnp.linalg.norm(g.astype(u.dtype)), updates, grad)
 
         return gk.stateless(update, scope="leaf")
 
     plain = gk.chain(add_other(), times_length())
-    grads, other = tree_of(1, mixed=False), tree_of(2, mixed=False)
-    params = tree_of(0, mixed=False)
+    grads, other, params = tree_of(1), tree_of(2), PARAMS
     extras = {"grad": other, "value": jnp.float32(2.0)}
     found, _ = gk.stacked(plain).update(grads, gk.stacked(plain).init(params), params, **extras)
     assert_same(found, plain.update(grads, plain.init(params), params, **extras)[0])
@@ -298,6 +297,15 @@ def test_a_mesh_without_the_axis_is_refused():
     )
     with pytest.raises(ValueError, match="axis='rows' is mapped by a shard_map around this call"):
         jax.eval_shape(mapped, PARAMS)
+
+
+def test_an_integer_leaf_is_refused_by_its_path():
+    with pytest.raises(TypeError, match=r"^stacked\.trace, n: this parameter is int32\[2\]"):
+        gk.stacked(gk.chain(gk.trace(0.9), gk.scale(1.0))).init({"n": jnp.arange(2)})
+    mixed = {"n": jnp.arange(2), "w": jnp.ones(2)}
+    tx = gk.stacked(gk.masked(gk.sgd(0.1), gk.by_path("w")))
+    updates, _ = tx.update(mixed, tx.init(mixed), mixed)
+    np.testing.assert_array_equal(updates["n"], mixed["n"])
 
 
 def test_the_readers_of_a_stacked_state_refuse_what_is_none():
