@@ -16,7 +16,6 @@ from gradkit._rule import State as State
 from gradkit._rule import View as View
 from gradkit._schedule import Schedule as Schedule
 from gradkit._schedule import schedule as schedule
-from gradkit._states import tree_map_params as tree_map_params
 from gradkit._step import Step as Step
 from gradkit._step import make_step as make_step
 from gradkit._transform import Transform as Transform
@@ -53,9 +52,11 @@ from gradkit.interop import stateless_with_tree_map as stateless_with_tree_map
 from gradkit.interop import with_extra_args_support as with_extra_args_support
 from gradkit.interop.names import missing as __getattr__
 from gradkit.linalg import MuonDimensionNumbers as MuonDimensionNumbers
+from gradkit.linalg import matrix_inverse_pth_root as matrix_inverse_pth_root
 from gradkit.linalg import power_iteration as power_iteration
 from gradkit.masks import by_path as by_path
 from gradkit.masks import by_rank as by_rank
+from gradkit.optimizers import GaLoreDimensionNumbers as GaLoreDimensionNumbers
 from gradkit.optimizers import acprop as acprop
 from gradkit.optimizers import adabelief as adabelief
 from gradkit.optimizers import adadelta as adadelta
@@ -79,6 +80,7 @@ from gradkit.optimizers import dog as dog
 from gradkit.optimizers import dowg as dowg
 from gradkit.optimizers import dpsgd as dpsgd
 from gradkit.optimizers import fromage as fromage
+from gradkit.optimizers import galore as galore
 from gradkit.optimizers import grokfast as grokfast
 from gradkit.optimizers import lamb as lamb
 from gradkit.optimizers import laprop as laprop
@@ -101,6 +103,7 @@ from gradkit.optimizers import optimistic_adam_v2 as optimistic_adam_v2
 from gradkit.optimizers import optimistic_gradient_descent as optimistic_gradient_descent
 from gradkit.optimizers import polyak_sgd as polyak_sgd
 from gradkit.optimizers import prodigy as prodigy
+from gradkit.optimizers import psgd_kron as psgd_kron
 from gradkit.optimizers import radam as radam
 from gradkit.optimizers import rmsprop as rmsprop
 from gradkit.optimizers import rprop as rprop
@@ -121,6 +124,7 @@ from gradkit.optimizers import scale_by_distance_over_gradients as scale_by_dist
 from gradkit.optimizers import scale_by_dog as scale_by_dog
 from gradkit.optimizers import scale_by_dowg as scale_by_dowg
 from gradkit.optimizers import scale_by_factored_rms as scale_by_factored_rms
+from gradkit.optimizers import scale_by_galore as scale_by_galore
 from gradkit.optimizers import scale_by_lion as scale_by_lion
 from gradkit.optimizers import scale_by_lmo as scale_by_lmo
 from gradkit.optimizers import scale_by_madgrad as scale_by_madgrad
@@ -129,21 +133,26 @@ from gradkit.optimizers import scale_by_normuon as scale_by_normuon
 from gradkit.optimizers import scale_by_novograd as scale_by_novograd
 from gradkit.optimizers import scale_by_optimistic_gradient as scale_by_optimistic_gradient
 from gradkit.optimizers import scale_by_polyak as scale_by_polyak
+from gradkit.optimizers import scale_by_psgd_kron as scale_by_psgd_kron
 from gradkit.optimizers import scale_by_radam as scale_by_radam
 from gradkit.optimizers import scale_by_rms as scale_by_rms
 from gradkit.optimizers import scale_by_rprop as scale_by_rprop
 from gradkit.optimizers import scale_by_rss as scale_by_rss
+from gradkit.optimizers import scale_by_shampoo as scale_by_shampoo
 from gradkit.optimizers import scale_by_simplified_ademamix as scale_by_simplified_ademamix
 from gradkit.optimizers import scale_by_sm3 as scale_by_sm3
+from gradkit.optimizers import scale_by_soap as scale_by_soap
 from gradkit.optimizers import scale_by_sophia as scale_by_sophia
 from gradkit.optimizers import scale_by_stddev as scale_by_stddev
 from gradkit.optimizers import scale_by_yogi as scale_by_yogi
 from gradkit.optimizers import scion as scion
 from gradkit.optimizers import sgd as sgd
+from gradkit.optimizers import shampoo as shampoo
 from gradkit.optimizers import sign_sgd as sign_sgd
 from gradkit.optimizers import signum as signum
 from gradkit.optimizers import simplified_ademamix as simplified_ademamix
 from gradkit.optimizers import sm3 as sm3
+from gradkit.optimizers import soap as soap
 from gradkit.optimizers import sophia as sophia
 from gradkit.optimizers import yogi as yogi
 from gradkit.optimizers.came import scale_by_confidence as scale_by_confidence
@@ -206,6 +215,7 @@ from gradkit.tree import bias_correction as bias_correction
 from gradkit.tree import update_infinity_moment as update_infinity_moment
 from gradkit.tree import update_moment as update_moment
 from gradkit.tree import update_moment_per_elem_norm as update_moment_per_elem_norm
+from gradkit.tree.states import tree_map_params as tree_map_params
 from gradkit.typing import ConditionFn as ConditionFn
 from gradkit.typing import Key as Key
 from gradkit.typing import Mask as Mask
@@ -227,6 +237,7 @@ from gradkit.wrappers import apply_if_finite as apply_if_finite
 from gradkit.wrappers import cautious as cautious
 from gradkit.wrappers import conditionally_mask as conditionally_mask
 from gradkit.wrappers import conditionally_transform as conditionally_transform
+from gradkit.wrappers import flatten as flatten
 from gradkit.wrappers import freeze as freeze
 from gradkit.wrappers import guard as guard
 from gradkit.wrappers import lookahead as lookahead

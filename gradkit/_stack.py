@@ -9,7 +9,7 @@ Every member runs by the scope that its rule declares:
 | ``"tree"`` | the tree as it is; what the rule runs inside it is stacked in its turn |
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +23,7 @@ from gradkit._rule import Context, Member, Rule, is_stateless
 from gradkit.typing import PyTree
 
 SCOPES = ("element", "leaf", "global", "tree")
+MOST = 1 << 14  # elements; a copy of a larger leaf costs more than a kernel for it
 
 
 def scope_of(rule: Rule) -> str:
@@ -44,7 +45,7 @@ class Stack(NamedTuple):
 
     Attributes:
       transpose: a matrix and its transpose are in one stack.
-      max_size: larger leaves are stacks of their own.
+      max_size: larger leaves are stacks of their own; None to choose by the rules.
       axis: the mesh axis over which the rows of rules of scope ``"leaf"`` are spread.
       mesh: the mesh, if not that of ``jax.set_mesh``.
     """
@@ -54,10 +55,13 @@ class Stack(NamedTuple):
     axis: str | None = None
     mesh: Any = None
 
-    def layout(self, members: Iterable[Member], context: Context) -> Layout:
+    def layout(self, members: tuple[Member, ...], context: Context) -> Layout:
         """The layout of the leaves that a chain sees."""
         read = [values for member in members for values in _read(member, context)]
-        return Layout(context.leaves, read, self.transpose, self.max_size)
+        most = self.max_size
+        if most is None and self.axis is None and not any(_reads(m.rule) for m in members):
+            most = MOST
+        return Layout(context.leaves, read, self.transpose, most)
 
     def init(self, members: tuple[Member, ...], params: PyTree, context: Context) -> dict[str, Any]:
         """The states of the members by name."""
@@ -279,6 +283,14 @@ def _read(member: Member, context: Context) -> list[list[Any]]:
                 for inner in part.transform.members:
                     found += _read(inner, context)
     return found
+
+
+def _reads(rule: Rule) -> bool:
+    """Whether a rule, or one that it runs on stacks, is of matrices: it reads their axes."""
+    if scope_of(rule) == "tree":
+        return False
+    inner = [member.rule for part in rule.parts for member in part.transform.members]
+    return rule.reads is not None or any(map(_reads, inner))
 
 
 def _taken(member: Member) -> set[str]:

@@ -118,13 +118,13 @@ class _Conversion:
             view = part.view
             within = context if view is None else view(context).within(context)
             held = state[part.name] if part.name else state
+            inner = held.inner if isinstance(held, State) else held
             members = part.transform.members
-            if isinstance(held, State):
-                held = State(held.step, self.members(members, held.inner, within))
-            elif part.transform.is_chain and isinstance(held, dict):
-                held = self.members(members, held, within)
-            elif not part.transform.is_chain:
-                held = self.members(members, {members[0].name: held}, within)[members[0].name]
+            if not part.transform.is_chain:
+                inner = self.members(members, {members[0].name: inner}, within)[members[0].name]
+            elif isinstance(inner, dict):
+                inner = self.members(members, inner, within)
+            held = State(held.step, inner) if isinstance(held, State) else inner
             state = {**state, part.name: held} if part.name else held
         return state
 

@@ -13,7 +13,6 @@ INSTEAD = {
     "safe_int32_increment": "`safe_increment`",
     "safe_root_mean_squares": "`tree.norm(x) / sqrt(x.size)`, whose derivative at zero is zero",
     "LookaheadParams": "the fast weights are the parameters; the slow ones are in the state of `lookahead`, read by `eval_params`",
-    "flatten": "not needed: functions of a leaf are traced once per shape",
     "value_and_grad_from_state": "part of the line searches: use optax's with an optax line search",
     "microbatch": "`MultiSteps`, or `jax.lax.scan` over micro-batches",
     "unitwise_norm": "part of `adaptive_grad_clip`",
@@ -25,11 +24,7 @@ LATER_NAMES = (
     "scale_by_backtracking_linesearch",
     "scale_by_zoom_linesearch",
     "ZoomLinesearchInfo",
-    "matrix_inverse_pth_root",
     "nnls",
-    "galore",
-    "scale_by_galore",
-    "GaLoreDimensionNumbers",
 )
 LATER = "matrix methods and line searches are not in this version: an optax transform works inside `chain`, as in `chain(optax.{})`"
 # Where the state of a transform is found.
@@ -40,6 +35,7 @@ STATES = {
     "COCOBState": "scale_by_cocob",
     "EmaState": "ema",
     "FactoredState": "scale_by_factored_rms",
+    "GaLoreState": "scale_by_galore",
     "HutchinsonState": "hutchinson_estimator_diag_hessian",
     "LookaheadState": "lookahead",
     "MadgradState": "scale_by_madgrad",
@@ -47,6 +43,7 @@ STATES = {
     "MonitorState": "monitor",
     "MultiStepsState": "MultiSteps",
     "MultiTransformState": "partition",
+    "MuonState": "scale_by_muon",
     "PartitionState": "partition",
     "ReduceLROnPlateauState": "reduce_on_plateau",
     "SAMState": "sam",
@@ -81,8 +78,8 @@ STATELESS_NAMES = """
 OTHER_STATE = "no class of its own: `State(step, inner)`, inner a dict by the name of the transform"
 OTHER_STATE_NAMES = """
     ConditionallyMaskState ConditionallyTransformState DAdaptAdamWState
-    DifferentiallyPrivateAggregateState DoGState DoWGState GaLoreState
-    InjectStatefulHyperparamsState MechanicState MomoAdamState MomoState MuonState NormalizeState
+    DifferentiallyPrivateAggregateState DoGState DoWGState
+    InjectStatefulHyperparamsState MechanicState MomoAdamState MomoState NormalizeState
     ProdigyState ScaleByBacktrackingLinesearchState
     ScaleByLBFGSState ScaleByZoomLinesearchState
 """

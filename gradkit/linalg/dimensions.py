@@ -8,8 +8,10 @@ import jax
 from typing_extensions import TypeAliasType
 
 from gradkit import _checks as check
+from gradkit import _numerics as numerics
 from gradkit import masks
 from gradkit._arguments import CONVERTERS
+from gradkit.masks.predicates import takes
 from gradkit.typing import Params, PyTree
 
 
@@ -67,19 +69,20 @@ class Matrices(NamedTuple):
         return self.size(self.columns)
 
     def see(self, x: Any) -> Any:
-        """The stack of matrices, its batch axes first."""
+        """The stack of matrices, its batch axes first; no matrix is spread over devices."""
+        x = numerics.gather(x, self.batch)
         order = self.batch + self.rows + self.columns
         leading = tuple(self.shape[axis] for axis in self.batch)
         x = x if order == tuple(range(x.ndim)) else x.transpose(order)
         return x.reshape(*leading, self.fan_in, self.fan_out)
 
-    def back(self, x: Any) -> Any:
-        """The array of such a stack."""
+    def back(self, x: Any, like: Any) -> Any:
+        """The array of such a stack, in the sharding of the original one."""
         order = self.batch + self.rows + self.columns
         x = x.reshape([self.shape[axis] for axis in order])
-        if order == tuple(range(x.ndim)):
-            return x
-        return x.transpose(sorted(range(x.ndim), key=lambda i: order[i]))
+        if order != tuple(range(x.ndim)):
+            x = x.transpose(sorted(range(x.ndim), key=lambda i: order[i]))
+        return numerics.shard_like(x, like)
 
 
 def matrices(given: Any, tree: PyTree, whole: PyTree = None) -> list[Matrices]:
@@ -95,13 +98,43 @@ def matrices(given: Any, tree: PyTree, whole: PyTree = None) -> list[Matrices]:
     """
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     numbers = [True] * len(leaves) if given is None else spread(given, tree, whole)
-    return [
-        _matrices(one, leaf.shape, leaf, check.keystr(path))
-        for one, (path, leaf) in zip(numbers, leaves, strict=True)
-    ]
+    pairs = [(one, check.keystr(path), leaf) for one, (path, leaf) in zip(numbers, leaves)]
+    if wrong := [(path, leaf) for one, path, leaf in pairs if not _may_be_matrix(one, leaf)]:
+        _refuse_leaves(wrong)
+    return [_matrices(one, leaf.shape, path) for one, path, leaf in pairs]
 
 
-def views(given: Any, tree: PyTree, context: Any) -> list[Matrices]:
+def _may_be_matrix(one: Any, leaf: Any) -> bool:
+    """Whether a leaf has the axes of a matrix, or numbers that say which they are."""
+    if one is None or isinstance(one, bool):
+        return bool(one) and len(leaf.shape) == 2
+    return len(leaf.shape) >= 2
+
+
+def _refuse_leaves(wrong: list[tuple[str, Any]]) -> NoReturn:
+    """Say which leaves are no matrices, and where they belong."""
+    shown = [f"{path or 'the leaf'} ({check.shape_dtype(leaf)})" for path, leaf in wrong[:5]]
+    more = [f"{len(wrong) - 5} more"] if len(wrong) > 5 else []
+    *first, last = shown + more
+    problem = f"{', '.join(first)} and {last} are no matrices" if first else f"{last} is no matrix"
+    fixes = []
+    if any(len(leaf.shape) < 2 for _, leaf in wrong):
+        fixes.append(
+            "Train vectors and scalars with Adam: muon does so by itself, and where(by_rank(2, 2), "
+            "this transform, scale_by_adam()) does it in a chain"
+        )
+    if any(len(leaf.shape) > 2 for _, leaf in wrong):
+        fixes.append(
+            "Say which axes are rows and columns, as in weight_dimension_numbers="
+            "MuonDimensionNumbers((0, 1, 2), 3) for the kernel of a convolution (height, width, "
+            "in, out)"
+        )
+    if not fixes:
+        fixes.append("Leave them out with masked or where, or give them dimension numbers")
+    check.refuse(problem, expected="leaves of two axes", fix=". ".join(fixes))
+
+
+def views_of(given: Any, tree: PyTree, context: Any) -> list[Matrices]:
     """`matrices` for a rule, which `stacked` may give one leaf of the tree.
 
     Args:
@@ -153,45 +186,26 @@ def is_numbers(given: Any) -> bool:
     return given is None or hasattr(given, "reduction_axis")
 
 
-def _matrices(numbers: Any, shape: tuple[int, ...], leaf: Any, path: str) -> Matrices:
-    if isinstance(numbers, bool) or numbers is None:
-        if not numbers or len(shape) != 2:
-            _no_matrix(leaf, path)
+def _matrices(numbers: Any, shape: tuple[int, ...], path: str) -> Matrices:
+    if isinstance(numbers, bool):
         numbers = MuonDimensionNumbers()
-    if len(shape) < 2:
-        _no_matrix(leaf, path)
     rows, columns = (_axes(one, shape, numbers, path) for one in numbers)
     if set(rows) & set(columns):
-        problem = f"{_shown(numbers)} uses an axis twice"
+        problem = f"{_shown(numbers)} has an axis twice"
         check.refuse(problem, expected="different axes", path=path)
     batch = tuple(axis for axis in range(len(shape)) if axis not in rows + columns)
     return Matrices(shape, batch, rows, columns)
-
-
-def _no_matrix(leaf: Any, path: str) -> NoReturn:
-    fix = (
-        "Train it with Adam: muon does so by itself, and where(by_rank(2, 2), this transform, "
-        "scale_by_adam()) does it for a part of a chain"
-    )
-    if len(leaf.shape) > 2:
-        fix = (
-            "Say which axes are its rows and columns, as in "
-            "weight_dimension_numbers=MuonDimensionNumbers((0, 1, 2), 3) for a convolution's "
-            "kernel (height, width, in, out)"
-        )
-    problem = f"this leaf is {check.shape_dtype(leaf)}"
-    check.refuse(problem, expected="a matrix", fix=fix, path=path)
 
 
 def _axes(axes: Any, shape: tuple[int, ...], numbers: Any, path: str) -> tuple[int, ...]:
     axes = tuple(axes) if isinstance(axes, (tuple, list)) else (axes,)
     rank = len(shape)
     if not axes or not all(-rank <= axis < rank for axis in axes):
-        problem = f"{_shown(numbers)} does not fit the shape {list(shape)}"
+        problem = f"{_shown(numbers)} is out of range for the shape {list(shape)}"
         check.refuse(problem, expected=f"axes from {-rank} to {rank - 1}", path=path)
     found = tuple(axis % rank for axis in axes)
     if len(set(found)) < len(found):
-        problem = f"{_shown(numbers)} uses an axis twice"
+        problem = f"{_shown(numbers)} has an axis twice"
         check.refuse(problem, expected="different axes", path=path)
     return found
 
@@ -226,7 +240,7 @@ def _as_dimension_numbers(name: str, value: Any) -> Any:
     if isinstance(value, masks.Predicate):
         return value
     if is_function(value):
-        if not masks.takes(value, 1):
+        if not takes(value, 1):
             problem = f"{name}={check.shown(value)} is not a function of one argument"
             check.refuse(problem, expected=_EXPECTED, argument=(name, value), error=TypeError)
         return value

@@ -77,7 +77,7 @@ def orthogonalize(
       steps: the number of iterations, ≥ 1. None: as many as a given sequence has triples, else 5
         (4 for "aol").
       coefficients: a triple (a, b, c), a sequence of triples, or a name: "standard" (Jordan 2024;
-        singular values from 0.005 on end in [0.68, 1.14]), "dion", "polar_express" or "aol" ("dion"
+        singular values from 0.005 on end in [0.68, 1.21]), "dion", "polar_express" or "aol" ("dion"
         without its first triple, for that normalization). Of a sequence, the first ``steps`` are
         used, and the last is repeated where it is shorter.
       normalization: "frobenius" (‖X‖ of all entries), "spectral" (the largest singular value),
@@ -120,9 +120,10 @@ def orthogonalize(
     https://dao-ailab.github.io/blog/2026/gram-newton-schulz/.
     """
     with check.inside("orthogonalize"):
-        check_matrix(x)
+        x = as_matrix(x)
         how = plan(steps, coefficients, normalization, method, eps, dtype, precision, restarts)
-        return run(x, how)
+        whole = numerics.gather(x, tuple(range(x.ndim - 2)))
+        return numerics.shard_like(run(whole, how), x)
 
 
 class Plan(NamedTuple):
@@ -170,7 +171,7 @@ def triples(coefficients: Any, steps: Any, name: str = "coefficients") -> tuple[
         check.integer(1, steps=steps)
     if isinstance(coefficients, str):
         if coefficients not in COEFFICIENTS:
-            problem = f"{name}={coefficients!r} is not a set of coefficients"
+            problem = f"{name}={coefficients!r} is not a known set"
             known = ", ".join(map(repr, COEFFICIENTS))
             expected = f"one of {known}, a triple, or a sequence of triples"
             check.refuse(problem, expected=expected, argument=(name, coefficients))
@@ -210,7 +211,7 @@ def _rows(coefficients: Any, name: str) -> tuple[Triple, ...]:
     return tuple((row[0], row[1], row[2]) for row in rows)
 
 
-def check_matrix(x: Any) -> None:
+def as_matrix(x: Any) -> Any:
     """An array of rank two or more, of floating or complex numbers."""
     if not hasattr(x, "ndim") or not check.is_inexact(x):
         problem = f"x={check.shown(x)} is not an array of floating numbers"
@@ -218,6 +219,7 @@ def check_matrix(x: Any) -> None:
     if x.ndim < 2:
         problem = f"x is {check.shape_dtype(x)}"
         check.refuse(problem, expected="a matrix, or a stack of matrices along leading axes")
+    return jnp.asarray(x)
 
 
 # ---- the iteration -----------------------------------------------------------------------------
@@ -269,7 +271,7 @@ class _Side(NamedTuple):
     def polynomial(self, gram: Any, triple: Triple) -> Any:
         """The matrix a I + b A + c A²."""
         a, b, c = (_like(number, gram) for number in triple)
-        eye = jnp.eye(gram.shape[-1], dtype=gram.dtype)
+        eye = jnp.broadcast_to(jnp.eye(gram.shape[-1], dtype=gram.dtype), gram.shape)
         return a * eye + b * gram + c * self.dot(gram, gram)
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
-from gradkit.linalg.orthogonalize import check_matrix
+from gradkit.linalg.orthogonalize import as_matrix
 from gradkit.typing import Scalar
 
 
@@ -29,7 +29,7 @@ def spectral_norm(x: jax.Array) -> jax.Array:
       >>> assert jnp.allclose(gk.linalg.spectral_norm(jnp.array([[3.0, 0.0], [0.0, -4.0]])), 4.0)
     """
     with check.inside("spectral_norm"):
-        check_matrix(x)
+        x = as_matrix(x)
         wide = x.astype(numerics.wide(x.dtype))
         if not x.size:
             return jnp.zeros(x.shape[:-2], numerics.real(wide.dtype))
@@ -63,7 +63,7 @@ def clip_singular_values(x: jax.Array, max_value: Scalar) -> jax.Array:
       >>> assert jnp.allclose(clipped, jnp.diag(jnp.array([1.0, 0.5])), atol=1e-6)
     """
     with check.inside("clip_singular_values"):
-        check_matrix(x)
+        x = as_matrix(x)
         check.positive(max_value=max_value)
         if not x.size:
             return x

@@ -25,4 +25,3 @@ from gradkit.masks.predicates import by_size as by_size
 from gradkit.masks.predicates import called as called
 from gradkit.masks.predicates import predicate as predicate
 from gradkit.masks.predicates import question as question
-from gradkit.masks.predicates import takes as takes

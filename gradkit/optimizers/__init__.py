@@ -45,6 +45,9 @@ from gradkit.optimizers.dowg import dowg as dowg
 from gradkit.optimizers.dowg import scale_by_dowg as scale_by_dowg
 from gradkit.optimizers.dpsgd import dpsgd as dpsgd
 from gradkit.optimizers.fromage import fromage as fromage
+from gradkit.optimizers.galore import GaLoreDimensionNumbers as GaLoreDimensionNumbers
+from gradkit.optimizers.galore import galore as galore
+from gradkit.optimizers.galore import scale_by_galore as scale_by_galore
 from gradkit.optimizers.grokfast import grokfast as grokfast
 from gradkit.optimizers.lamb import lamb as lamb
 from gradkit.optimizers.laprop import laprop as laprop
@@ -78,6 +81,8 @@ from gradkit.optimizers.optimistic_gradient_descent import (
 from gradkit.optimizers.polyak_sgd import polyak_sgd as polyak_sgd
 from gradkit.optimizers.polyak_sgd import scale_by_polyak as scale_by_polyak
 from gradkit.optimizers.prodigy import prodigy as prodigy
+from gradkit.optimizers.psgd_kron import psgd_kron as psgd_kron
+from gradkit.optimizers.psgd_kron import scale_by_psgd_kron as scale_by_psgd_kron
 from gradkit.optimizers.radam import radam as radam
 from gradkit.optimizers.radam import scale_by_radam as scale_by_radam
 from gradkit.optimizers.rmsprop import rmsprop as rmsprop
@@ -88,10 +93,14 @@ from gradkit.optimizers.rprop import scale_by_rprop as scale_by_rprop
 from gradkit.optimizers.scion import scale_by_lmo as scale_by_lmo
 from gradkit.optimizers.scion import scion as scion
 from gradkit.optimizers.sgd import sgd as sgd
+from gradkit.optimizers.shampoo import scale_by_shampoo as scale_by_shampoo
+from gradkit.optimizers.shampoo import shampoo as shampoo
 from gradkit.optimizers.sign_sgd import sign_sgd as sign_sgd
 from gradkit.optimizers.signum import signum as signum
 from gradkit.optimizers.sm3 import scale_by_sm3 as scale_by_sm3
 from gradkit.optimizers.sm3 import sm3 as sm3
+from gradkit.optimizers.soap import scale_by_soap as scale_by_soap
+from gradkit.optimizers.soap import soap as soap
 from gradkit.optimizers.sophia import scale_by_sophia as scale_by_sophia
 from gradkit.optimizers.sophia import sophia as sophia
 from gradkit.optimizers.yogi import scale_by_yogi as scale_by_yogi

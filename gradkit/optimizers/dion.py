@@ -78,9 +78,11 @@ def scale_by_dion(
 
         def basis(p: Any, view: Matrices) -> Any:
             kind = numerics.wide(jax.dtypes.result_type(p))
+            real = numerics.real(kind)
             leading = [view.shape[axis] for axis in view.batch]
             shape = [*leading, view.fan_in, min(rank, view.fan_in, view.fan_out)]
-            return jax.random.normal(jax.random.fold_in(random, next(numbers)), shape, kind)
+            draw = jax.random.normal(jax.random.fold_in(random, next(numbers)), shape, real)
+            return draw.astype(kind)
 
         treedef: Any
         leaves, treedef = jax.tree.flatten(params)
@@ -99,12 +101,10 @@ def scale_by_dion(
             keep = tree.factor_like(numerics.complement(beta), g)
             rest = seen - keep * _product(left, right.mT.conj())
             out = scale * _product(left * used, basis.mT.conj())
-            return view.back(out.mT), store.encode(view.back(rest.mT)), basis
+            return view.back(out.mT, g), store.encode(view.back(rest.mT, g)), basis
 
-        found = map_matrices(leaf, updates, views, state["momentum"], state["basis"])
-        new, momentum, basis = jax.tree.transpose(
-            jax.tree.structure(updates), jax.tree.structure((0, 0, 0)), found
-        )
+        kept = state["momentum"], state["basis"]
+        new, momentum, basis = map_matrices(leaf, updates, views, *kept, outputs=3)
         return new, {"momentum": momentum, "basis": basis}
 
     return Rule(init, update)
@@ -112,7 +112,12 @@ def scale_by_dion(
 
 def _power_step(b: Any, basis: Any) -> tuple[Any, Any, Any, Any]:
     """P, R, the next V, and which of its columns are more than rounding."""
-    left, _ = jnp.linalg.qr(_product(b, basis))
+    image = _product(b, basis)
+    # The decomposition of zero has no derivative.
+    zero = jnp.max(jnp.abs(image), axis=(-2, -1), keepdims=True) == 0
+    eye = jnp.eye(image.shape[-2], image.shape[-1], dtype=b.dtype)
+    eye = jnp.broadcast_to(eye, image.shape)
+    left, _ = jnp.linalg.qr(jnp.where(zero, eye, image))
     right = _product(b.mT.conj(), left)
     lengths = numerics.sqrt(jnp.sum(numerics.abs_sq(right), axis=-2, keepdims=True))
     noise = max(b.shape[-2:]) * jnp.finfo(b.dtype).eps

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 from jax.typing import DTypeLike
 
+from gradkit import _checks as check
 from gradkit import masks
 from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, named_chain, transform
@@ -86,6 +87,8 @@ def scale_by_muon(
     Reference: Jordan 2024, https://kellerjordan.github.io/posts/muon/; Bernstein and Newhouse 2024,
     https://arxiv.org/abs/2409.20325.
     """
+    if ns_dtype is not None:
+        check.floating_dtype(ns_dtype=ns_dtype)
     direction = orthogonalize_updates(
         None if _is_table(ns_coeffs) else ns_steps,
         ns_coeffs,

@@ -84,14 +84,14 @@ def scale_by_lmo(
         length = tree.factor_like(radius, g)
         if norm == "spectral":
             factor = math.sqrt(view.fan_out / max(view.fan_in, 1))
-            return view.back(run(view.see(g), how)) * (factor * length)
+            return view.back(run(view.see(g), how), g) * (factor * length)
         if norm == "sign":
             check.real(g)
             return jnp.sign(g) * (length / max(view.fan_in, 1))
         seen = view.see(g)
         norms = numerics.sqrt(jnp.sum(numerics.abs_sq(seen), axis=-2, keepdims=True))
         unit = numerics.divide(seen, norms.astype(g.dtype))
-        return view.back(unit) * (length / math.sqrt(max(view.fan_in, 1)))
+        return view.back(unit, g) * (length / math.sqrt(max(view.fan_in, 1)))
 
     def whole(g: Any) -> Any:
         return numerics.divide(g, numerics.rms(g).astype(g.dtype)) * tree.factor_like(radius, g)

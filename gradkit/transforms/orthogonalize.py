@@ -13,7 +13,7 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import transform
-from gradkit.linalg.dimensions import DimensionNumbers, Matrices, axes_of, views
+from gradkit.linalg.dimensions import DimensionNumbers, Matrices, axes_of, views_of
 from gradkit.linalg.orthogonalize import plan, run
 from gradkit.linalg.spectrum import clip_singular_values, spectral_norm
 from gradkit.typing import Rate
@@ -65,7 +65,7 @@ def orthogonalize_updates(
     how = plan(steps, coefficients, normalization, method, eps, dtype)
 
     def leaf(g: Any, view: Matrices) -> Any:
-        out = view.back(run(view.see(g), how))
+        out = view.back(run(view.see(g), how), g)
         if adaptive:
             out = out * jnp.sum(jnp.real(g.conj() * out)).astype(out.dtype)
         return out
@@ -152,11 +152,11 @@ def clip_by_spectral_norm(
         seen = view.see(g)
         bound: Any = max_norm  # a schedule is evaluated by now
         if each:
-            return view.back(clip_singular_values(seen, bound))
+            return view.back(clip_singular_values(seen, bound), g)
         norm = spectral_norm(seen)[..., None, None]
         factor = jnp.minimum(1.0, numerics.divide(bound * jnp.ones_like(norm), norm))
         # Where the norm is zero, so is the matrix, whatever the factor.
-        return view.back(seen * factor.astype(seen.dtype))
+        return view.back(seen * factor.astype(seen.dtype), g)
 
     return of_matrices(leaf, weight_dimension_numbers, transposable=True)
 
@@ -167,21 +167,25 @@ def of_matrices(
     """A rule without state that maps every leaf, given how it is a stack of matrices."""
 
     def init(params: Any, *, context: Any) -> Any:
-        views(numbers, params, context)  # refuses what is no matrix
+        views_of(numbers, params, context)  # refuses what is no matrix
         return ()
 
     def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
-        return map_matrices(leaf, updates, views(numbers, updates, context)), state
+        return map_matrices(leaf, updates, views_of(numbers, updates, context)), state
 
     reads = axes_of(numbers)
     return Rule(init, update, scope="leaf", transposable=transposable, reads=reads)
 
 
-def map_matrices(leaf: Callable[..., Any], updates: Any, seen: Any, *rest: Any) -> Any:
-    """``leaf(g, view, ...)`` of every leaf, traced once for each shape where leaves are many."""
+def map_matrices(
+    leaf: Callable[..., Any], updates: Any, views: Any, *rest: Any, outputs: int = 1
+) -> Any:
+    """``leaf(g, view, ...)`` of every leaf, as ``_tree.map`` of a function of a leaf."""
     treedef: Any
     leaves, treedef = jax.tree.flatten(updates)
     columns = [treedef.flatten_up_to(other) for other in rest]
     shared = tree.traced_once(leaf, leaves, static=(1,))
-    results = [shared(*row) for row in zip(leaves, seen, *columns, strict=True)]
-    return treedef.unflatten(results)
+    results = [shared(*row) for row in zip(leaves, views, *columns, strict=True)]
+    if outputs == 1:
+        return treedef.unflatten(results)
+    return tuple(treedef.unflatten([result[i] for result in results]) for i in range(outputs))

@@ -6,8 +6,9 @@ import jax
 
 from gradkit import _checks as check
 from gradkit._rule import Part, Rule, View
+from gradkit._splice import all_members
 from gradkit._stack import Stack, scope_of
-from gradkit._transform import Transform, all_members, transform
+from gradkit._transform import Transform, transform
 
 
 @transform
@@ -45,9 +46,9 @@ def stacked(
       inner: a transform.
       transpose: put a matrix into the stack of its transpose. A rule that does not treat both alike
         is given them apart.
-      max_size: the most elements of a leaf that is stacked with others; None for any. Stacking
-        copies, so large leaves of an elementwise rule, whose kernels are long anyway, are better
-        left alone; large matrices of ``muon`` on an accelerator are not.
+      max_size: the most elements of a leaf that is stacked with others. None: 16,384, or any number
+        in a chain with a matrix method such as ``scale_by_muon`` and with ``axis``. Stacking
+        copies, which costs more than it saves where leaves are large and operations elementwise.
       axis: a mesh axis, over which the rows of every ``"leaf"`` rule are spread: of n devices each
         computes 1/n of the rows (with rows of zeros where n does not divide them) and keeps 1/n of
         the state.

@@ -49,7 +49,6 @@ ELSEWHERE = {
 OTHERWISE = {
     "SAMState",
     "LookaheadParams",
-    "flatten",
     "ScaleByAdamState",
     "TraceState",
     "ScaleByScheduleState",

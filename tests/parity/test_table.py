@@ -39,9 +39,17 @@ ALONE = {
             "grokfast",
             "laprop",
             "mars",
+            "clip_by_spectral_norm",
+            "dion",
+            "normuon",
+            "scale_by_dion",
+            "scale_by_lmo",
+            "scale_by_normuon",
+            "scion",
         ),
         "neither optax nor torch has it: tests/optimizers",
     ),
+    "scale_by_shape": "a part of muon, whose rows hold it",
     "scale_by_rprop": "optax gives every update one step late; rprop stands against torch",
     "scale_by_asgd": "torch has no links; asgd has a row",
     "adafactor_decay_schedule": "the decay of adafactor, whose rows hold it",
@@ -64,6 +72,10 @@ ALONE = {
     **dict.fromkeys(
         ("measure_with_ema", "monitor", "snapshot", "watch", "weight_ema", "polyak_average", "swa"),
         "leave the updates alone: their state is held to its formula in tests/wrappers",
+    ),
+    **dict.fromkeys(
+        ("shampoo", "scale_by_shampoo", "soap", "scale_by_soap", "psgd_kron", "scale_by_psgd_kron"),
+        "neither optax nor torch has it: NumPy's in tests/optimizers",
     ),
     "split_real_and_imaginary": "for complex leaves: tests/wrappers/test_complex.py",
     **dict.fromkeys(
@@ -97,7 +109,9 @@ def test_a_looser_or_shorter_row_says_why(row):
 UNVARIED = {
     "batch_axis_name": "needs a mapped axis: tests/wrappers/test_sam.py",
     "dtype_momentum": "optax rounds the arithmetic to it too",
+    "method": "optax has none",
     "mode": "optax has none",
+    "ns_dtype": "optax has none",
     "mu_dtype": "its row is that of adam",
     "state_dtype": "optax multiplies z in it: tests/wrappers/test_schedule_free.py",
 }
@@ -106,6 +120,7 @@ VARIED = (
     "adan",
     "madgrad",
     "mechanize",
+    "muon",
     "nadamw",
     "optimistic_adam_v2",
     "polyak_sgd",

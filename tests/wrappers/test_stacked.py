@@ -189,6 +189,18 @@ def test_large_leaves_may_be_left_alone():
     assert_same(train(tx)[0], train(gk.sgd(0.1, 0.9))[0])
 
 
+def test_large_leaves_are_left_alone_unless_their_method_is_of_matrices():
+    params = {name: jax.ShapeDtypeStruct((256, 128), jnp.float32) for name in "ab"}
+
+    def rows(tx):
+        state = jax.eval_shape(tx.init, params)
+        return [leaf.shape[0] for leaf in jax.tree.leaves(state.inner) if len(leaf.shape) == 3]
+
+    assert rows(gk.stacked(gk.sgd(0.1, 0.9))) == [1, 1]
+    assert rows(gk.stacked(gk.sgd(0.1, 0.9), max_size=256 * 128)) == [2]
+    assert rows(gk.stacked(gk.muon(0.1))) == [2]
+
+
 def test_leaves_on_which_a_mask_differs_are_apart():
     tx = gk.stacked(gk.adamw(0.1, mask=gk.by_path("a.*")))
     held = tx.init(PARAMS).inner["stacked"]["scale_by_adam"]["moment"]["average"]
