@@ -18,7 +18,7 @@ class Layout:
 
     A stack holds the leaves of one shape and one wide dtype for which the rules inside read the
     same (their masks, their dimension numbers). They are in the order of the tree; those that are
-    transposed come last.
+    transposed come last. A leaf that is alone is as it is, without an axis for the rows.
 
     Attributes:
       leaves: the tree of parameters.
@@ -59,8 +59,13 @@ class Layout:
         count = sum(i not in self.turned for i in self.rows[name])
         if _is_transposable(rule) or count == len(self.rows[name]):
             return [(name, slice(None), False)]
-        found = [(name, slice(0, count), False)] if count else []
-        return [*found, (f"{name}_T", slice(count, None), True)]
+        if not count:
+            return [(f"{name}_T", slice(None), True)]
+        return [(name, slice(0, count), False), (f"{name}_T", slice(count, None), True)]
+
+    def alone(self, name: str) -> bool:
+        """Whether a stack holds a single leaf."""
+        return len(self.rows[name]) == 1
 
     def only(self, name: str) -> "Layout":
         """The layout inside a map over the rows of one stack: the tree is one leaf."""
@@ -69,16 +74,18 @@ class Layout:
     def stack(self, values: PyTree, opaque: Any) -> dict[str, Any]:
         """A tree as stacks, each a row for each leaf."""
         flat = jax.tree.leaves(values)
+        turned = {name: [self._turn(i, flat[i]) for i in rows] for name, rows in self.rows.items()}
         return {
-            name: xla.stack(_alike([self._turn(i, flat[i]) for i in rows]), opaque)
-            for name, rows in self.rows.items()
+            name: leaves[0] if self.alone(name) else xla.stack(_alike(leaves), opaque)
+            for name, leaves in turned.items()
         }
 
     def unstack(self, stacks: dict[str, Any], opaque: Any) -> PyTree:
         """Stacks as the tree again."""
         flat = jax.tree.leaves(self.leaves)
         for name, rows in self.rows.items():
-            for i, row in zip(rows, xla.unstack(stacks[name], opaque), strict=True):
+            held = [stacks[name]] if self.alone(name) else xla.unstack(stacks[name], opaque)
+            for i, row in zip(rows, held, strict=True):
                 flat[i] = _placed(self._turn(i, row), _typed(flat[i]))
         return self.treedef.unflatten(flat)
 

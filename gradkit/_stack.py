@@ -10,6 +10,7 @@ Every member runs by the scope that its rule declares:
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -96,7 +97,8 @@ class Stack(NamedTuple):
             shape = isinstance(rows, jax.ShapeDtypeStruct)
             arrays = jnp.zeros(rows.shape, rows.dtype) if shape else rows
             for key, piece, turned in layout.pieces(name, member.rule):
-                states[key] = self._map(start, _taken_out(arrays, piece, turned))
+                operands = _taken_out(arrays, piece, turned)
+                states[key] = self._map(start, operands, alone=layout.alone(name))
         return () if all(map(is_stateless, states.values())) else states
 
     def update(
@@ -185,18 +187,29 @@ class Stack(NamedTuple):
             found = []
             for key, piece, turned in layout.pieces(name, member.rule):
                 operands = _taken_out((rows, param, taken), piece, turned)
-                new, after[key] = self._map(run, operands, state[key] if state else ())
-                found.append(_taken_out(self._gathered(new, operands[0]), slice(None), turned))
+                kept, alone = state[key] if state else (), layout.alone(name)
+                new, after[key] = self._map(run, operands, kept, alone=alone)
+                new = self._gathered(new, operands[0], alone=alone)
+                found.append(_taken_out(new, slice(None), turned))
             updates[name] = found[0] if len(found) == 1 else jnp.concatenate(found)
         return updates, after if state else state
 
-    def _map(self, function: Callable[[Any, Any], Any], operands: Any, kept: Any = ()) -> Any:
+    def _map(
+        self,
+        function: Callable[[Any, Any], Any],
+        operands: Any,
+        kept: Any = (),
+        *,
+        alone: bool,
+    ) -> Any:
         """``function(operands, kept)`` of one row over all rows, on one device or on several.
 
         The rows of ``kept``, and those of the result, are as many as the devices divide.
         """
         if self.axis is None:
-            return xla.map_rows(function, operands, kept)
+            return (function if alone else partial(xla.map_rows, function))(operands, kept)
+        if alone:
+            operands = jax.tree.map(lambda x: jnp.expand_dims(x, 0), operands)
         mesh = self._mesh()
         rows = PartitionSpec(self.axis)
         typed = AxisType.Explicit in mesh.axis_types
@@ -233,15 +246,16 @@ class Stack(NamedTuple):
 
         return jax.tree.map(leaf, rows)
 
-    def _gathered(self, rows: Any, like: Any) -> Any:
+    def _gathered(self, rows: Any, like: Any, *, alone: bool) -> Any:
         """The result of a map without the rows that were added, on every device."""
         if self.axis is None:
             return rows
         mesh = self._mesh()
         if AxisType.Explicit in mesh.axis_types:
-            rows = jax.sharding.reshard(rows, PartitionSpec())[: like.shape[0]]
+            rows = jax.sharding.reshard(rows, PartitionSpec())
+            rows = rows[0] if alone else rows[: like.shape[0]]
             return jax.sharding.reshard(rows, jax.typeof(like).sharding)
-        rows = rows[: like.shape[0]]
+        rows = rows[0] if alone else rows[: like.shape[0]]
         whole = PartitionSpec()
         where = whole if self.mesh is None else NamedSharding(mesh, whole)
         return jax.lax.with_sharding_constraint(rows, where)
@@ -267,7 +281,12 @@ def _onward(member: Member, context: Context) -> Context:
 
 def _taken_out(rows: Any, piece: slice, turned: bool) -> Any:
     """Some rows of every stack in a tree, turned if they are to be."""
-    return jax.tree.map(lambda x: x[piece].mT if turned else x[piece], rows)
+
+    def leaf(x: Any) -> Any:
+        x = x if piece == slice(None) else x[piece]
+        return x.mT if turned else x
+
+    return jax.tree.map(leaf, rows)
 
 
 def _read(member: Member, context: Context) -> list[list[Any]]:

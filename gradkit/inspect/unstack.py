@@ -150,12 +150,14 @@ class _Conversion:
                 leaves = rows[piece]
                 shape = flat[leaves[0]].shape[:: -1 if leaves[0] in turned else 1]
                 mark = _marked(member, shape, context, layout.only(name))
+                single = layout.alone(name) and stack.axis is None
                 if self.back:
                     of = [_turned(mark, _of(mark, state, layout, i), i in turned) for i in leaves]
-                    stacks[key] = stack.padded(jax.tree.map(lambda *x: jnp.stack(x), *of))
+                    together = stack.padded(jax.tree.map(lambda *x: jnp.stack(x), *of))
+                    stacks[key] = of[0] if single else together
                     continue
                 for j, i in enumerate(leaves):
-                    row = jax.tree.map(lambda x, j=j: x[j], state[key])
+                    row = state[key] if single else jax.tree.map(lambda x, j=j: x[j], state[key])
                     found[i] = _turned(mark, row, i in turned)
         if self.back:
             return stacks

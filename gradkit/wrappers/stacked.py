@@ -37,7 +37,8 @@ def stacked(
 
     **State** that of ``inner``, under the same names, but with ``{"float32_64x32": array}`` in
     place of every tree of arrays: one array for each shape and dtype, with one row for each leaf in
-    the order of the tree. ``gk.inspect.unstack`` and ``restack`` convert it to trees and back.
+    the order of the tree (a leaf alone has no axis for rows). ``gk.inspect.unstack`` and
+    ``restack`` convert it to trees and back.
 
     Masks see the leaves and their paths: leaves of one shape on which a mask differs are in
     different stacks.

@@ -181,10 +181,10 @@ def test_large_leaves_may_be_left_alone():
     tx = gk.stacked(gk.sgd(0.1, 0.9), max_size=3)
     held = tx.init(PARAMS).inner["stacked"]["trace"]["trace"]
     assert held["float32_2"].shape == (3, 2)  # bfloat16 is kept in float32
-    assert {name: x.shape[0] for name, x in held.items() if "3x2" in name} == {
-        "float32_3x2": 1,
-        "float32_3x2_1": 1,
-        "float32_3x2_2": 1,
+    assert {name: x.shape for name, x in held.items() if "3x2" in name} == {
+        "float32_3x2": (3, 2),
+        "float32_3x2_1": (3, 2),
+        "float32_3x2_2": (3, 2),
     }
     assert_same(train(tx)[0], train(gk.sgd(0.1, 0.9))[0])
 
@@ -194,19 +194,19 @@ def test_large_leaves_are_left_alone_unless_their_method_is_of_matrices():
 
     def rows(tx):
         state = jax.eval_shape(tx.init, params)
-        return [leaf.shape[0] for leaf in jax.tree.leaves(state.inner) if len(leaf.shape) == 3]
+        return [leaf.shape for leaf in jax.tree.leaves(state.inner) if len(leaf.shape) > 1]
 
-    assert rows(gk.stacked(gk.sgd(0.1, 0.9))) == [1, 1]
-    assert rows(gk.stacked(gk.sgd(0.1, 0.9), max_size=256 * 128)) == [2]
-    assert rows(gk.stacked(gk.muon(0.1))) == [2]
+    assert rows(gk.stacked(gk.sgd(0.1, 0.9))) == [(256, 128), (256, 128)]
+    assert rows(gk.stacked(gk.sgd(0.1, 0.9), max_size=256 * 128)) == [(2, 256, 128)]
+    assert rows(gk.stacked(gk.muon(0.1))) == [(2, 256, 128)]
 
 
 def test_leaves_on_which_a_mask_differs_are_apart():
     tx = gk.stacked(gk.adamw(0.1, mask=gk.by_path("a.*")))
     held = tx.init(PARAMS).inner["stacked"]["scale_by_adam"]["moment"]["average"]
-    assert {name: x.shape[0] for name, x in held.items() if name.startswith("float32_3x2")} == {
-        "float32_3x2": 1,
-        "float32_3x2_1": 2,
+    assert {name: x.shape for name, x in held.items() if name.startswith("float32_3x2")} == {
+        "float32_3x2": (3, 2),
+        "float32_3x2_1": (2, 3, 2),
     }
     with pytest.raises(ValueError, match=r"matches no parameter.*Available paths: a\.bias"):
         gk.stacked(gk.adamw(0.1, mask=gk.by_path("kernal"))).init(PARAMS)
