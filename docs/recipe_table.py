@@ -61,6 +61,7 @@ ROWS = {
     "scion": gk.scion(0.1),
     "dion": gk.dion(0.1),
     "sophia": gk.sophia(0.1),
+    "lbfgs": gk.lbfgs(),
     "shampoo": gk.shampoo(0.1),
     "soap": gk.soap(0.1),
     "psgd_kron": gk.psgd_kron(0.1),
@@ -131,6 +132,7 @@ OWN = {
     "normuon": ("`ema`", "`ema` of \\|u\\|² per neuron", "u = orthogonalize(M), u/√G"),
     "dion": ("`running_sum` with feedback", "none", "a factor of low rank, orthonormal"),
     "scale_by_sophia": ("`ema`", "`ema` of the Hessian's diagonal", "clip(M/G)"),
+    "scale_by_lbfgs": ("`latest`", "none", "H · M, H from the last pairs (Δθ, Δg)"),
     "scale_by_shampoo": ("`ema`", "`ema` of g gᵀ and gᵀ g", "L^(−¼) M R^(−¼) → norm of Adam"),
     "scale_by_soap": ("`ema` of Qᵀ g Q", "`ema` of (Qᵀ g Q)²", f"Q ({Q}) Qᵀ"),
     "scale_by_psgd_kron": ("`ema`", "factors that whiten g", "QᵀQ M QᵀQ"),
@@ -161,6 +163,7 @@ MEMBERS = {
     "scale_by_sign": "sign",
     "partition": "the steepest direction in each layer's norm",
     "scale_by_learning_rate": "−α",
+    "scale_by_zoom_linesearch": "line search",
     "scale": "−1",
 }
 

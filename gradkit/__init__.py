@@ -5,6 +5,7 @@ from gradkit import inspect as inspect
 from gradkit import linalg as linalg
 from gradkit import masks as masks
 from gradkit import privacy as privacy
+from gradkit import projections as projections
 from gradkit import schedules as schedules
 from gradkit import stores as stores
 from gradkit import tree as tree
@@ -53,6 +54,7 @@ from gradkit.interop import with_extra_args_support as with_extra_args_support
 from gradkit.interop.names import missing as __getattr__
 from gradkit.linalg import MuonDimensionNumbers as MuonDimensionNumbers
 from gradkit.linalg import matrix_inverse_pth_root as matrix_inverse_pth_root
+from gradkit.linalg import nnls as nnls
 from gradkit.linalg import power_iteration as power_iteration
 from gradkit.masks import by_path as by_path
 from gradkit.masks import by_rank as by_rank
@@ -85,6 +87,7 @@ from gradkit.optimizers import grokfast as grokfast
 from gradkit.optimizers import lamb as lamb
 from gradkit.optimizers import laprop as laprop
 from gradkit.optimizers import lars as lars
+from gradkit.optimizers import lbfgs as lbfgs
 from gradkit.optimizers import lion as lion
 from gradkit.optimizers import madgrad as madgrad
 from gradkit.optimizers import mars as mars
@@ -125,6 +128,7 @@ from gradkit.optimizers import scale_by_dog as scale_by_dog
 from gradkit.optimizers import scale_by_dowg as scale_by_dowg
 from gradkit.optimizers import scale_by_factored_rms as scale_by_factored_rms
 from gradkit.optimizers import scale_by_galore as scale_by_galore
+from gradkit.optimizers import scale_by_lbfgs as scale_by_lbfgs
 from gradkit.optimizers import scale_by_lion as scale_by_lion
 from gradkit.optimizers import scale_by_lmo as scale_by_lmo
 from gradkit.optimizers import scale_by_madgrad as scale_by_madgrad
@@ -193,14 +197,17 @@ from gradkit.transforms import (
     hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian,
 )
 from gradkit.transforms import keep_params_nonnegative as keep_params_nonnegative
+from gradkit.transforms import max_norm as max_norm
 from gradkit.transforms import normalize as normalize
 from gradkit.transforms import normalize_by_update_norm as normalize_by_update_norm
 from gradkit.transforms import orthogonalize_updates as orthogonalize_updates
 from gradkit.transforms import per_example_global_norm_clip as per_example_global_norm_clip
 from gradkit.transforms import per_example_layer_norm_clip as per_example_layer_norm_clip
 from gradkit.transforms import precondition as precondition
+from gradkit.transforms import project as project
 from gradkit.transforms import reduce_on_plateau as reduce_on_plateau
 from gradkit.transforms import scale as scale
+from gradkit.transforms import scale_by_backtracking_linesearch as scale_by_backtracking_linesearch
 from gradkit.transforms import scale_by_learning_rate as scale_by_learning_rate
 from gradkit.transforms import scale_by_param_block_norm as scale_by_param_block_norm
 from gradkit.transforms import scale_by_param_block_rms as scale_by_param_block_rms
@@ -208,8 +215,11 @@ from gradkit.transforms import scale_by_schedule as scale_by_schedule
 from gradkit.transforms import scale_by_shape as scale_by_shape
 from gradkit.transforms import scale_by_sign as scale_by_sign
 from gradkit.transforms import scale_by_trust_ratio as scale_by_trust_ratio
+from gradkit.transforms import scale_by_zoom_linesearch as scale_by_zoom_linesearch
 from gradkit.transforms import set_to_zero as set_to_zero
 from gradkit.transforms import stochastic_rounding as stochastic_rounding
+from gradkit.transforms import unit_norm as unit_norm
+from gradkit.transforms import value_and_grad_from_state as value_and_grad_from_state
 from gradkit.transforms import zero_nans as zero_nans
 from gradkit.tree import bias_correction as bias_correction
 from gradkit.tree import update_infinity_moment as update_infinity_moment

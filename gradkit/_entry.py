@@ -11,7 +11,7 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._restore import as_step, check_state, conform
-from gradkit._rule import Context, Member, State, init_members
+from gradkit._rule import Context, Member, State, arguments_after_first, init_members
 from gradkit._splice import all_members
 
 if TYPE_CHECKING:
@@ -152,6 +152,8 @@ def check_extras(extras: dict[str, Any], taken: frozenset[str]) -> None:
     if ANYTHING in taken:
         return
     known = taken | FIELD_EXTRAS
+    if "value_fn" in taken:  # a line search passes them on to it
+        known |= {p.name for p in arguments_after_first(extras.get("value_fn"))}
     for name in sorted(extras.keys() - known):
         problem = f"the extra argument {name!r} is taken by no transform"
         check.refuse(problem, fix=check.nearest(name, known), error=TypeError)

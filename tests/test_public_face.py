@@ -13,7 +13,7 @@ import gradkit as gk
 from tests.cases import CASES, factories
 
 ROOT = Path(gk.__file__).parent
-ROOMS = ("averages", "inspect", "linalg", "masks", "privacy", "schedules", "stores")
+ROOMS = ("averages", "inspect", "linalg", "masks", "privacy", "projections", "schedules", "stores")
 MOST_ANY = 0.15
 
 

@@ -73,7 +73,8 @@ def path(method: Method, name: str, function, start, steps: int, rate):
         x, state = carry
         value, grad = jax.value_and_grad(function)(x)
         given = jnp.stack([grad] * 8) if method.examples else grad
-        updates, state = tx.update(given, state, x, value=value, value_fn=function)
+        extras = {"value": value, "grad": grad, "value_fn": function}
+        updates, state = tx.update(given, state, x, **extras)
         return (x + updates, state), (x, value)
 
     (last, _), (points, values) = jax.lax.scan(step, (first, tx.init(first)), length=steps)

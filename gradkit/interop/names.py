@@ -13,20 +13,11 @@ INSTEAD = {
     "safe_int32_increment": "`safe_increment`",
     "safe_root_mean_squares": "`tree.norm(x) / sqrt(x.size)`, whose derivative at zero is zero",
     "LookaheadParams": "the fast weights are the parameters; the slow ones are in the state of `lookahead`, read by `eval_params`",
-    "value_and_grad_from_state": "part of the line searches: use optax's with an optax line search",
+    "ZoomLinesearchInfo": "a dict: read `state.inner['scale_by_zoom_linesearch']['info']`",
     "microbatch": "`MultiSteps`, or `jax.lax.scan` over micro-batches",
     "unitwise_norm": "part of `adaptive_grad_clip`",
     "unitwise_clip": "part of `adaptive_grad_clip`",
 }
-LATER_NAMES = (
-    "lbfgs",
-    "scale_by_lbfgs",
-    "scale_by_backtracking_linesearch",
-    "scale_by_zoom_linesearch",
-    "ZoomLinesearchInfo",
-    "nnls",
-)
-LATER = "matrix methods and line searches are not in this version: an optax transform works inside `chain`, as in `chain(optax.{})`"
 # Where the state of a transform is found.
 STATES = {
     "AddNoiseState": "add_noise",
@@ -52,7 +43,9 @@ STATES = {
     "ScaleByAdanState": "scale_by_adan",
     "ScaleByAdemamixState": "scale_by_ademamix",
     "ScaleByAmsgradState": "scale_by_amsgrad",
+    "ScaleByBacktrackingLinesearchState": "scale_by_backtracking_linesearch",
     "ScaleByBeliefState": "scale_by_belief",
+    "ScaleByLBFGSState": "scale_by_lbfgs",
     "ScaleByLionState": "scale_by_lion",
     "ScaleByNovogradState": "scale_by_novograd",
     "ScaleByRStdDevState": "scale_by_stddev",
@@ -61,6 +54,7 @@ STATES = {
     "ScaleByRssState": "scale_by_rss",
     "ScaleBySM3State": "scale_by_sm3",
     "ScaleBySimplifiedAdEMAMixState": "scale_by_simplified_ademamix",
+    "ScaleByZoomLinesearchState": "scale_by_zoom_linesearch",
     "ScheduleFreeState": "schedule_free",
     "SnapshotState": "snapshot",
     "SophiaState": "scale_by_sophia",
@@ -80,8 +74,7 @@ OTHER_STATE_NAMES = """
     ConditionallyMaskState ConditionallyTransformState DAdaptAdamWState
     DifferentiallyPrivateAggregateState DoGState DoWGState
     InjectStatefulHyperparamsState MechanicState MomoAdamState MomoState NormalizeState
-    ProdigyState ScaleByBacktrackingLinesearchState
-    ScaleByLBFGSState ScaleByZoomLinesearchState
+    ProdigyState
 """
 TYPE = "schedules here have no state: a function of the step is a `Schedule`"
 TYPE_NAMES = "StatefulSchedule WrappedSchedule"
@@ -104,7 +97,6 @@ ANSWERS = {
     **dict.fromkeys(STATELESS_NAMES.split(), ("Another way", STATELESS)),
     **dict.fromkeys(OTHER_STATE_NAMES.split(), ("Another way", OTHER_STATE)),
     **dict.fromkeys(TYPE_NAMES.split(), ("Another way", TYPE)),
-    **{name: ("Not in this version", LATER.format(name)) for name in LATER_NAMES},
     **dict.fromkeys(LOSS_NAMES.split(), ("Not an optimizer", LOSS)),
     **{name: ("Not an optimizer", text) for name, text in OUTSIDE.items()},
 }
@@ -118,7 +110,6 @@ SUBMODULES = {
     "optax.losses": "losses: use optax's, they work with any optimizer",
     "optax.microbatching": "memory of a model's pass over a batch: `MultiSteps`, or `jax.lax.scan` over micro-batches",
     "optax.perturbations": "smoothed functions: use optax's",
-    "optax.projections": "projections of parameters after a step: use optax's on what `apply` returns, or `keep_params_nonnegative`",
     "optax.second_order": "Hessians and products with them: use optax's",
     "optax.tree_utils": "`tree`, without the prefix: `tree_norm` is `tree.norm`",
 }

@@ -45,6 +45,8 @@ MAKERS = {
     "stacked": lambda: gk.chain(
         gk.clip_by_global_norm(1.0), gk.stacked(gk.lamb(0.1), transpose=True)
     ),
+    "shampoo": lambda: gk.shampoo(0.1, matrix_epsilon=0.1, block_size=8, precondition_frequency=2),
+    "soap": lambda: gk.soap(0.1, eps=1e-3, precondition_frequency=2),
     "partition": lambda: gk.where(gk.by_rank(2), gk.adamw(0.1), gk.sgd(0.1, momentum=0.9)),
 }
 

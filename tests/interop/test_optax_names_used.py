@@ -7,7 +7,7 @@ of a count by hand: for each name that gradkit lacked, in how many files it stan
 import pytest
 
 import gradkit as gk
-from gradkit.interop.names import ANSWERS, LATER_NAMES, LOSS_NAMES, OUTSIDE, SUBMODULES
+from gradkit.interop.names import ANSWERS, LOSS_NAMES, OUTSIDE, SUBMODULES
 
 # Names used in optax's notebooks that gradkit once lacked: files. Another 35 names were there from
 # the beginning.
@@ -36,10 +36,8 @@ REPOSITORIES = {
 }  # fmt: skip
 # Losses, matrix methods and line searches, perturbations, assignment: not in this version.
 ELSEWHERE = {
-    *LATER_NAMES,
     *LOSS_NAMES.split(),
     *OUTSIDE,
-    "value_and_grad_from_state",
     "perturbations",
     "assignment",
     "microbatch",
@@ -97,8 +95,8 @@ def test_a_name_that_is_lacking_says_what_to_use():
         match=r"gradkit has no 'ScaleByAdamState': .*read `state.inner\['scale_by_adam'\]`",
     ):
         _ = gk.ScaleByAdamState
-    with pytest.raises(AttributeError, match=r"gradkit has no 'lbfgs': .*chain\(optax.lbfgs\)"):
-        _ = gk.lbfgs
+    with pytest.raises(AttributeError, match=r"gradkit has no 'microbatch': `MultiSteps`"):
+        _ = gk.microbatch
     with pytest.raises(AttributeError, match=r"gradkit has no 'adammw': .*did you mean 'adamw'\?"):
         _ = gk.adammw
     with pytest.raises(AttributeError, match=r"gradkit has no 'losses': .*use optax's"):

@@ -114,9 +114,12 @@ BUGS = {
         ("test_complex_matrices_are_orthogonalized_with_their_conjugates_1494_1506",),
     ),
     15: Bug(
-        "complex second moments (#1141 is about L-BFGS, which gradkit has not)",
-        ("287", "59998"),
-        ("test_second_moment_of_complex_gradients_is_the_squared_magnitude_287",),
+        "complex second moments, complex L-BFGS",
+        ("287", "59998", "1141"),
+        (
+            "test_second_moment_of_complex_gradients_is_the_squared_magnitude_287",
+            "test_complex_parameters_are_their_real_and_imaginary_parts_1141",
+        ),
     ),
     16: Bug(
         "AMSGrad's maximum, Yogi's square, AdaBelief's ε",

@@ -15,6 +15,7 @@ from tests.records.case import (
     FRACTION,
     Case,
     adam_like,
+    falling_loss,
     loss_of,
     rate,
     slope,
@@ -48,8 +49,8 @@ def muon_like(name: str, *lead: Any) -> tuple[Any, ...]:
     factory = getattr(gk, name)
     return (
         (lambda: factory(*lead, "dyon"), f"ns_coeffs='dyon' {SET}"),
-        (lambda: factory(*lead, (1.0, 2.0)), r"ns_coeffs=\(1.0, 2.0\) is not a table"),
-        (lambda: factory(*lead, ns_steps=0), "steps=0 is out of range"),
+        (lambda: factory(*lead, (1.0, 2.0)), r"ns_coeffs=\(1.0, 2.0\) is neither a triple"),
+        (lambda: factory(*lead, ns_steps=0), "ns_steps=0 is out of range"),
         (lambda: factory(*lead, beta=1.0), f"beta=.* {DECAY}"),
         (lambda: factory(*lead, eps=-1.0), f"eps=.* {AT_LEAST_0}"),
         (lambda: factory(*lead, mu_dtype="int8"), DTYPE),
@@ -435,6 +436,30 @@ OPTIMIZERS = [
             (lambda: gk.scale_by_lion(smooth_beta=0.0), f"smooth_beta=.* {ABOVE_0}"),
             (lambda: gk.scale_by_lion(mu_dtype="int8"), DTYPE),
         ),
+    ),
+    Case(
+        "scale_by_lbfgs",
+        lambda: gk.scale_by_lbfgs(3, False),
+        bad=(
+            (lambda: gk.scale_by_lbfgs(0), "memory_size=0 is out of range"),
+            (lambda: gk.scale_by_lbfgs(2.5), "memory_size=2.5 is not an integer"),
+            (lambda: gk.scale_by_lbfgs(3, "no"), "scale_init_precond='no' is not a bool"),
+        ),
+        needs_params=True,
+        counts=True,
+    ),
+    Case(
+        "lbfgs",
+        lambda: gk.lbfgs(0.5, 3, linesearch=gk.scale_by_zoom_linesearch(5, 2.0)),
+        bad=(
+            *rate("lbfgs"),
+            (lambda: gk.lbfgs(memory_size=0), "memory_size=0 is out of range"),
+            (lambda: gk.lbfgs(linesearch=0.5), "linesearch=0.5 is not a transform"),
+        ),
+        extras=falling_loss,
+        needs_params=True,
+        passes_nan=False,
+        counts=True,
     ),
     Case(
         "lion",

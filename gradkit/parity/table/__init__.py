@@ -16,6 +16,7 @@ from gradkit.parity.row import installed as installed
 from gradkit.parity.table.averages import AVERAGES
 from gradkit.parity.table.factored import FACTORED
 from gradkit.parity.table.kronecker import KRONECKER
+from gradkit.parity.table.linesearch import LINE_SEARCHES
 from gradkit.parity.table.matrices import MATRICES
 from gradkit.parity.table.optimizers import OPTIMIZERS
 from gradkit.parity.table.parameter_free import PARAMETER_FREE
@@ -32,6 +33,7 @@ TABLE: tuple[Row, ...] = (
     *MATRICES,
     *KRONECKER,
     *PARAMETER_FREE,
+    *LINE_SEARCHES,
     *AVERAGES,
     *TRANSFORMS,
     *WRAPPERS,
