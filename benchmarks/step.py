@@ -138,6 +138,11 @@ OPTIMIZERS = {
         lambda: optax.adamw(1e-3, weight_decay=0.01),
         torch_step("AdamW", lr=1e-3, weight_decay=0.01),
     ),
+    "adamw stacked": Entry(
+        28,
+        lambda: gk.stacked(gk.adamw(1e-3, weight_decay=0.01)),
+        lambda: optax.adamw(1e-3, weight_decay=0.01),
+    ),
     "clip+adamw": Entry(
         32,
         lambda: gk.chain(

@@ -268,6 +268,7 @@ from gradkit.wrappers import skip_large_updates as skip_large_updates
 from gradkit.wrappers import skip_not_finite as skip_not_finite
 from gradkit.wrappers import snapshot as snapshot
 from gradkit.wrappers import split_real_and_imaginary as split_real_and_imaginary
+from gradkit.wrappers import stacked as stacked
 from gradkit.wrappers import swa as swa
 from gradkit.wrappers import watch as watch
 from gradkit.wrappers import weight_ema as weight_ema

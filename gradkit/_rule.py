@@ -51,6 +51,13 @@ class Rule(NamedTuple):
       takes_integers: integer leaves are allowed.
       mask: ``mask(context) -> tree of bools``, the leaves it changes where not all, for
         ``describe``.
+      scope: what the update of an element depends on besides scalars, for ``stacked``.
+        ``"element"``: that element of the trees. ``"leaf"``: its leaf. ``"global"``: that
+        element, and sums over the whole tree. ``"tree"``: anything else. The parts of the rule
+        have scopes of their own.
+      transposable: a matrix and its transpose are treated alike; for a rule of scope ``"leaf"``.
+      reads: ``reads(context) -> list``, what the rule reads of the place of each leaf in the tree,
+        such as which axes are its rows. ``stacked`` keeps leaves apart for which it differs.
       foreign: the pair is another library's, whose states are not checked.
     """
 
@@ -63,6 +70,9 @@ class Rule(NamedTuple):
     per_example: bool = False
     takes_integers: bool = False
     mask: "Callable[[Context], PyTree] | None" = None
+    scope: str = "tree"
+    transposable: bool = False
+    reads: "Callable[[Context], list[Any]] | None" = None
     foreign: bool = False
 
 
@@ -74,12 +84,17 @@ class Context(NamedTuple):
       leaves: the parameters in the user's own dtypes; the updates where no parameters were passed.
       whole: ``leaves`` of the outermost transform, before any mask.
       extras: the extra arguments by name.
+      stack: runs the members of a chain stacked (``gradkit._stack.Stack``); None outside of
+        ``stacked``.
+      layout: which leaves are in which stack, where the trees are stacks; else None.
     """
 
     step: Any
     leaves: PyTree
     whole: PyTree
     extras: dict[str, Any]
+    stack: Any = None
+    layout: Any = None
 
     @classmethod
     def start(cls, leaves: PyTree) -> "Context":
@@ -138,17 +153,20 @@ class View(NamedTuple):
       merge: ``merge(new, old) -> tree``, the part's tree put back into the whole.
       extra: ``extra(name, value, updates) -> value``, an extra argument as the part sees it.
       splits: leaves are taken apart, so that the whole tree has other paths inside.
+      stack: how ``stacked`` runs what is inside; None to leave it as it is outside.
     """
 
     see: Callable[[PyTree], PyTree]
     merge: Callable[[PyTree, PyTree], PyTree]
     extra: Callable[[str, Any, PyTree], Any] = lambda name, value, updates: value
     splits: bool = False
+    stack: Any = None
 
     def within(self, context: "Context") -> "Context":
         """The context of the part, without its extra arguments."""
         whole = self.see(context.whole) if self.splits else context.whole
-        return context._replace(leaves=self.see(context.leaves), whole=whole)
+        stack = context.stack if self.stack is None else self.stack
+        return context._replace(leaves=self.see(context.leaves), whole=whole, stack=stack)
 
 
 class Part(NamedTuple):
@@ -261,6 +279,7 @@ class Part(NamedTuple):
           the updates (with ``in_place`` the new parameters) and the state of the part.
         """
         named = {"step": context.step, "leaves": context.leaves, "whole": context.whole}
+        stack = context.stack
         arrays = {k: v for k, v in context.extras.items() if not callable(v)}
         functions = {k: v for k, v in context.extras.items() if callable(v)}
 
@@ -269,7 +288,7 @@ class Part(NamedTuple):
             transform, updates, aux, params, named, arrays = operands
             if in_place:  # read the parameters where they are written, or XLA copies them
                 params, named = tree.widen(target), {**named, "leaves": target, "whole": target}
-            context = Context(**named, extras={**arrays, **functions})
+            context = Context(**named, extras={**arrays, **functions}, stack=stack)
             part = self._replace(transform=transform)
             new, kept = part.update(prepare(updates, aux), state, params, context=context)
             if in_place:
@@ -354,8 +373,14 @@ class Member(NamedTuple):
         return self._replace(name=name, path=path)
 
     def init(self, params: Any, context: Context) -> Any:
+        if context.stack is not None:
+            return context.stack.init((self,), params, context)[self.name]
+        return self.start(params, context)
+
+    def start(self, params: Any, context: Context) -> Any:
+        """``init`` of the rule on the tree as it is."""
         with check.inside(self.path):
-            self._check_kinds(context.leaves, "parameter")
+            self.check_kinds(context.leaves, "parameter")
             if self.rule.init is None:
                 return ()
             names = {p.name for p in signature_of(self.rule.init)}
@@ -363,6 +388,14 @@ class Member(NamedTuple):
             return self.rule.init(params, **{k: v for k, v in offered.items() if k in names})
 
     def update(self, updates: Any, state: Any, params: Any, context: Context) -> tuple[Any, Any]:
+        if context.stack is not None:
+            kept = {self.name: state}
+            new, kept = context.stack.update((self,), updates, kept, params, context)
+            return new, kept[self.name]
+        return self.run(updates, state, params, context)
+
+    def run(self, updates: Any, state: Any, params: Any, context: Context) -> tuple[Any, Any]:
+        """``update`` of the rule on the tree as it is."""
         new, state = self._call(self.rule.update, updates, state, params, context)
         if not self.rule.per_example:
             with check.inside(self.path):
@@ -381,7 +414,7 @@ class Member(NamedTuple):
         self, function: Callable[..., Any], updates: Any, state: Any, params: Any, context: Context
     ) -> tuple[Any, Any]:
         with check.inside(self.path):
-            self._check_kinds(updates, "update")
+            self.check_kinds(updates, "update")
             for name in sorted(self.requires - context.extras.keys()):
                 check.missing_extra(name)
             offered = {"step": context.step, "leaves": context.leaves, "context": context}
@@ -396,7 +429,7 @@ class Member(NamedTuple):
                 check.refuse(problem, expected="the pair (updates, state)", error=TypeError)
             return made
 
-    def _check_kinds(self, leaves: Any, what: str) -> None:
+    def check_kinds(self, leaves: Any, what: str) -> None:
         # A mask may keep the integers away from what computes, which then checks its own leaves.
         apart = any(part.selects for part in self.rule.parts)
         if not apart and not self.rule.takes_integers:
@@ -417,7 +450,11 @@ def arguments_after_first(function: Any) -> list[inspect.Parameter]:
 
 
 def init_members(members: Iterable[Member], params: Any, context: Context) -> dict[str, Any]:
-    states = {m.name: jax.tree.map(_strong, m.init(params, context)) for m in members}
+    if context.stack is not None:
+        states = context.stack.init(tuple(members), params, context)
+    else:
+        states = {m.name: m.init(params, context) for m in members}
+    states = {name: jax.tree.map(_strong, state) for name, state in states.items()}
     return {name: state for name, state in states.items() if not is_stateless(state)}
 
 
@@ -434,29 +471,12 @@ def _strong(x: Any) -> Any:
 def run_members(
     members: Iterable[Member], updates: Any, state: dict[str, Any], params: Any, context: Context
 ) -> tuple[Any, dict[str, Any]]:
+    if context.stack is not None:
+        updates, state = context.stack.update(tuple(members), updates, state, params, context)
+        return updates, state
     after = {}
     for member in members:
         updates, new = member.update(updates, state.get(member.name, ()), params, context)
         if member.name in state:
             after[member.name] = new
     return updates, after
-
-
-def numbered(names: list[tuple[str, bool]]) -> list[str]:
-    """Names made unique: the second ``trace`` is ``trace_1``.
-
-    A name that the user gave (True) stays, and must be unique.
-    """
-    taken = {name for name, given in names if given}
-    if len(taken) < sum(given for _, given in names):
-        twice = next(n for n, given in names if given and names.count((n, True)) > 1)
-        check.refuse(f"the name {twice!r} is used twice", expected="unique names")
-    result = []
-    for name, given in names:
-        count, unique = 0, name
-        while not given and unique in taken:
-            count += 1
-            unique = f"{name}_{count}"
-        taken.add(unique)
-        result.append(unique)
-    return result

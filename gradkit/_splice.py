@@ -111,3 +111,23 @@ def all_members(tx: "Transform") -> Iterator[Member]:
         yield member
         for part in member.rule.parts:
             yield from all_members(part.transform)
+
+
+def numbered(names: list[tuple[str, bool]]) -> list[str]:
+    """Names made unique: the second ``trace`` is ``trace_1``.
+
+    A name that the user gave (True) stays, and must be unique.
+    """
+    taken = {name for name, given in names if given}
+    if len(taken) < sum(given for _, given in names):
+        twice = next(n for n, given in names if given and names.count((n, True)) > 1)
+        check.refuse(f"the name {twice!r} is used twice", expected="unique names")
+    result = []
+    for name, given in names:
+        count, unique = 0, name
+        while not given and unique in taken:
+            count += 1
+            unique = f"{name}_{count}"
+        taken.add(unique)
+        result.append(unique)
+    return result

@@ -25,12 +25,11 @@ from gradkit._rule import (
     Rule,
     State,
     init_members,
-    numbered,
     run_members,
     signature_of,
 )
 from gradkit._schedule import Schedule
-from gradkit._splice import name_of, place_of, splice
+from gradkit._splice import name_of, numbered, place_of, splice
 from gradkit.typing import Key, OptState, Params, Updates
 
 P = ParamSpec("P")
@@ -214,7 +213,7 @@ class Transform(Call):
         part = Part("", self)
         stateless = all(member.rule.init in (None, _no_state) for member in self.members)
         init = None if stateless else part.init
-        return Rule(init, part.update, parts=(part,), takes_integers=True)
+        return Rule(init, part.update, parts=(part,), takes_integers=True, scope="element")
 
     def children(self) -> dict[str, Call]:
         """The transforms of a chain by name; those of others by the argument that holds them."""
@@ -450,12 +449,16 @@ def _check_transforms(parts: Iterable[Any]) -> None:
             check.refuse(f"transforms[{i}]={part!r} is not a transform", fix=fix, error=TypeError)
 
 
-def stateless(f: Callable[..., Updates]) -> Rule:
+def stateless(
+    f: Callable[..., Updates], *, scope: str = "tree", transposable: bool = False
+) -> Rule:
     """A rule without state from ``f(updates, params) -> updates``.
 
     Args:
       f: a pure function of trees; ``params`` is None when the caller passed none. Keyword-only
         parameters receive extra arguments by name (``step``, ``value``, ``key``, ...).
+      scope: as in `Rule`.
+      transposable: as in `Rule`.
 
     Returns:
       the rule.
@@ -477,7 +480,7 @@ def stateless(f: Callable[..., Updates]) -> Rule:
 
     # The rule takes the extra arguments that f takes.
     run.__signature__ = inspect.Signature(signature_of(f))  # type: ignore[attr-defined]
-    return Rule(_no_state, run)
+    return Rule(_no_state, run, scope=scope, transposable=transposable)
 
 
 def _no_state(params: Params) -> OptState:

@@ -12,6 +12,8 @@ code runs. A row of ``python -m benchmarks.step`` shows the effect.
 | ``one_pass_pays`` | takes longer for a second pass than for a branch | ``benchmarks.nn`` |
 | ``after_write`` | writes to a new buffer what two results share | schedule-free |
 | ``sq_norm`` | copies a sum into every fusion that uses it | clip+adamw, in the column *compile* |
+| ``stack``, ``unstack`` | compiles a kernel for each row | stacked adamw, in the column *compile* |
+| ``map_rows`` | computes a batch of large products slowly | muon stacked |
 | ``each_matrix`` | computes a batch of large products slowly | muon |
 
 The choice is made while tracing, by ``jax.default_backend()``. (``lax.platform_dependent`` would
@@ -19,12 +21,14 @@ make it while lowering, but traces both forms, and with them a whole optimizer t
 computation is placed on another backend than the default one, it is slower and as correct.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 
@@ -193,3 +197,96 @@ def one_pass_pays(x: jax.Array, axis_name: Any) -> bool:
     Backends: CPU; every other backend runs the plain code.
     """
     return axis_name is None and is_large(x) and on_cpu()
+
+
+_PIECE = 8  # leaves; XLA for CPU fuses concatenations of up to eight operands
+_MANY = 32  # leaves, from which on compiling costs more than the trick
+
+
+def stack(leaves: list[Any], opaque: Any) -> Any:
+    """``jnp.stack(leaves)``.
+
+    XLA for CPU compiles a concatenation of n operands in a time in proportion to n: 1.5 s for a
+    thousand. Equal fusions it compiles once. So many leaves are concatenated in pieces, each of
+    which is one of many equal fusions, through a ``where`` on a condition that is always true
+    (``step >= 0``), and then the pieces.
+    """
+    first = leaves[0]
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
+        return jax.ShapeDtypeStruct((len(leaves), *first.shape), first.dtype)
+    leaves = [jnp.asarray(leaf) for leaf in leaves]
+    if not _many(leaves, opaque):
+        return lax.concatenate([lax.expand_dims(leaf, (0,)) for leaf in leaves], 0)
+    if not first.ndim:
+        leaves = [leaf.reshape(1) for leaf in leaves]
+    true = opaque >= 0
+    pieces = [_joined(true, leaves[i : i + _PIECE]) for i in range(0, len(leaves), _PIECE)]
+    return lax.concatenate(pieces, 0).reshape(len(leaves), *first.shape)
+
+
+@jax.jit
+def _joined(true: Any, leaves: list[Any]) -> Any:
+    """One piece; a nested jit is traced and lowered once for all equal pieces."""
+    piece = lax.concatenate(leaves, 0)
+    return lax.select(jnp.broadcast_to(true, piece.shape), piece, jnp.zeros_like(piece))
+
+
+def unstack(rows: Any, opaque: Any) -> list[Any]:
+    """The rows of an array.
+
+    XLA for CPU compiles a kernel for each slice at another constant place: 15 s for a thousand.
+    Equal kernels it compiles once. So the places of pieces of eight rows come from a ``cond`` whose
+    condition XLA does not know (``step >= 0``), and the rows are at one of eight places in a piece.
+    """
+    count, shape = rows.shape[0], rows.shape[1:]
+    if not _many(rows, opaque) or count < _MANY:
+        return [lax.index_in_dim(rows, i, keepdims=False) for i in range(count)]
+    size = shape[0] if shape else 1
+    flat = rows.reshape(count * size, *shape[1:])
+    starts = [np.int32(i * size) for i in range(0, count, _PIECE)]
+
+    def known(flat: Any) -> Any:
+        return starts, flat
+
+    def never(flat: Any) -> Any:
+        return [np.int32(0)] * len(starts), jnp.zeros_like(flat)
+
+    places, flat = lax.cond(opaque >= 0, known, never, flat)
+    found: list[Any] = []
+    for place in places:
+        found += _parts(flat, place, size, min(_PIECE, count - len(found)))
+    return found if shape else [x.reshape(()) for x in found]
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _parts(flat: Any, place: Any, size: int, count: int) -> list[Any]:
+    piece = lax.dynamic_slice_in_dim(flat, place, count * size)
+    return [lax.slice_in_dim(piece, i * size, (i + 1) * size) for i in range(count)]
+
+
+def _many(arrays: Any, opaque: Any) -> bool:
+    """Whether the pieces pay: many leaves, in a jit, and a condition that is not batched."""
+    tracers = [opaque, *jax.tree.leaves(arrays)[:1]]
+    return (
+        on_cpu()
+        and len(arrays) >= _MANY
+        and all(isinstance(x, jax.core.Tracer) for x in tracers)
+        and not any(hasattr(x, "batch_dim") for x in tracers)
+        and not jax.typeof(tracers[1]).sharding.mesh.shape
+    )
+
+
+def map_rows(function: Callable[[Any, Any], Any], operands: Any, kept: Any) -> Any:
+    """``jax.vmap(function)(operands, kept)``, over the first axis of every array.
+
+    XLA for CPU multiplies a batch of large matrices on one thread, and one after the other by a
+    faster routine on all of them. So large rows are computed one by one there, in a loop that is
+    compiled once.
+    """
+    first = jax.tree.leaves(operands)[0]
+    if first.shape[0] == 1:
+        row = jax.tree.map(lambda x: lax.squeeze(x, (0,)), (operands, kept))
+        return jax.tree.map(lambda x: jnp.expand_dims(x, 0), function(*row))
+    if not on_cpu() or first.size // first.shape[0] < _LARGE_MATRIX:
+        return jax.vmap(function)(operands, kept)
+    return lax.map(lambda row: function(*row), (operands, kept))

@@ -153,6 +153,12 @@ def _like(stored: Any, like: Any) -> Any:
     return numerics.cast(stored, like.dtype)
 
 
+def scope_of(store: Store) -> str:
+    """The scope (see `Rule`) of an average that keeps its state through a store."""
+    keeps_elements = store == IDENTITY or getattr(store.encode, "func", None) is _narrow
+    return "element" if keeps_elements else "leaf"
+
+
 def encoded(store: Store, params: Params, fill: Any = 0.0, real: bool = False) -> PyTree:
     """Encode ``fill`` for every leaf: the first state of an average.
 

@@ -22,7 +22,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
     ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree"),
     ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate", "_rule", "_restore"),
-    ("_splice", "_entry", "_transform", "_walk"),
+    ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),
     ("linalg", "masks", "projections", "schedules", "stores"),
     ("averages",),
     ("transforms",),

@@ -17,7 +17,7 @@ from gradkit import _checks as check
 from gradkit import _tree as tree
 from gradkit._rule import Part, Rule
 from gradkit._transform import Transform, stateless, transform
-from gradkit.stores import as_store, encoded
+from gradkit.stores import as_store, encoded, scope_of
 from gradkit.typing import Rate, StoreLike
 
 
@@ -34,7 +34,7 @@ def latest() -> Rule:
       >>> tx = gk.precondition(gk.averages.latest(), None)
       >>> assert tx.update(jnp.ones(2), tx.init(jnp.ones(2)))[0].tolist() == [1.0, 1.0]
     """
-    return stateless(lambda updates, params: updates)
+    return stateless(lambda updates, params: updates, scope="element")
 
 
 @transform
@@ -78,7 +78,8 @@ def trace(decay: Rate, nesterov: bool = False, accumulator_dtype: StoreLike = No
         traces, stored = tree.map(leaf, updates, state["trace"], outputs=2)
         return traces, {"trace": stored}
 
-    return Rule(lambda params: {"trace": encoded(store, params)}, update)
+    init = lambda params: {"trace": encoded(store, params)}
+    return Rule(init, update, scope=scope_of(store))
 
 
 @transform
@@ -114,7 +115,8 @@ def running_sum(initial_value: float = 0.0, store: StoreLike = None) -> Rule:
         sums, stored = tree.map(leaf, updates, state["sum"], outputs=2)
         return sums, {"sum": stored}
 
-    return Rule(lambda params: {"sum": encoded(store, params, initial_value)}, update)
+    init = lambda params: {"sum": encoded(store, params, initial_value)}
+    return Rule(init, update, scope=scope_of(store))
 
 
 @transform
@@ -159,7 +161,7 @@ def running_max(average: Transform, store: StoreLike = None) -> Rule:
         maxima, stored = tree.map(leaf, averages, state["max"], outputs=2)
         return maxima, {"average": kept, "max": stored}
 
-    return Rule(init, update, parts=(part,))
+    return Rule(init, update, parts=(part,), scope=scope_of(store))
 
 
 @transform
@@ -204,4 +206,5 @@ def decayed_max(decay: Rate, eps: Rate = 0.0, store: StoreLike = None) -> Rule:
         maxima, stored = tree.map(leaf, updates, state["max"], outputs=2)
         return maxima, {"max": stored}
 
-    return Rule(lambda params: {"max": encoded(store, params, real=True)}, update)
+    init = lambda params: {"max": encoded(store, params, real=True)}
+    return Rule(init, update, scope=scope_of(store))

@@ -10,7 +10,7 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Part, Rule
 from gradkit._transform import Transform, transform
-from gradkit.stores import Store, blockwise_mean, encoded
+from gradkit.stores import Store, blockwise_mean, encoded, scope_of
 from gradkit.typing import Rate
 
 
@@ -56,7 +56,7 @@ def weighted_sum(first: Transform, second: Transform, weight: Rate = 1.0) -> Rul
         mixed = tree.map(lambda a, b: a + tree.factor_like(weight, b) * b, ones, others)
         return mixed, {"first": kept_one, "second": kept_other}
 
-    return Rule(init, update, parts=(one, other))
+    return Rule(init, update, parts=(one, other), scope="element")
 
 
 @transform
@@ -133,7 +133,7 @@ def compressed(average: Transform, store: Store, offset: Rate = 0.0) -> Rule:
         averages, state = part.update(kept, state, params, context=context)
         return tree.map(lambda x, stored: store.decode(stored, x), updates, averages), state
 
-    return Rule(init, update, parts=(part,))
+    return Rule(init, update, parts=(part,), scope=scope_of(store))
 
 
 def _leaf_sum(leaf: Any) -> Any:

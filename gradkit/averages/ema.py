@@ -17,7 +17,7 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import transform
-from gradkit.stores import as_store, encoded
+from gradkit.stores import as_store, encoded, scope_of
 from gradkit.typing import Rate, StoreLike
 
 
@@ -101,7 +101,7 @@ def ema(
             "average": stored
         }
 
-    return Rule(init, update)
+    return Rule(init, update, scope=scope_of(store))
 
 
 @transform
@@ -180,7 +180,7 @@ def variance(
             {"log_unseen": log_unseen} if debias else {}
         )
 
-    return Rule(init, update)
+    return Rule(init, update, scope=scope_of(store))
 
 
 @transform
@@ -224,7 +224,8 @@ def ema_from_first(decay: Rate, store: StoreLike = None) -> Rule:
         averages, stored = tree.map(leaf, updates, state["average"], outputs=2)
         return averages, {"average": stored}
 
-    return Rule(lambda params: {"average": encoded(store, params)}, update)
+    init = lambda params: {"average": encoded(store, params)}
+    return Rule(init, update, scope=scope_of(store))
 
 
 @transform
@@ -287,4 +288,4 @@ def additive_ema(
             "average": stored
         }
 
-    return Rule(init, update)
+    return Rule(init, update, scope=scope_of(store))

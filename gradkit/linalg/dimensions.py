@@ -134,6 +134,26 @@ def _refuse_leaves(wrong: list[tuple[str, Any]]) -> NoReturn:
     check.refuse(problem, expected="leaves of two axes", fix=". ".join(fixes))
 
 
+def views_of(given: Any, tree: PyTree, context: Any) -> list[Matrices]:
+    """`matrices` for a rule, which `stacked` may give one leaf of the tree.
+
+    Args:
+      given: the dimension numbers.
+      tree: the updates, or the parameters.
+      context: the `Context` of the rule.
+    """
+    if context.layout is None:
+        return matrices(given, tree, context.whole)
+    (leaf,) = jax.tree.leaves(tree)
+    axes = axes_of(given)(context._replace(leaves=context.layout.leaves))
+    return [Matrices(leaf.shape, *context.layout.pick(axes))]
+
+
+def axes_of(given: Any) -> Callable[[Any], list[Any]]:
+    """What a rule reads of the place of each leaf: its batch axes, its rows and its columns."""
+    return lambda context: [view[1:] for view in matrices(given, context.leaves, context.whole)]
+
+
 def spread(given: Any, tree: PyTree, whole: PyTree = None) -> list[Any]:
     """The dimension numbers of each leaf (True, False or None in some), in the order of leaves."""
     whole = tree if whole is None else whole

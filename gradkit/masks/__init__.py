@@ -15,6 +15,7 @@ because it is a misspelt name.
 from gradkit.masks._resolve import hint as hint
 from gradkit.masks._resolve import labels as labels
 from gradkit.masks._resolve import resolve as resolve
+from gradkit.masks._resolve import selected as selected
 from gradkit.masks.predicates import Predicate as Predicate
 from gradkit.masks.predicates import by_dtype as by_dtype
 from gradkit.masks.predicates import by_function as by_function

@@ -55,6 +55,21 @@ def resolve(mask: Mask, params: Params, whole: PyTree = None) -> PyTree:
     return _bools(f"{name}(params)", mask(params), params)
 
 
+def selected(mask: Mask, context: Any) -> PyTree:
+    """The mask of a rule as a tree of bools like the trees that it is given.
+
+    Args:
+      mask: as for `resolve`.
+      context: the `Context` of the rule.
+
+    Returns:
+      The tree of bools: for each leaf, or for each stack of leaves inside ``stacked``.
+    """
+    if context.layout is None:
+        return resolve(mask, context.leaves, whole=context.whole)
+    return context.layout.of(resolve(mask, context.layout.leaves, whole=context.whole))
+
+
 def labels(given: Any, tree: Params, whole: PyTree = None) -> PyTree:
     """Turn labels into a tree like ``tree``.
 

@@ -82,7 +82,7 @@ def scale_by_acprop(
         _, mean = average.update(updates, state["mean"], params, context=context)
         return direction, {"mean": mean, "preconditioner": preconditioner}
 
-    return Rule(init, update, parts=(average, second))
+    return Rule(init, update, parts=(average, second), scope="element")
 
 
 @transform

@@ -83,7 +83,7 @@ def scale_by_belief(
         )
         return direction, {"moment": moment, "preconditioner": preconditioner}
 
-    return Rule(init, update, parts=(first, second))
+    return Rule(init, update, parts=(first, second), scope="element")
 
 
 def squared_deviation(b2: Any, eps_root: Any) -> Callable[[Any, Any], Any]:

@@ -80,7 +80,7 @@ def scale_by_adadelta(rho: Rate = 0.9, eps: Rate = 1e-6) -> Rule:
         _, delta = steps.update(squares, state["delta"], params, context=context)
         return updates, {"preconditioner": preconditioner, "delta": delta}
 
-    return Rule(init, update, parts=(second, steps))
+    return Rule(init, update, parts=(second, steps), scope="element")
 
 
 @transform

@@ -125,7 +125,7 @@ def scale_by_factored_rms(
     def init(params: Any, *, context: Any) -> Any:
         return part.init(encoded(store, params, real=True), context=context)
 
-    return Rule(init, update, parts=(part,))
+    return Rule(init, update, parts=(part,), scope="leaf")
 
 
 def _over_root(g: Any, means: Any, axes: tuple[int, int] | None) -> Any:

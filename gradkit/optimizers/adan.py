@@ -105,7 +105,7 @@ def scale_by_adan(
         }
         return tree.map(leaf, moments, differences, preconditioners), state
 
-    return Rule(init, update, parts=(first, change_part, second))
+    return Rule(init, update, parts=(first, change_part, second), scope="element")
 
 
 @transform

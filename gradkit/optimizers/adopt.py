@@ -19,7 +19,7 @@ from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._schedule import rate_at
 from gradkit._transform import Transform, chain, transform
-from gradkit.stores import as_store, encoded
+from gradkit.stores import as_store, encoded, scope_of
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.typing import Rate, Scalar, StoreLike
 
@@ -109,7 +109,7 @@ def scale_by_adopt(
         )
         return updates, {"moment": moment, "preconditioner": preconditioner}
 
-    return Rule(init, update)
+    return Rule(init, update, scope=scope_of(store))
 
 
 @transform

@@ -92,7 +92,7 @@ def scale_by_confidence(
 
         return tree.map(leaf, moments, spread), {"moment": moment, "instability": kept}
 
-    return Rule(init, update, parts=(first, second))
+    return Rule(init, update, parts=(first, second), scope="leaf")
 
 
 @transform

@@ -74,7 +74,7 @@ def scale_by_cocob(alpha: Rate = 100.0, eps: Rate = 1e-8) -> Rule:
         )
         return updates, {"origin": origin, **dict(zip(names, sums, strict=True))}
 
-    return Rule(init, update)
+    return Rule(init, update, scope="element")
 
 
 @transform

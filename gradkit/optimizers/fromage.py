@@ -68,4 +68,4 @@ def _fromage_step(learning_rate: Rate) -> Rule:
 
         return tree.map(leaf, updates, params)
 
-    return stateless(update)
+    return stateless(update, scope="element")

@@ -13,7 +13,7 @@ from gradkit import _checks as check
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
-from gradkit.stores import as_store, encoded
+from gradkit.stores import as_store, encoded, scope_of
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import add_decayed_weights
 from gradkit.typing import Mask, Rate, StoreLike
@@ -80,7 +80,8 @@ def scale_by_lion(
         updates, stored = tree.map(leaf, updates, state["average"], outputs=2)
         return updates, {"average": stored}
 
-    return Rule(lambda params: {"average": encoded(store, params)}, update)
+    init = lambda params: {"average": encoded(store, params)}
+    return Rule(init, update, scope=scope_of(store))
 
 
 def _recomputed(old: Any, product: Any, decay: Any) -> Any:

@@ -71,7 +71,7 @@ def scale_by_madgrad(learning_rate: Rate, momentum: Rate = 0.9, eps: Rate = 1e-6
         )
         return updates, {"sum": s, "preconditioner": n, "start": start}
 
-    return Rule(init, update)
+    return Rule(init, update, scope="element")
 
 
 @transform

@@ -18,7 +18,7 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Part, Rule
 from gradkit._transform import Transform, chain, transform
-from gradkit.linalg.dimensions import DimensionNumbers, matrices
+from gradkit.linalg.dimensions import DimensionNumbers, axes_of, views_of
 from gradkit.optimizers.adamw import adamw
 from gradkit.optimizers.muon import STANDARD, matrices_and_others, scale_by_muon
 from gradkit.transforms.orthogonalize import map_matrices, scale_by_shape
@@ -96,7 +96,7 @@ def scale_by_normuon(
     part = Part("muon", direction)
 
     def init(params: Any, *, context: Any) -> Any:
-        views = matrices(weight_dimension_numbers, params, context.whole)
+        seen = views_of(weight_dimension_numbers, params, context)
 
         def neurons(p: Any, view: Any) -> Any:
             leading = [view.shape[axis] for axis in view.batch]
@@ -105,12 +105,12 @@ def scale_by_normuon(
 
         return {
             "muon": part.init(params, context=context),
-            "neurons": map_matrices(neurons, params, views),
+            "neurons": map_matrices(neurons, params, seen),
         }
 
     def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
         new, kept = part.update(updates, state["muon"], params, context=context)
-        views = matrices(weight_dimension_numbers, updates, context.whole)
+        seen = views_of(weight_dimension_numbers, updates, context)
 
         def mean_square(u: Any, view: Any, v: Any) -> Any:
             square = jnp.mean(numerics.abs_sq(view.see(u)), axis=-2)
@@ -124,10 +124,11 @@ def scale_by_normuon(
             ratio = numerics.divide(_norm(seen), _norm(out))
             return view.back(out * ratio.astype(u.dtype), u)
 
-        neurons = map_matrices(mean_square, new, views, state["neurons"])
-        return map_matrices(normalized, new, views, neurons), {"muon": kept, "neurons": neurons}
+        neurons = map_matrices(mean_square, new, seen, state["neurons"])
+        return map_matrices(normalized, new, seen, neurons), {"muon": kept, "neurons": neurons}
 
-    return Rule(init, update, parts=(part,))
+    reads = axes_of(weight_dimension_numbers)
+    return Rule(init, update, parts=(part,), scope="leaf", reads=reads)
 
 
 def _norm(x: Any) -> Any:

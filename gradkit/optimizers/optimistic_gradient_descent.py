@@ -60,7 +60,8 @@ def scale_by_optimistic_gradient(alpha: Rate = 1.0, beta: Rate = 1.0) -> Rule:
 
         return tree.map(leaf, updates, change), {"previous": updates}
 
-    return Rule(lambda params: {"previous": tree.zeros_like(params)}, update)
+    init = lambda params: {"previous": tree.zeros_like(params)}
+    return Rule(init, update, scope="element")
 
 
 @transform

@@ -105,7 +105,7 @@ def scale_by_radam(
             "preconditioner": preconditioner,
         }
 
-    return Rule(init, update, parts=(first, second))
+    return Rule(init, update, parts=(first, second), scope="element")
 
 
 @transform

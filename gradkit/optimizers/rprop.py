@@ -81,7 +81,7 @@ def scale_by_rprop(
         updates, length, sign = tree.map(leaf, updates, state["length"], state["sign"], outputs=3)
         return updates, {"length": length, "sign": sign}
 
-    return Rule(init, update)
+    return Rule(init, update, scope="element")
 
 
 @transform

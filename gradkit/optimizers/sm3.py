@@ -15,7 +15,7 @@ from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit.averages.accumulators import latest
 from gradkit.averages.ema import ema
-from gradkit.stores import encoded, sm3_cover
+from gradkit.stores import encoded, scope_of, sm3_cover
 from gradkit.transforms.precondition import precondition
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.typing import Rate
@@ -36,7 +36,8 @@ def _covered(decay: Rate) -> Rule:
         totals, stored = tree.map(leaf, updates, state["total"], outputs=2)
         return totals, {"total": stored}
 
-    return Rule(lambda params: {"total": encoded(store, params)}, update)
+    init = lambda params: {"total": encoded(store, params)}
+    return Rule(init, update, scope=scope_of(store))
 
 
 @transform

@@ -35,4 +35,4 @@ def centralize() -> Rule:
             return u
         return u - jnp.mean(u, axis=tuple(range(1, u.ndim)), keepdims=True)
 
-    return stateless(lambda updates, params: tree.map(leaf, updates))
+    return stateless(lambda updates, params: tree.map(leaf, updates), scope="leaf")

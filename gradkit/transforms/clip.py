@@ -49,7 +49,9 @@ def clip_by_block_norm(max_norm: Rate) -> Rule:
     def leaf(u: Any) -> Any:
         return u * tree.factor_like(_factor(numerics.norm(u), max_norm), u)
 
-    return stateless(lambda updates, params: tree.map(leaf, updates))
+    return stateless(
+        lambda updates, params: tree.map(leaf, updates), scope="leaf", transposable=True
+    )
 
 
 def _factor(norm: Any, bound: Any) -> Any:
@@ -99,7 +101,7 @@ def clip(max_delta: Rate, min_delta: Rate | None = None) -> Rule:
         check.real(u)
         return jnp.clip(u, tree.factor_like(low, u), tree.factor_like(max_delta, u))
 
-    return stateless(lambda updates, params: tree.map(leaf, updates))
+    return stateless(lambda updates, params: tree.map(leaf, updates), scope="element")
 
 
 @transform
@@ -139,7 +141,7 @@ def clip_by_global_norm(max_norm: Rate, *, report: bool = False) -> Rule:
         return tree.scale(updates, factor), norm, factor
 
     if not report:
-        return stateless(lambda updates, params: clipped(updates)[0])
+        return stateless(lambda updates, params: clipped(updates)[0], scope="global")
 
     def init(params: Any) -> Any:
         dtype = numerics.scalar_dtype(params)
@@ -151,7 +153,7 @@ def clip_by_global_norm(max_norm: Rate, *, report: bool = False) -> Rule:
         share = share + ((factor < 1).astype(share.dtype) - share) / (step + 1).astype(share.dtype)
         return updates, {"logged": {"norm": norm, "clipped": share}}
 
-    return Rule(init, update)
+    return Rule(init, update, scope="global")
 
 
 @transform
@@ -182,7 +184,9 @@ def clip_by_block_rms(threshold: Rate) -> Rule:
         size = numerics.rms(u)
         return u / tree.factor_like(jnp.maximum(1.0, size / tree.factor_like(threshold, size)), u)
 
-    return stateless(lambda updates, params: tree.map(leaf, updates))
+    return stateless(
+        lambda updates, params: tree.map(leaf, updates), scope="leaf", transposable=True
+    )
 
 
 @transform
@@ -236,7 +240,7 @@ def adaptive_grad_clip(
         check.params(params)
         return tree.map(leaf, updates, params)
 
-    return stateless(update)
+    return stateless(update, scope="leaf")
 
 
 def _unit_axes(x: Any) -> tuple[int, ...]:

@@ -37,4 +37,4 @@ def keep_params_nonnegative() -> Rule:
         check.params(params)
         return tree.map(leaf, updates, params)
 
-    return stateless(update)
+    return stateless(update, scope="element")

@@ -46,7 +46,7 @@ def normalize_by_update_norm(scale_factor: Rate = 1.0, eps: Rate = 1e-6) -> Rule
             numerics.divide(tree.factor_like(scale_factor, norm) * jnp.ones_like(norm), length),
         )
 
-    return stateless(update)
+    return stateless(update, scope="global")
 
 
 @transform

@@ -13,7 +13,7 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import transform
-from gradkit.linalg.dimensions import DimensionNumbers, Matrices, matrices
+from gradkit.linalg.dimensions import DimensionNumbers, Matrices, axes_of, views_of
 from gradkit.linalg.orthogonalize import plan, run
 from gradkit.linalg.spectrum import clip_singular_values, spectral_norm
 from gradkit.typing import Rate
@@ -70,7 +70,7 @@ def orthogonalize_updates(
             out = out * jnp.sum(jnp.real(g.conj() * out)).astype(out.dtype)
         return out
 
-    return of_matrices(leaf, weight_dimension_numbers)
+    return of_matrices(leaf, weight_dimension_numbers, transposable=True)
 
 
 @transform
@@ -158,21 +158,23 @@ def clip_by_spectral_norm(
         # Where the norm is zero, so is the matrix, whatever the factor.
         return view.back(seen * factor.astype(seen.dtype), g)
 
-    return of_matrices(leaf, weight_dimension_numbers)
+    return of_matrices(leaf, weight_dimension_numbers, transposable=True)
 
 
-def of_matrices(leaf: Callable[[Any, Matrices], Any], numbers: Any) -> Rule:
+def of_matrices(
+    leaf: Callable[[Any, Matrices], Any], numbers: Any, transposable: bool = False
+) -> Rule:
     """A rule without state that maps every leaf, given how it is a stack of matrices."""
 
     def init(params: Any, *, context: Any) -> Any:
-        matrices(numbers, params, context.whole)  # refuses what is no matrix
+        views_of(numbers, params, context)  # refuses what is no matrix
         return ()
 
     def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
-        views = matrices(numbers, updates, context.whole)
-        return map_matrices(leaf, updates, views), state
+        return map_matrices(leaf, updates, views_of(numbers, updates, context)), state
 
-    return Rule(init, update)
+    reads = axes_of(numbers)
+    return Rule(init, update, scope="leaf", transposable=transposable, reads=reads)
 
 
 def map_matrices(

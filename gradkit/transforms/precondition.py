@@ -82,4 +82,4 @@ def precondition(
             "preconditioner": kept,
         }
 
-    return Rule(init, update, parts=(first, second))
+    return Rule(init, update, parts=(first, second), scope="element")

@@ -28,7 +28,7 @@ def scale(step_size: Rate) -> Rule:
       >>> assert tx.update(jnp.full(1, 4.0), tx.init(jnp.zeros(1)))[0][0] == -2.0
     """
     check.finite(step_size=step_size)
-    return stateless(lambda updates, params: tree.scale(updates, step_size))
+    return stateless(lambda updates, params: tree.scale(updates, step_size), scope="element")
 
 
 @transform

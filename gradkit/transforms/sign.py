@@ -23,4 +23,4 @@ def scale_by_sign() -> Rule:
 
     Reference: Bernstein et al. 2018, https://arxiv.org/abs/1802.04434.
     """
-    return stateless(lambda updates, params: tree.map(jnp.sign, updates))
+    return stateless(lambda updates, params: tree.map(jnp.sign, updates), scope="element")

@@ -56,7 +56,7 @@ def add_decayed_weights(weight_decay: Rate = 0.0, mask: Mask | None = None) -> R
     """
     check.non_negative(weight_decay=weight_decay)
     if isinstance(weight_decay, (int, float)) and weight_decay == 0:
-        return _judged(mask, stateless(lambda updates, params: updates))
+        return _judged(mask, stateless(lambda updates, params: updates, scope="element"))
     return _penalty(mask, lambda p: tree.factor_like(weight_decay, p) * p)
 
 
@@ -190,7 +190,7 @@ def _penalty(mask: Mask | None, pull: Callable[[Any], Any]) -> Rule:
         on = _select(mask)(context)
         return jax.tree.map(lambda yes, u, p: u + pull(p) if yes else u, on, updates, params)
 
-    return _judged(mask, stateless(update))
+    return _judged(mask, stateless(update, scope="element"))
 
 
 def optional_decay(weight_decay: Rate | None, mask: Mask | None) -> Transform:
@@ -217,4 +217,4 @@ def _judged(mask: Mask | None, rule: Rule) -> Rule:
 
 
 def _select(mask: Mask) -> Callable[[Context], PyTree]:
-    return lambda context: masks.resolve(mask, context.leaves, whole=context.whole)
+    return lambda context: masks.selected(mask, context)

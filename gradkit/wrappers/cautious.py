@@ -58,4 +58,4 @@ def cautious(inner: Transform, eps: Rate = 1.0, *, direction: bool = False) -> R
         new, state = part.update(updates, state, params, context=context)
         return tree.map(leaf, new, updates), state
 
-    return Rule(part.init, update, parts=(part,))
+    return Rule(part.init, update, parts=(part,), scope="leaf", transposable=True)

@@ -42,6 +42,9 @@ MAKERS = {
     "lookahead": lambda: gk.chain(gk.lookahead(gk.sgd(0.1, 0.9), 2, 0.5)),
     "schedule_free": lambda: gk.schedule_free_adamw(0.1),
     "weight_ema": lambda: gk.chain(gk.sgd(0.1), gk.weight_ema(0.9)),
+    "stacked": lambda: gk.chain(
+        gk.clip_by_global_norm(1.0), gk.stacked(gk.lamb(0.1), transpose=True)
+    ),
     "shampoo": lambda: gk.shampoo(0.1, matrix_epsilon=0.1, block_size=8, precondition_frequency=2),
     "soap": lambda: gk.soap(0.1, eps=1e-3, precondition_frequency=2),
     "partition": lambda: gk.where(gk.by_rank(2), gk.adamw(0.1), gk.sgd(0.1, momentum=0.9)),
@@ -176,8 +179,41 @@ def shardings():
     )
 
 
+def spread():
+    """Muon on one device, and on eight of which each has some of the rows of the stacks."""
+    shapes = {f"w{i}": (32, 16) if i % 2 else (16, 32) for i in range(15)}
+    rng = np.random.default_rng(2)
+    params = {name: jnp.asarray(rng.normal(size=s), jnp.float32) for name, s in shapes.items()}
+
+    def run(tx, mesh=None):
+        state = tx.init(params)
+        step = jax.jit(tx.apply).lower(params, state, params).compile()
+        new, state = step(params, state, params)
+        new, state = step(new, state, params)
+        return new, state, step.cost_analysis()["flops"]
+
+    alone, _, flops = run(gk.muon(0.1))
+    options = {"transpose": True, "axis": "data"}
+    for kind in ("Auto", "Explicit"):
+        mesh = jax.make_mesh((8,), ("data",), axis_types=(getattr(jax.sharding.AxisType, kind),))
+        with jax.set_mesh(mesh):
+            new, state, each = run(gk.stacked(gk.muon(0.1), **options))
+        held = jax.tree.leaves(state.inner["stacked"]["muon"]["scale_by_muon"])
+        say(
+            f"spread {kind}",
+            distance=distance(new, alone),
+            share=each / flops,
+            rows=sorted(x.shape[0] for x in held),
+            local=[x.addressable_shards[0].data.shape[0] for x in held],
+        )
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    new, _, _ = run(gk.stacked(gk.muon(0.1), mesh=mesh, **options))
+    say("spread mesh", distance=distance(new, alone))
+
+
 if __name__ == "__main__":
     say("devices", count=len(jax.devices()))
     explicit(sys.argv[1:] or MAKERS)
     if not sys.argv[1:]:
         shardings()
+        spread()

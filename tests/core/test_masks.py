@@ -451,6 +451,7 @@ WRAPPERS = {
     "schedule_free": lambda inner: gk.schedule_free(inner, 0.1),
     "watch": lambda inner: gk.watch(inner, "grad_norm"),
     "cautious": gk.cautious,
+    "stacked": gk.stacked,
     "split_real_and_imaginary": gk.split_real_and_imaginary,
 }
 
@@ -465,6 +466,7 @@ PARTS = {
     "lookahead": "fast_optimizer",
     "schedule_free": "base_optimizer",
     "cautious": None,
+    "stacked": None,
     "split_real_and_imaginary": None,
 }
 

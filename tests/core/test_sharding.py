@@ -44,6 +44,19 @@ def test_a_step_takes_and_returns_the_shardings_that_it_is_given(facts):
     assert facts["shardings"]["devices"] == 8
 
 
+@pytest.mark.parametrize("kind", ["Auto", "Explicit"])
+def test_each_device_orthogonalizes_its_share_of_the_matrices(facts, kind):
+    fact = facts[f"spread {kind}"]
+    assert fact["distance"] < 2e-6
+    assert fact["share"] < 0.2  # two of fifteen products, and what is not spread
+    assert fact["rows"] == [16, 16]  # one of zeros
+    assert fact["local"] == [2, 2]
+
+
+def test_the_mesh_may_be_given(facts):
+    assert facts["spread mesh"]["distance"] < 2e-6
+
+
 def test_one_sharding_may_stand_for_a_whole_tree(facts):
     assert facts["prefix"]["distance"] < 1e-5
     assert facts["prefix"]["placed"]

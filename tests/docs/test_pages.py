@@ -9,8 +9,8 @@ ROOT = Path(__file__).parents[2]
 DIRECTIVE = re.compile(r"^::: (?P<path>\S+)\n(?P<options>(?:    .*\n?)*)", re.MULTILINE)
 
 # What the rooms share among themselves: importable, not offered.
-INTERNAL = {"explained", "hint", "labels", "resolve", "called", "question"} | {
-    *("IDENTITY", "as_store", "encoded", "factored_axes")
+INTERNAL = {"explained", "hint", "labels", "resolve", "selected", "called", "question"} | {
+    *("IDENTITY", "as_store", "encoded", "factored_axes", "scope_of")
 }
 
 

@@ -19,6 +19,8 @@ from tests.records.case import (
     named,
 )
 
+MESH = jax.sharding.Mesh(jax.devices()[:1], ("data",))
+
 
 def later(step: Any, **extras: Any) -> Any:
     """A condition on the step."""
@@ -95,6 +97,20 @@ WRAPPERS = [
         "split_real_and_imaginary",
         lambda: gk.split_real_and_imaginary(gk.clip(0.5)),
         bad=((lambda: gk.split_real_and_imaginary(0.1), "inner=0.1 is not a transform"),),
+    ),
+    Case(
+        "stacked",
+        lambda: gk.stacked(gk.lamb(0.1, weight_decay=0.1, mask=gk.by_rank(2)), max_size=5),
+        bad=(
+            (lambda: gk.stacked(0.1), "inner=0.1 is not a transform"),
+            (lambda: gk.stacked(gk.identity()), "has no transform that can be stacked"),
+            (lambda: gk.stacked(gk.add_noise(0.1, 0.5, 0)), "has no transform that can be stacked"),
+            (lambda: gk.stacked(gk.sgd(0.1), max_size=0), "max_size=0 is out of range"),
+            (lambda: gk.stacked(gk.sgd(0.1), axis="x"), "axis='x' has nothing to spread"),
+            (lambda: gk.stacked(gk.sgd(0.1), mesh=MESH), "mesh= is given without axis="),
+            (lambda: gk.stacked(gk.dpsgd(0.1, 1.0, 0.1, 0)), "takes gradients of single examples"),
+        ),
+        needs_params=True,
     ),
     Case(
         "flatten",
