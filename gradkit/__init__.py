@@ -1,6 +1,7 @@
 """Composable gradient transforms for JAX: optimizers as data, one clock, right numerics."""
 
 from gradkit import averages as averages
+from gradkit import curvature as curvature
 from gradkit import inspect as inspect
 from gradkit import masks as masks
 from gradkit import privacy as privacy

@@ -20,9 +20,9 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lowest floor first; a file imports from its own floor or from below. What is imported for type
 # checkers only does not count: typing names the types of masks and stores.
 FLOORS = [
-    ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree"),
+    ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat"),
     ("_arguments", "_call", "_schedule", "_rule", "_restore", "_transform", "_walk"),
-    ("masks", "schedules", "stores"),
+    ("curvature", "masks", "schedules", "stores"),
     ("averages",),
     ("transforms",),
     ("wrappers",),

@@ -13,7 +13,7 @@ import gradkit as gk
 from tests.cases import CASES, factories
 
 ROOT = Path(gk.__file__).parent
-ROOMS = ("averages", "inspect", "masks", "privacy", "schedules", "stores")
+ROOMS = ("averages", "curvature", "inspect", "masks", "privacy", "schedules", "stores")
 MOST_ANY = 0.15
 
 

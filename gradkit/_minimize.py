@@ -1,0 +1,466 @@
+"""Minimize a function: the whole solve as one compiled loop.
+
+``minimize`` runs any transform on a function of a tree until its gradient is small;
+``least_squares`` does so for a sum of squared residuals.
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _tree as tree
+from gradkit._result import CONVERGED, MAX_STEPS, NO_DESCENT, NON_FINITE, RUNNING, Result, Trace
+from gradkit._transform import Transform, as_transform, extras_taken
+from gradkit.curvature._arguments import real_number
+from gradkit.optimizers import levenberg_marquardt
+from gradkit.optimizers.lbfgs import lbfgs
+from gradkit.typing import Params, PyTree
+from gradkit.wrappers.complex import join, split
+
+# A line search that improves neither the value nor the gradient this often has found the rounding
+# error of the value.
+_PATIENCE = 10
+
+
+def minimize(
+    fun: Callable[..., jax.Array],
+    x0: Params,
+    tx: Transform = lbfgs(),  # noqa: B008  immutable
+    *,
+    args: tuple[Any, ...] = (),
+    tol: float | None = None,
+    max_steps: int = 1000,
+    trace: bool = False,
+    progress: bool | Callable[[int, float, float], None] = False,
+) -> Result:
+    """Minimize a function of a tree with any optimizer, as one compiled loop.
+
+    The loop ends when the largest element of the gradient is at most ``tol``, after ``max_steps``
+    steps, at a value or gradient that is not finite, or when the line search of ``tx`` finds no
+    lower value. It runs under ``jit``, and under ``vmap`` over starts, arguments or transforms.
+    Calls with the same ``fun`` (the same object) share their compilation, whatever ``args`` and the
+    hyperparameters of ``tx`` are.
+
+    Args:
+      fun: ``fun(x, *args)`` returns one real number.
+      x0: the start, a tree of floating or complex arrays. The optimizer sees the real and the
+        imaginary part of a complex array as two leaves.
+      tx: a transform: ``lbfgs()``, ``bfgs()``, ``newton()``, ``adam(0.1)``, or one of optax.
+      args: further arguments of ``fun``.
+      tol: the largest element of the gradient at the solution: 0, or at least the rounding error of
+        the dtype; None for its cube root (6e-6 in float64, 5e-3 in float32).
+      max_steps: the most steps, at least 1.
+      trace: return every point, in buffers for ``max_steps`` + 1 of them.
+      progress: show a bar with tqdm, or call a function of (steps, value, grad_norm) about twice a
+        second. Not under ``jit`` and ``vmap``.
+
+    Returns:
+      a `Result`: ``x``, ``value``, ``grad_norm``, ``steps``, ``evaluations``, ``converged``,
+      ``reason``, ``trace``.
+
+    Raises:
+      ValueError: a value or gradient at ``x0`` that is not finite, ``tol`` out of range or below
+        the rounding error, ``max_steps`` < 1.
+      TypeError: ``fun`` is not a function or does not return one real number, ``x0`` has integer
+        leaves, ``tx`` is not a transform, or it takes residuals.
+
+    Example:
+      >>> import gradkit as gk, jax, jax.numpy as jnp
+      >>> def rosenbrock(x, b):
+      ...     return b * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
+      >>> result = gk.minimize(rosenbrock, jnp.array([-1.2, 1.0]), gk.bfgs(), args=(100.0,))
+      >>> result.reason
+      'converged'
+      >>> solve = lambda x0: gk.minimize(rosenbrock, x0, gk.bfgs(), args=(10.0,))
+      >>> many = jax.vmap(solve)(jnp.array([[2.0, 2.0], [-1.0, 0.0], [0.0, 3.0]]))
+      >>> assert many.converged.all() and jnp.allclose(many.x, 1.0, atol=1e-2)
+
+    **Differs from SciPy**: ``fun`` is differentiated by JAX, and compiled; its value at the start
+    counts as an evaluation there and here; a value and its gradient are one evaluation.
+    """
+    with check.inside("minimize"):
+        taken = _taken(tx)
+        if "residual_fn" in taken:
+            fix = "Call least_squares(residuals, x0, tx)"
+            check.refuse(f"tx={check.shown(tx)} needs residuals", fix=fix, error=TypeError)
+        return _run(_Problem.of(fun, False), x0, tx, args, tol, max_steps, trace, progress)
+
+
+def least_squares(
+    residuals: Callable[..., PyTree],
+    x0: Params,
+    tx: Transform = levenberg_marquardt(),  # noqa: B008  immutable
+    *,
+    args: tuple[Any, ...] = (),
+    tol: float | None = None,
+    max_steps: int = 1000,
+    trace: bool = False,
+    progress: bool | Callable[[int, float, float], None] = False,
+) -> Result:
+    """Minimize ½ Σ r² of residuals, to fit a model to data (nonlinear least squares).
+
+    As ``minimize``, with the function ½ Σ r². Transforms that take ``residual_fn``,
+    ``levenberg_marquardt`` and ``gauss_newton``, are given the residuals.
+
+    Args:
+      residuals: ``residuals(x, *args)`` returns a tree of real arrays.
+      x0: the start, a tree of floating arrays.
+      tx: a transform; any that ``minimize`` takes, too.
+      args: further arguments of ``residuals``, such as data.
+      tol: as in ``minimize``, for the gradient Jᵀ r.
+      max_steps: the most steps, at least 1.
+      trace: return every point.
+      progress: as in ``minimize``.
+
+    Returns:
+      a `Result`; its ``value`` is ½ Σ r².
+
+    Raises:
+      ValueError: as ``minimize``.
+      TypeError: as ``minimize``; residuals that are not real.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> def misfit(p, t, y):
+      ...     return p["height"] * jnp.exp(-p["rate"] * t) - y
+      >>> t = jnp.linspace(0.0, 4.0, 9)
+      >>> start = {"height": jnp.array(1.0), "rate": jnp.array(1.0)}
+      >>> fit = gk.least_squares(misfit, start, args=(t, 3 * jnp.exp(-0.5 * t)))
+      >>> assert fit.converged and jnp.allclose(fit.x["rate"], 0.5, atol=1e-2)
+    """
+    with check.inside("least_squares"):
+        _taken(tx)
+        return _run(_Problem.of(residuals, True), x0, tx, args, tol, max_steps, trace, progress)
+
+
+class _Problem(NamedTuple):
+    """The function, as a static argument of the compiled loop."""
+
+    fun: Callable[..., Any]
+    residuals: bool
+    complex: bool = False
+
+    @classmethod
+    def of(cls, fun: Any, residuals: bool) -> "_Problem":
+        name = "residuals" if residuals else "fun"
+        check.function(**{name: fun})
+        try:
+            hash(fun)
+        except TypeError:  # such as a module with arrays: by identity
+            fun = functools.partial(fun)
+        return cls(fun, residuals)
+
+    def residual_fn(self, args: Any) -> Callable[[Any], Any]:
+        def residual_fn(x: Any) -> Any:
+            return self.fun(join(x) if self.complex else x, *args)
+
+        return residual_fn
+
+    def value_fn(self, args: Any) -> Callable[[Any], Any]:
+        inner = self.residual_fn(args)
+
+        def value_fn(x: Any) -> Any:
+            found = inner(x)
+            if not self.residuals:
+                return jnp.asarray(found)
+            check.tree_of_arrays(found, "what residuals returned")
+            check.real_leaves(found)
+            return tree.sq_norm(found) / 2
+
+        return value_fn
+
+    def judge(self, x: Any, args: Any) -> None:
+        """Refuse a function that does not return one real number."""
+        value = jax.eval_shape(self.value_fn(args), x)
+        fix = "Reduce it, as with jnp.sum; for residuals call least_squares(residuals, x0)"
+        real_number(value, check.shown(self.fun), fix)
+
+
+class _Carry(NamedTuple):
+    """What the loop carries."""
+
+    x: Any
+    state: Any
+    value: Any
+    grad: Any
+    norm: Any
+    steps: Any
+    evaluations: Any
+    status: Any
+    best: Any
+    stalled: Any
+    trace: Any
+
+
+def _run(
+    problem: _Problem,
+    x0: Any,
+    tx: Any,
+    args: Any,
+    tol: Any,
+    max_steps: int,
+    trace: bool,
+    progress: Any,
+) -> Result:
+    tx = as_transform(tx)
+    check.integer(1, max_steps=max_steps)
+    x = _start(x0)
+    tol = _tolerance(tol, x)
+    leaves = jax.tree.leaves((x, args, tx))
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+    if any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(x)):
+        problem, x = problem._replace(complex=True), split(x)
+    problem.judge(x, args)
+    size = max_steps if trace else None
+    if progress and traced:
+        fix = "Call minimize outside jit and vmap, or leave progress out"
+        check.refuse(f"progress={progress!r} under jit or vmap", fix=fix)
+    if progress:
+        carry = _watched(problem, tx, x, args, tol, max_steps, size, progress)
+    else:
+        carry = _solve(problem, tx, x, args, tol, max_steps, size)
+    if not traced:
+        _finite_start(problem, carry)
+    status = jnp.where(carry.status == RUNNING, MAX_STEPS, carry.status)
+    kept = carry.trace
+    if kept is not None:
+        if problem.complex:
+            kept = kept._replace(x=join(kept.x))
+        if not traced:
+            kept = jax.tree.map(lambda leaf: np.asarray(leaf)[: int(carry.steps) + 1], kept)
+    x = join(carry.x) if problem.complex else carry.x
+    return Result(x, carry.value, carry.norm, carry.steps, carry.evaluations, status, kept)
+
+
+def _begin(problem: _Problem, tx: Any, x: Any, args: Any, tol: Any, size: int | None) -> _Carry:
+    value, grad = jax.value_and_grad(problem.value_fn(args))(x)
+    value = numerics.cast(value, numerics.wide(value.dtype))
+    norm, zero, one = _norm(grad), jnp.zeros((), jnp.int32), jnp.ones((), jnp.int32)
+    status = _status(value, norm, tol, False)
+    best = (value, norm)
+    carry = _Carry(x, tx.init(x), value, grad, norm, zero, one, status, best, zero, None)
+    if size is None:
+        return carry
+
+    def buffer(leaf: Any) -> Any:
+        return jnp.full((size + 1, *leaf.shape), jnp.nan, leaf.dtype)
+
+    dtype = numerics.scalar_dtype(value)
+    point = Trace(x, value, norm, jnp.zeros((), dtype))
+    return _recorded(carry._replace(trace=jax.tree.map(buffer, point)))
+
+
+def _recorded(carry: _Carry) -> _Carry:
+    if carry.trace is None:
+        return carry
+    count = carry.evaluations.astype(carry.trace.evaluations.dtype)
+    now = Trace(carry.x, carry.value, carry.norm, count)
+    kept = jax.tree.map(lambda buffer, leaf: buffer.at[carry.steps].set(leaf), carry.trace, now)
+    return carry._replace(trace=kept)
+
+
+def _continue(
+    problem: _Problem, tx: Any, carry: _Carry, args: Any, tol: Any, limit: Any
+) -> _Carry:
+    """Steps until the end, or until ``limit`` of them."""
+    value_fn = problem.value_fn(args)
+    extras: dict[str, Any] = {"value_fn": value_fn}
+    if "residual_fn" in extras_taken(tx):
+        extras["residual_fn"] = problem.residual_fn(args)
+
+    def more(carry: _Carry) -> Any:
+        return (carry.status == RUNNING) & (carry.steps < limit)
+
+    def step(carry: _Carry) -> _Carry:
+        now = {"value": carry.value, "grad": carry.grad}
+        x, state = tx.apply(carry.x, carry.state, carry.grad, **now, **extras)
+        search = _search(tx, state)
+        still = _same(x, carry.x)
+        if search is None or search.grad is None:
+            value, grad = jax.value_and_grad(value_fn)(x)
+            evaluations = 1 if search is None else 1 + search.evaluations
+        else:
+            value, grad, evaluations = search
+            value = jnp.where(still, carry.value, value.astype(carry.value.dtype))
+            grad = tree.map(lambda old, g: jnp.where(still, old, g.astype(old.dtype)), carry.grad, grad)
+        value = numerics.cast(value, carry.value.dtype)
+        norm = _norm(grad)
+        better = (value < carry.best[0]) | (norm < carry.best[1])
+        stalled = jnp.where(better, 0, carry.stalled + 1)
+        stuck = False if search is None else still | (stalled >= _PATIENCE)
+        status = _status(value, norm, tol, stuck)
+        ok = status != NON_FINITE
+        new = (x, value, grad, norm)
+        old = (carry.x, carry.value, carry.grad, carry.norm)
+        x, value, grad, norm = jax.tree.map(lambda n, o: jnp.where(ok, n, o), new, old)
+        best = jnp.minimum(value, carry.best[0]), jnp.minimum(norm, carry.best[1])
+        steps, count = carry.steps + 1, carry.evaluations + evaluations
+        return _recorded(
+            _Carry(x, state, value, grad, norm, steps, count, status, best, stalled, carry.trace)
+        )
+
+    return lax.while_loop(more, step, carry)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 6))
+def _solve(
+    problem: _Problem, tx: Any, x: Any, args: Any, tol: Any, limit: Any, size: int | None
+) -> _Carry:
+    return _continue(problem, tx, _begin(problem, tx, x, args, tol, size), args, tol, limit)
+
+
+_begin_alone = jax.jit(_begin, static_argnums=(0, 5))
+_continue_alone = jax.jit(_continue, static_argnums=(0,))
+
+
+def _watched(
+    problem: _Problem,
+    tx: Any,
+    x: Any,
+    args: Any,
+    tol: Any,
+    max_steps: int,
+    size: int | None,
+    progress: Any,
+) -> _Carry:
+    """The loop in pieces of about half a second, with a report after each."""
+    report, close = progress, (lambda: None)
+    if not callable(progress):
+        report, close = _bar(max_steps)
+    carry, chunk = _begin_alone(problem, tx, x, args, tol, size), 1
+    done = 0
+    while int(carry.status) == RUNNING and done < max_steps:
+        began = time.perf_counter()
+        limit = min(done + chunk, max_steps)
+        carry = _continue_alone(problem, tx, carry, args, tol, limit)
+        done = int(carry.steps)
+        report(done, float(carry.value), float(carry.norm))
+        if time.perf_counter() - began < 0.25:
+            chunk *= 2
+    close()
+    return carry
+
+
+def _bar(total: int) -> tuple[Callable[..., None], Callable[[], None]]:
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        fix = "Install tqdm, or pass a function of (steps, value, grad_norm)"
+        check.refuse("progress=True, but tqdm is not installed", fix=fix)
+    bar = tqdm(total=total, unit="step")
+
+    def report(steps: int, value: float, norm: float) -> None:
+        bar.set_postfix_str(f"value={value:.6g}, gradient={norm:.2g}", refresh=False)
+        bar.update(steps - bar.n)
+
+    return report, bar.close
+
+
+# ---- the state of a line search ----------------------------------------------------------------
+
+
+class _Search(NamedTuple):
+    """What a line search that ends the chain has found."""
+
+    value: Any
+    grad: Any
+    evaluations: Any
+
+
+def _search(tx: Any, state: Any) -> _Search | None:
+    """The line search that is last in the chain, of gradkit or of optax; None where none is."""
+    members = tx.members
+    last = state.inner.get(members[-1].name) if members else None
+    while isinstance(last, tuple) and last and not hasattr(last, "_fields"):
+        last = last[-1]  # the state of a chain of optax
+    found = last._asdict() if hasattr(last, "_asdict") else last
+    if not isinstance(found, dict) or found.keys() != {"learning_rate", "value", "grad", "info"}:
+        return None
+    info = found["info"]
+    info = info._asdict() if hasattr(info, "_asdict") else info
+    return _Search(found["value"], found["grad"], info["num_linesearch_steps"].astype(jnp.int32))
+
+
+# ---- scalars of the loop -----------------------------------------------------------------------
+
+
+def _norm(grad: Any) -> Any:
+    """The largest magnitude of an element."""
+    dtype = numerics.scalar_dtype(grad)
+    sizes = [jnp.max(jnp.abs(x), initial=0).astype(dtype) for x in jax.tree.leaves(grad)]
+    return jnp.max(jnp.stack(sizes)) if sizes else jnp.zeros((), dtype)
+
+
+def _same(a: Any, b: Any) -> Any:
+    same = [jnp.all(x == y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)]
+    return jnp.all(jnp.stack(same)) if same else jnp.ones((), bool)
+
+
+def _status(value: Any, norm: Any, tol: Any, stuck: Any) -> Any:
+    finite = jnp.isfinite(value) & jnp.isfinite(norm)
+    going = jnp.where(stuck, NO_DESCENT, RUNNING)
+    done = jnp.where(norm <= tol, CONVERGED, going)
+    return jnp.where(finite, done, NON_FINITE).astype(jnp.int32)
+
+
+# ---- checks ------------------------------------------------------------------------------------
+
+
+def _taken(tx: Any) -> frozenset[str]:
+    tx = as_transform(tx)
+    check.part(tx=tx)
+    return extras_taken(tx)
+
+
+def _start(x0: Any) -> Any:
+    check.tree_of_arrays(x0, "x0")
+    leaves = jax.tree.leaves(x0)
+    if isinstance(x0, (list, tuple)) and x0 and all(isinstance(x, (int, float)) for x in leaves):
+        problem = f"x0 is a {type(x0).__name__} of {len(leaves)} numbers, which is a tree of scalars"
+        check.refuse(problem, fix="Pass an array: jnp.array(x0, float)", error=TypeError)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(x0):
+        if not check.is_inexact(leaf):
+            check.refuse(
+                f"x0 is {check.kind_of(leaf)}",
+                expected="floating numbers",
+                fix="Convert it, as with x0.astype(float)",
+                path="" if leaf is x0 else check.keystr(path),
+                error=TypeError,
+            )
+    return numerics.strong(x0)
+
+
+def _tolerance(tol: Any, x: Any) -> Any:
+    dtype = numerics.scalar_dtype(x)
+    eps = float(jnp.finfo(dtype).eps)
+    if tol is None:
+        return eps ** (1 / 3)
+    check.non_negative(tol=tol)
+    if not isinstance(tol, jax.core.Tracer) and 0 < float(tol) < eps:
+        fix = "Scale the function, or compute in float64: jax.config.update('jax_enable_x64', True)"
+        check.refuse(
+            f"tol={check.shown(tol)} is below the rounding error of {dtype}",
+            expected=f"0, or tol >= {eps:.1e}",
+            fix=fix,
+        )
+    return tol
+
+
+def _finite_start(problem: _Problem, carry: _Carry) -> None:
+    """Refuse a start at which nothing can be computed."""
+    if int(carry.status) != NON_FINITE or int(carry.steps):
+        return
+    name = check.shown(problem.fun)
+    if not np.isfinite(float(carry.value)):
+        problem_ = f"{name}(x0) is {float(carry.value)}"
+    else:
+        problem_ = f"the gradient of {name} at x0 is not finite"
+    check.refuse(problem_, expected="a start with a finite value and gradient")

@@ -1,0 +1,220 @@
+"""Gauss–Newton and Levenberg–Marquardt: second-order methods for sums of squares.
+
+    Δθ_t = −α_t · (JᵀJ + λ_t D²)⁻¹ g_t        g = Jᵀr,  loss = ½‖r(θ)‖²,  J = ∂r/∂θ
+
+JᵀJ is the Hessian without the curvature of the residuals, and needs first derivatives only. Time
+O(m n²) a step for m residuals and n elements: for small problems.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _tree as tree
+from gradkit._flat import Flat
+from gradkit._rule import Rule
+from gradkit._transform import Transform, stateless, transform
+from gradkit.curvature import jacobian_matrix
+from gradkit.optimizers._search import BACKTRACKING, with_linesearch
+from gradkit.typing import Rate
+
+
+@transform
+def scale_by_gauss_newton(damping: Rate = 0.0) -> Rule:
+    """Multiply the gradient by the inverse of the Gauss–Newton matrix JᵀJ.
+
+    **Update rule** u = (JᵀJ + λ I)⁺ g, J the Jacobian of the residuals, by the singular values of
+    J. ⁺ leaves out directions in which the residuals do not change, where λ = 0.
+
+    **State** none. Needs params, and the extra argument ``residual_fn``: the residuals r as a
+    function of params, of which the loss is ½‖r‖².
+
+    Args:
+      damping: λ ≥ 0.
+
+    Raises:
+      ValueError: λ < 0, or no params.
+      TypeError: no residual function, or complex updates.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> residuals = lambda x: jnp.array([10 * (x[1] - x[0] ** 2), 1 - x[0]])
+      >>> tx, x, r = gk.scale_by_gauss_newton(), jnp.array([1.0, 0.0]), jnp.array([-10.0, 0.0])
+      >>> g = jnp.array([[-20.0, -1.0], [10.0, 0.0]]) @ r  # Jᵀ r
+      >>> u, _ = tx.update(g, tx.init(x), x, residual_fn=residuals)
+      >>> assert jnp.allclose(u, jnp.array([0.0, -1.0]), atol=1e-5)  # x − u = (1, 1)
+
+    Reference: Nocedal and Wright 2006, Numerical Optimization, section 10.3.
+    """
+    check.non_negative(damping=damping)
+
+    def update(updates: Any, params: Any, *, residual_fn: Callable[..., Any]) -> Any:
+        flat, jacobian = _jacobian(updates, params, residual_fn)
+        if not flat.size:
+            return updates
+        g = flat.ravel(updates)
+        return flat.unravel(_solve(jacobian, g, jnp.ones_like(g), damping))
+
+    return stateless(update)
+
+
+@transform
+def scale_by_levenberg_marquardt(damping: float = 1e-3) -> Rule:
+    """Multiply the gradient by the inverse of the damped Gauss–Newton matrix, adaptively.
+
+    **Update rule** u = (JᵀJ + λ D²)⁻¹ g, D the largest norms so far of the columns of J, so that
+    the units of the parameters do not matter. After a step λ adapts to ratio = (actual decrease) /
+    (decrease predicted for −u): λ ← λ max(1/5, 1 − (2 ratio − 1)³) where the ratio is positive,
+    4 λ where it is not.
+
+    **State** ``scale``: D as a vector, 4 bytes per parameter or more, and the scalars ``damping``,
+    ``value`` (the last ½‖r‖²) and ``predicted``. Needs params, and the extra argument
+    ``residual_fn``: the residuals r as a function of params, of which the loss is ½‖r‖².
+
+    Args:
+      damping: the first λ > 0.
+
+    Raises:
+      ValueError: λ ≤ 0, or no params.
+      TypeError: no residual function, or complex updates.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> residuals = lambda x: 3 * x - 6
+      >>> tx, x = gk.scale_by_levenberg_marquardt(1.0), jnp.array([0.0])
+      >>> u, _ = tx.update(jnp.array([-18.0]), tx.init(x), x, residual_fn=residuals)
+      >>> assert jnp.allclose(u, -18 / (9 + 1.0 * 9))
+
+    Reference: Marquardt 1963, https://doi.org/10.1137/0111030; Moré 1978,
+    https://doi.org/10.1007/BFb0067700 (D); Nielsen 1999, Damping parameter in Marquardt's method.
+    """
+    check.positive(damping=damping)
+
+    def init(params: Any) -> Any:
+        flat = Flat(params)
+        start = {"damping": damping, "value": jnp.inf, "predicted": 0.0}
+        state = {name: tree.scalar(value, params) for name, value in start.items()}
+        return {"scale": jnp.zeros(flat.size, flat.dtype), **state}
+
+    def update(
+        updates: Any, state: Any, params: Any, *, residual_fn: Callable[..., Any], step: Any
+    ) -> Any:
+        flat, jacobian = _jacobian(updates, params, residual_fn)
+        r = residual_fn(params)
+        value = numerics.cast(tree.sq_norm(r) / 2, flat.dtype)
+        ratio = numerics.divide(state["value"] - value, state["predicted"])
+        factor = jnp.where(ratio > 0, jnp.clip(1 - (2 * ratio - 1) ** 3, 0.2, 4), 4)
+        factor = jnp.where((step > 0) & jnp.isfinite(ratio), factor, 1)
+        current = jnp.clip(state["damping"] * factor, jnp.finfo(flat.dtype).eps ** 2, 1e12)
+        largest = jnp.maximum(state["scale"], jnp.sqrt(jnp.sum(jacobian**2, 0)))
+        if flat.size:
+            g, d = flat.ravel(updates), jnp.where(largest > 0, largest, 1)
+            u = _solve(jacobian, g, d, current)
+            predicted = (jnp.vdot(u, g) + current * jnp.sum((d * u) ** 2)) / 2
+            updates = flat.unravel(u)
+        else:
+            predicted = state["predicted"]
+        after = {"scale": largest, "damping": current, "value": value, "predicted": predicted}
+        return updates, after
+
+    return Rule(init, update)
+
+
+def _jacobian(updates: Any, params: Any, residual_fn: Any) -> tuple[Flat, Any]:
+    check.params(params)
+    check.real_leaves(updates)
+    check.function(residual_fn=residual_fn)
+    flat = Flat(params)
+    return flat, numerics.cast(jacobian_matrix(residual_fn, params), flat.dtype)
+
+
+def _solve(jacobian: Any, g: Any, d: Any, damping: Any) -> Any:
+    """(JᵀJ + λ D²)⁺ g, by the singular values of J D⁻¹, which do not square its condition."""
+    _, values, right = jnp.linalg.svd(jacobian / d, full_matrices=False)
+    damping = tree.factor_like(damping, g)
+    below = values**2 + damping
+    rounding = jnp.finfo(g.dtype).eps * max(jacobian.shape)
+    kept = (values > rounding * jnp.max(values)) | (jnp.asarray(damping) > 0)
+    along = jnp.dot(right, g / d, precision="highest")
+    along = jnp.where(kept, along / jnp.where(kept, below, 1), 0 * along)
+    return jnp.dot(right.T, along, precision="highest") / d
+
+
+@transform
+def gauss_newton(
+    learning_rate: Rate | None = None,
+    damping: Rate = 0.0,
+    linesearch: Transform | None = BACKTRACKING,
+) -> Transform:
+    """Gauss–Newton with a line search, for nonlinear least squares with small residuals.
+
+    **Update rule** Δθ = −α (JᵀJ + λ I)⁺ g, as in ``scale_by_gauss_newton``, α from a line search.
+
+    **State** that of the line search. Needs params and the extra arguments ``residual_fn``, the
+    residuals as a function of params, and ``value``, ``grad`` and ``value_fn`` of the loss ½‖r‖²
+    (``least_squares`` passes them).
+
+    Args:
+      learning_rate: a factor of the direction before the line search; None for 1.
+      damping: λ ≥ 0.
+      linesearch: the transform that finds α, or None for α = 1.
+
+    Raises:
+      ValueError: λ < 0, or no params.
+      TypeError: a ``linesearch`` that is not a transform, no ``residual_fn``, or complex updates.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> line = lambda x: x[0] + x[1] * jnp.arange(3.0) - jnp.array([1.0, 3.0, 5.0])
+      >>> result = gk.least_squares(line, jnp.zeros(2), gk.gauss_newton())
+      >>> assert jnp.allclose(result.x, jnp.array([1.0, 2.0]), atol=1e-3)
+
+    Reference: Nocedal and Wright 2006, Numerical Optimization, section 10.3.
+    """
+    return with_linesearch(scale_by_gauss_newton(damping), learning_rate, linesearch)
+
+
+@transform
+def levenberg_marquardt(
+    learning_rate: Rate | None = None,
+    damping: float = 1e-3,
+    linesearch: Transform | None = BACKTRACKING,
+) -> Transform:
+    """Levenberg–Marquardt: damped Gauss–Newton for nonlinear least squares and curve fits.
+
+    **Update rule** Δθ = −α (JᵀJ + λ D²)⁻¹ g, λ and D as in ``scale_by_levenberg_marquardt``, α from
+    a line search.
+
+    **State** that of ``scale_by_levenberg_marquardt``, and that of the line search. Needs params
+    and the extra arguments ``residual_fn``, the residuals as a function of params, and ``value``,
+    ``grad`` and ``value_fn`` of the loss ½‖r‖² (``least_squares`` passes them).
+
+    Args:
+      learning_rate: a factor of the direction before the line search; None for 1.
+      damping: the first λ > 0.
+      linesearch: the transform that finds α, or None for α = 1.
+
+    Raises:
+      ValueError: λ ≤ 0, or no params.
+      TypeError: a ``linesearch`` that is not a transform, no ``residual_fn``, or complex updates.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> t, y = jnp.arange(4.0), 2 * jnp.exp(-0.5 * jnp.arange(4.0))
+      >>> fit = lambda p: p["scale"] * jnp.exp(-p["rate"] * t) - y
+      >>> start = {"scale": jnp.array(1.0), "rate": jnp.array(1.0)}
+      >>> result = gk.least_squares(fit, start, gk.levenberg_marquardt())
+      >>> assert jnp.allclose(result.x["rate"], 0.5, atol=1e-2)
+
+    **Differs from MINPACK**: where a step does not decrease the loss, a line search shortens it, and
+    λ grows for the next one; the equations are not solved again.
+
+    Reference: Marquardt 1963, https://doi.org/10.1137/0111030; Moré 1978,
+    https://doi.org/10.1007/BFb0067700.
+    """
+    return with_linesearch(scale_by_levenberg_marquardt(damping), learning_rate, linesearch)
+
+

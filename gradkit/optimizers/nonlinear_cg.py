@@ -1,0 +1,125 @@
+"""Nonlinear conjugate gradients: the gradient, and a multiple β of the last direction.
+
+    Δθ_t = −α_t · u_t        u_t = g_t + β_t u_{t−1}
+
+The methods differ in β. Two trees of state; for a quadratic function and an exact line search all
+are the linear conjugate gradient method.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradkit import _checks as check
+from gradkit import _numerics as numerics
+from gradkit import _tree as tree
+from gradkit._rule import Rule
+from gradkit._transform import Transform, transform
+from gradkit.optimizers._search import EXACT, with_linesearch
+from gradkit.typing import Rate
+
+METHODS = ("fletcher_reeves", "polak_ribiere", "hestenes_stiefel", "dai_yuan")
+
+
+@transform
+def scale_by_nonlinear_cg(method: str = "polak_ribiere") -> Rule:
+    """Compute the conjugate gradient direction, with one of four formulas for β.
+
+    **Update rule** u = g + β u', u' and g' the direction and the gradient of the last step,
+    y = g − g', and β by the method:
+
+    - ``fletcher_reeves``: gᵀg / g'ᵀg'
+    - ``polak_ribiere``: max(0, gᵀy / g'ᵀg'), known as PR+
+    - ``hestenes_stiefel``: max(0, −gᵀy / u'ᵀy)
+    - ``dai_yuan``: −gᵀg / u'ᵀy
+
+    (u' points uphill, hence the signs.) β = 0, a restart, where the denominator is zero, at the
+    first step, and where −u would not descend: gᵀu ≤ 0.
+
+    **State** ``updates`` and ``direction``: g' and u', 8 bytes per parameter, float32 or wider.
+
+    Args:
+      method: one of the four names.
+
+    Raises:
+      ValueError: another method.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> tx = gk.scale_by_nonlinear_cg("fletcher_reeves")
+      >>> _, state = tx.update(jnp.array([2.0, 0.0]), tx.init(jnp.zeros(2)))
+      >>> u, _ = tx.update(jnp.array([0.0, 1.0]), state)
+      >>> assert u.tolist() == [0.5, 1.0]  # β = 1 / 4
+
+    Reference: Nocedal and Wright 2006, Numerical Optimization, section 5.2; Dai and Yuan 1999,
+    https://doi.org/10.1137/S1052623497318992.
+    """
+    check.one_of(METHODS, method=method)
+
+    def init(params: Any) -> Any:
+        return {"updates": tree.zeros_like(params), "direction": tree.zeros_like(params)}
+
+    def update(updates: Any, state: Any, params: Any) -> Any:
+        last, direction = state["updates"], state["direction"]
+        change = tree.map(jnp.subtract, updates, last)
+        # With a zero direction or gradient before, as at the first step, β = 0.
+        if method in ("fletcher_reeves", "polak_ribiere"):
+            below = tree.sq_norm(last)
+        else:
+            below = -_dot(direction, change)
+        if method in ("fletcher_reeves", "dai_yuan"):
+            above = tree.sq_norm(updates)
+        else:
+            above = _dot(updates, change)
+        beta = numerics.divide(above, below)
+        if method in ("polak_ribiere", "hestenes_stiefel"):
+            beta = jnp.maximum(0, beta)
+        # gᵀu = gᵀg + β gᵀu'
+        descends = tree.sq_norm(updates) + beta * _dot(updates, direction) > 0
+        beta = jnp.where(descends | jnp.isnan(beta), beta, 0)
+        new = tree.map(lambda g, u: g + tree.factor_like(beta, g) * u, updates, direction)
+        return new, {"updates": updates, "direction": new}
+
+    return Rule(init, update)
+
+
+def _dot(a: Any, b: Any) -> Any:
+    """Σ Re(a* b) over two trees."""
+    return tree.total(tree.map(lambda x, y: jnp.sum(jnp.real(jnp.conj(x) * y)), a, b), a)
+
+
+@transform
+def nonlinear_cg(
+    learning_rate: Rate | None = None,
+    method: str = "polak_ribiere",
+    linesearch: Transform | None = EXACT,
+) -> Transform:
+    """Nonlinear conjugate gradients (CG), by Fletcher–Reeves, Polak–Ribière+ or others.
+
+    **Update rule** Δθ = −α u, u as in ``scale_by_nonlinear_cg``, α from a line search. It needs
+    less state than ``lbfgs`` and mostly more evaluations.
+
+    **State** that of ``scale_by_nonlinear_cg``, 8 bytes per parameter, and that of the line search.
+    Needs params and the extra arguments of the line search: ``value``, ``grad``, ``value_fn``, the
+    loss as a function of params (``minimize`` and ``make_step`` pass them).
+
+    Args:
+      learning_rate: a factor of the direction before the line search; None for 1.
+      method: ``fletcher_reeves``, ``polak_ribiere``, ``hestenes_stiefel`` or ``dai_yuan``.
+      linesearch: the transform that finds α, or None for α = 1. The default is more exact than that
+        of quasi-Newton methods: it satisfies the strong Wolfe conditions with c₂ = 0.1.
+
+    Raises:
+      ValueError: another method, or no params.
+      TypeError: a ``linesearch`` that is not a transform, or no ``value_fn``.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> bowl = lambda x: (x[0] - 1) ** 2 + 10 * (x[1] + 2) ** 2
+      >>> result = gk.minimize(bowl, jnp.zeros(2), gk.nonlinear_cg(method="dai_yuan"))
+      >>> assert result.converged and jnp.allclose(result.x, jnp.array([1.0, -2.0]), atol=1e-2)
+
+    Reference: Nocedal and Wright 2006, Numerical Optimization, section 5.2.
+    """
+    direction = scale_by_nonlinear_cg(method)
+    return with_linesearch(direction, learning_rate, linesearch)
