@@ -80,6 +80,7 @@ from gradkit.optimizers import grokfast as grokfast
 from gradkit.optimizers import lamb as lamb
 from gradkit.optimizers import laprop as laprop
 from gradkit.optimizers import lars as lars
+from gradkit.optimizers import lbfgs as lbfgs
 from gradkit.optimizers import lion as lion
 from gradkit.optimizers import madgrad as madgrad
 from gradkit.optimizers import mars as mars
@@ -115,6 +116,7 @@ from gradkit.optimizers import scale_by_distance_over_gradients as scale_by_dist
 from gradkit.optimizers import scale_by_dog as scale_by_dog
 from gradkit.optimizers import scale_by_dowg as scale_by_dowg
 from gradkit.optimizers import scale_by_factored_rms as scale_by_factored_rms
+from gradkit.optimizers import scale_by_lbfgs as scale_by_lbfgs
 from gradkit.optimizers import scale_by_lion as scale_by_lion
 from gradkit.optimizers import scale_by_madgrad as scale_by_madgrad
 from gradkit.optimizers import scale_by_novograd as scale_by_novograd
@@ -180,14 +182,17 @@ from gradkit.transforms import per_example_layer_norm_clip as per_example_layer_
 from gradkit.transforms import precondition as precondition
 from gradkit.transforms import reduce_on_plateau as reduce_on_plateau
 from gradkit.transforms import scale as scale
+from gradkit.transforms import scale_by_backtracking_linesearch as scale_by_backtracking_linesearch
 from gradkit.transforms import scale_by_learning_rate as scale_by_learning_rate
 from gradkit.transforms import scale_by_param_block_norm as scale_by_param_block_norm
 from gradkit.transforms import scale_by_param_block_rms as scale_by_param_block_rms
 from gradkit.transforms import scale_by_schedule as scale_by_schedule
 from gradkit.transforms import scale_by_sign as scale_by_sign
 from gradkit.transforms import scale_by_trust_ratio as scale_by_trust_ratio
+from gradkit.transforms import scale_by_zoom_linesearch as scale_by_zoom_linesearch
 from gradkit.transforms import set_to_zero as set_to_zero
 from gradkit.transforms import stochastic_rounding as stochastic_rounding
+from gradkit.transforms import value_and_grad_from_state as value_and_grad_from_state
 from gradkit.transforms import zero_nans as zero_nans
 from gradkit.tree import bias_correction as bias_correction
 from gradkit.tree import update_infinity_moment as update_infinity_moment

@@ -398,6 +398,12 @@ def signature_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
         return []
 
 
+def arguments_after_first(function: Any) -> list[inspect.Parameter]:
+    """The parameters of a function of params that may be passed by name, without the first."""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [p for p in signature_of(function)[1:] if p.kind in named]
+
+
 def init_members(members: Iterable[Member], params: Any, context: Context) -> dict[str, Any]:
     states = {m.name: jax.tree.map(_strong, m.init(params, context)) for m in members}
     return {name: state for name, state in states.items() if not is_stateless(state)}

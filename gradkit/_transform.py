@@ -26,6 +26,7 @@ from gradkit._rule import (
     Part,
     Rule,
     State,
+    arguments_after_first,
     init_members,
     numbered,
     run_members,
@@ -752,6 +753,8 @@ def check_extras(extras: dict[str, Any], taken: frozenset[str]) -> None:
     if ANYTHING in taken:
         return
     known = taken | FIELD_EXTRAS
+    if "value_fn" in taken:  # a line search passes them on to it
+        known |= {p.name for p in arguments_after_first(extras.get("value_fn"))}
     for name in sorted(extras.keys() - known):
         problem = f"the extra argument {name!r} is taken by no transform"
         check.refuse(problem, fix=check.nearest(name, known), error=TypeError)

@@ -161,6 +161,17 @@ def dot(a: Any, b: Any) -> Any:
     return total(map(lambda x, y: jnp.sum(x * y), a, b), a)
 
 
+def inner(a: Any, b: Any) -> Any:
+    """Re Σ ā b over two trees: the inner product of the real and imaginary parts."""
+
+    def leaf(x: Any, y: Any) -> Any:
+        if jnp.iscomplexobj(x):
+            return jnp.sum(x.real * y.real + x.imag * y.imag)
+        return jnp.sum(x * y)
+
+    return total(map(leaf, a, b), a)
+
+
 def sq_norm(tree: Any) -> Any:
     """Σ|x|² over a tree."""
     return total(map(lambda x: jnp.sum(numerics.abs_sq(x)), tree), tree)

@@ -47,6 +47,8 @@ from gradkit.optimizers.grokfast import grokfast as grokfast
 from gradkit.optimizers.lamb import lamb as lamb
 from gradkit.optimizers.laprop import laprop as laprop
 from gradkit.optimizers.lars import lars as lars
+from gradkit.optimizers.lbfgs import lbfgs as lbfgs
+from gradkit.optimizers.lbfgs import scale_by_lbfgs as scale_by_lbfgs
 from gradkit.optimizers.lion import lion as lion
 from gradkit.optimizers.lion import scale_by_lion as scale_by_lion
 from gradkit.optimizers.madgrad import madgrad as madgrad

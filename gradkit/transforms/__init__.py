@@ -1,5 +1,8 @@
 """Transforms that run no other: clipping, weight decay, scaling, preconditioning, rounding."""
 
+from gradkit.transforms.backtracking_linesearch import (
+    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
+)
 from gradkit.transforms.centralize import centralize as centralize
 from gradkit.transforms.clip import adaptive_grad_clip as adaptive_grad_clip
 from gradkit.transforms.clip import clip as clip
@@ -11,6 +14,7 @@ from gradkit.transforms.clip_outliers import clip_by_zscore as clip_by_zscore
 from gradkit.transforms.hessian import (
     hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian,
 )
+from gradkit.transforms.linesearch import value_and_grad_from_state as value_and_grad_from_state
 from gradkit.transforms.noise import add_noise as add_noise
 from gradkit.transforms.nonnegative import keep_params_nonnegative as keep_params_nonnegative
 from gradkit.transforms.normalize import normalize as normalize
@@ -38,3 +42,4 @@ from gradkit.transforms.weight_decay import add_elastic_net_penalty as add_elast
 from gradkit.transforms.weight_decay import add_l1_penalty as add_l1_penalty
 from gradkit.transforms.weight_decay import add_l2_penalty as add_l2_penalty
 from gradkit.transforms.weight_decay import add_smoothed_l1_penalty as add_smoothed_l1_penalty
+from gradkit.transforms.zoom_linesearch import scale_by_zoom_linesearch as scale_by_zoom_linesearch

@@ -1,5 +1,6 @@
 """Complex parameters for transforms of real numbers."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -32,7 +33,8 @@ def split_real_and_imaginary(inner: Transform) -> Rule:
       >>> updates, _ = tx.update(jnp.array([3.0 - 0.5j]), tx.init(jnp.zeros(1, complex)))
       >>> assert updates[0] == 1.0 - 0.5j
 
-    **Differs from optax**: extra arguments that are trees like the updates are split as well.
+    **Differs from optax**: extra arguments that are trees like the updates are split as well, and
+    functions of the loss are given the complex parameters.
     """
     part = Part("", inner, view=_split_view)
     return Rule(part.init, part.update, parts=(part,))
@@ -47,6 +49,13 @@ class _Complex(NamedTuple):
 
 def _split_view(context: Context) -> View:
     def extra(name: str, value: Any, updates: Any) -> Any:
+        if name in ("value_fn", "loss_fn", "obj_fn") and callable(value):
+
+            @functools.wraps(value)  # with the names of its arguments
+            def joined(parts: Any, *args: Any, **kwargs: Any) -> Any:
+                return value(_join(parts), *args, **kwargs)
+
+            return joined
         like: Any = jax.tree.structure(updates)
         is_like = jax.tree.structure(value) == like
         arrays = all(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(value))

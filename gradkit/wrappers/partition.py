@@ -13,6 +13,7 @@ parameters: see ``gradkit.masks``. An inner transform sees a tree in which the o
 None, so norms and counts are those of its own leaves.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -271,7 +272,11 @@ def _selection(select: Callable[[Context], PyTree], all_extras: bool) -> Callabl
         def extra(name: str, value: Any, updates: Any) -> Any:
             if name in ("value_fn", "loss_fn", "obj_fn") and callable(value):
                 # A function of all parameters as one of the group's, the others fixed.
-                return lambda own, *a, **k: value(merge(own, context.leaves), *a, **k)
+                @functools.wraps(value)  # with the names of its arguments
+                def within(own: Any, *args: Any, **kwargs: Any) -> Any:
+                    return value(merge(own, context.leaves), *args, **kwargs)
+
+                return within
             if name == "grad" or (all_extras and _is_like(value, updates)):
                 return see(value)
             return value
