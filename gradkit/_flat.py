@@ -34,9 +34,9 @@ class Flat:
     def ravel(self, tree: Any) -> jax.Array:
         """The vector of a tree."""
         parts = []
-        for x, is_complex in zip(self._treedef.flatten_up_to(tree), self._complex):
-            x = jnp.asarray(x)
-            pieces = (jnp.real(x), jnp.imag(x)) if is_complex else (x,)
+        for leaf, is_complex in zip(self._treedef.flatten_up_to(tree), self._complex, strict=True):
+            x = jnp.asarray(leaf)
+            pieces = (x.real, x.imag) if is_complex else (x,)
             parts += [numerics.cast(jnp.ravel(piece), self.dtype) for piece in pieces]
         return jnp.concatenate(parts) if parts else jnp.zeros(0, self.dtype)
 

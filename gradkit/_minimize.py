@@ -20,8 +20,7 @@ from gradkit import _tree as tree
 from gradkit._result import CONVERGED, MAX_STEPS, NO_DESCENT, NON_FINITE, RUNNING, Result, Trace
 from gradkit._transform import Transform, as_transform, extras_taken
 from gradkit.curvature._arguments import real_number
-from gradkit.optimizers import levenberg_marquardt
-from gradkit.optimizers.lbfgs import lbfgs
+from gradkit.optimizers import lbfgs, levenberg_marquardt
 from gradkit.typing import Params, PyTree
 from gradkit.wrappers.complex import join, split
 
@@ -197,6 +196,7 @@ class _Carry(NamedTuple):
     status: Any
     best: Any
     stalled: Any
+    still: Any
     trace: Any
 
 
@@ -246,7 +246,9 @@ def _begin(problem: _Problem, tx: Any, x: Any, args: Any, tol: Any, size: int | 
     norm, zero, one = _norm(grad), jnp.zeros((), jnp.int32), jnp.ones((), jnp.int32)
     status = _status(value, norm, tol, False)
     best = (value, norm)
-    carry = _Carry(x, tx.init(x), value, grad, norm, zero, one, status, best, zero, None)
+    carry = _Carry(
+        x, tx.init(x), value, grad, norm, zero, one, status, best, zero, status == -2, None
+    )
     if size is None:
         return carry
 
@@ -267,9 +269,7 @@ def _recorded(carry: _Carry) -> _Carry:
     return carry._replace(trace=kept)
 
 
-def _continue(
-    problem: _Problem, tx: Any, carry: _Carry, args: Any, tol: Any, limit: Any
-) -> _Carry:
+def _continue(problem: _Problem, tx: Any, carry: _Carry, args: Any, tol: Any, limit: Any) -> _Carry:
     """Steps until the end, or until ``limit`` of them."""
     value_fn = problem.value_fn(args)
     extras: dict[str, Any] = {"value_fn": value_fn}
@@ -290,12 +290,16 @@ def _continue(
         else:
             value, grad, evaluations = search
             value = jnp.where(still, carry.value, value.astype(carry.value.dtype))
-            grad = tree.map(lambda old, g: jnp.where(still, old, g.astype(old.dtype)), carry.grad, grad)
+            grad = tree.map(
+                lambda old, g: jnp.where(still, old, g.astype(old.dtype)), carry.grad, grad
+            )
         value = numerics.cast(value, carry.value.dtype)
         norm = _norm(grad)
         better = (value < carry.best[0]) | (norm < carry.best[1])
         stalled = jnp.where(better, 0, carry.stalled + 1)
-        stuck = False if search is None else still | (stalled >= _PATIENCE)
+        # The direction restarts after a search that found none, so that the next may find one.
+        twice = still & carry.still
+        stuck = False if search is None else twice | (stalled >= _PATIENCE)
         status = _status(value, norm, tol, stuck)
         ok = status != NON_FINITE
         new = (x, value, grad, norm)
@@ -304,7 +308,9 @@ def _continue(
         best = jnp.minimum(value, carry.best[0]), jnp.minimum(norm, carry.best[1])
         steps, count = carry.steps + 1, carry.evaluations + evaluations
         return _recorded(
-            _Carry(x, state, value, grad, norm, steps, count, status, best, stalled, carry.trace)
+            _Carry(
+                x, state, value, grad, norm, steps, count, status, best, stalled, still, carry.trace
+            )
         )
 
     return lax.while_loop(more, step, carry)
@@ -351,7 +357,7 @@ def _watched(
 
 def _bar(total: int) -> tuple[Callable[..., None], Callable[[], None]]:
     try:
-        from tqdm import tqdm
+        from tqdm import tqdm  # noqa: PLC0415  not a dependency
     except ImportError:
         fix = "Install tqdm, or pass a function of (steps, value, grad_norm)"
         check.refuse("progress=True, but tqdm is not installed", fix=fix)
@@ -424,7 +430,9 @@ def _start(x0: Any) -> Any:
     check.tree_of_arrays(x0, "x0")
     leaves = jax.tree.leaves(x0)
     if isinstance(x0, (list, tuple)) and x0 and all(isinstance(x, (int, float)) for x in leaves):
-        problem = f"x0 is a {type(x0).__name__} of {len(leaves)} numbers, which is a tree of scalars"
+        problem = (
+            f"x0 is a {type(x0).__name__} of {len(leaves)} numbers, which is a tree of scalars"
+        )
         check.refuse(problem, fix="Pass an array: jnp.array(x0, float)", error=TypeError)
     for path, leaf in jax.tree_util.tree_leaves_with_path(x0):
         if not check.is_inexact(leaf):

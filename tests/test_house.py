@@ -27,7 +27,7 @@ FLOORS = [
     ("transforms",),
     ("wrappers",),
     ("optimizers", "privacy"),
-    ("_step", "inspect", "_states", "tree", "interop"),
+    ("_step", "_minimize", "_result", "inspect", "_states", "tree", "interop"),
     ("parity",),
 ]
 GROUND = {"jax", "numpy", "typing_extensions"}
@@ -43,6 +43,7 @@ LAZY = {
     "torch": {"parity"},
     "rich": {"parity"},
     "matplotlib": {"schedules"},
+    "tqdm": {"_minimize"},
 }  # and who inside a function
 
 

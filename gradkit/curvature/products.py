@@ -77,7 +77,7 @@ def gauss_newton_vector_product(
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> residuals = lambda w: jnp.array([w[0] ** 2, w[0] * w[1]])  # J = [[6, 0], [2, 3]] at (3, 2)
+      >>> residuals = lambda w: jnp.array([w[0] ** 2, w[0] * w[1]])  # J = [[6, 0], [2, 3]]
       >>> w, v = jnp.array([3.0, 2.0]), jnp.array([1.0, 0.0])
       >>> product = gk.curvature.gauss_newton_vector_product(residuals, w, v)
       >>> assert product.tolist() == [40.0, 6.0]
@@ -88,9 +88,7 @@ def gauss_newton_vector_product(
         check.function(residuals=residuals)
         params, vector = point(params), tree.widen(vector)
         check.match(vector, params)
-        out, pushed = jax.jvp(
-            lambda p: residuals(p, *args), (params,), (like(vector, params),)
-        )
+        out, pushed = jax.jvp(lambda p: residuals(p, *args), (params,), (like(vector, params),))
         if loss is not None:
             outer = scalar_function(loss, out, (), "loss")
             pushed = jax.jvp(jax.grad(outer), (out,), (pushed,))[1]
@@ -115,7 +113,8 @@ def hessian_matrix(fun: Callable[..., jax.Array], params: Params, *args: Any) ->
 
     Example:
       >>> import gradkit as gk
-      >>> hessian = gk.curvature.hessian_matrix(lambda p: p["a"] ** 3 * p["b"], {"a": 2.0, "b": 5.0})
+      >>> fun, p = lambda p: p["a"] ** 3 * p["b"], {"a": 2.0, "b": 5.0}
+      >>> hessian = gk.curvature.hessian_matrix(fun, p)
       >>> assert hessian.tolist() == [[60.0, 12.0], [12.0, 0.0]]
     """
     with check.inside("hessian_matrix"):

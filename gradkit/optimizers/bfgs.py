@@ -27,11 +27,12 @@ def scale_by_bfgs(scale_init_precond: bool = True) -> Rule:
 
     **Update rule** u = H g, H ← (I − ρ s yᵀ) H (I − ρ y sᵀ) + ρ s sᵀ, with s the change of the
     parameters, y that of the gradient since the last step, ρ = 1 / (sᵀ y). H stays as it is where
-    sᵀ y is not positive, so that it stays positive definite.
+    sᵀ y is not positive, so that it stays positive definite, and starts anew after a step that did
+    not move the parameters.
 
     **State** ``params`` and ``updates``: the last parameters and gradients; ``inverse_hessian``:
-    H, n × n for n elements (two for a complex one), float32 or wider: 4 n + 8 bytes per parameter.
-    Needs params.
+    H, n × n for n elements (two for a complex one), float32 or wider; ``changed``: whether H holds
+    a pair (s, y). 4 n + 8 bytes per parameter. Needs params.
 
     Args:
       scale_init_precond: the first H is min(1, 1/‖g‖) I, and before its first change
@@ -103,6 +104,10 @@ def _quasi_newton(change: Callable[[Any, Any, Any, Any], Any], scaled: bool) -> 
         sy = jnp.vdot(s, y)
         rounding = jnp.finfo(flat.dtype).eps * numerics.norm(s) * numerics.norm(y)
         usable = (sy > rounding) & (step > 0)
+        # A step that did not move: a line search along the direction found none. H starts anew.
+        failed = (step > 0) & ~jnp.any(s != 0)
+        inverse = jnp.where(failed, jnp.eye(flat.size, dtype=flat.dtype), inverse)
+        changed = changed & ~failed
         if scaled:
             estimate = numerics.divide(sy, jnp.vdot(y, y))
             inverse = inverse * jnp.where(usable & ~changed, estimate, 1)
@@ -199,5 +204,3 @@ def dfp(
     Reference: Fletcher and Powell 1963, https://doi.org/10.1093/comjnl/6.2.163.
     """
     return with_linesearch(scale_by_dfp(scale_init_precond), learning_rate, linesearch)
-
-

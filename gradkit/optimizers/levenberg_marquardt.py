@@ -209,12 +209,10 @@ def levenberg_marquardt(
       >>> result = gk.least_squares(fit, start, gk.levenberg_marquardt())
       >>> assert jnp.allclose(result.x["rate"], 0.5, atol=1e-2)
 
-    **Differs from MINPACK**: where a step does not decrease the loss, a line search shortens it, and
-    λ grows for the next one; the equations are not solved again.
+    **Differs from MINPACK**: where a step does not decrease the loss, a line search shortens it,
+    and λ grows for the next one; the equations are not solved again.
 
     Reference: Marquardt 1963, https://doi.org/10.1137/0111030; Moré 1978,
     https://doi.org/10.1007/BFb0067700.
     """
     return with_linesearch(scale_by_levenberg_marquardt(damping), learning_rate, linesearch)
-
-

@@ -21,21 +21,20 @@ from gradkit.typing import Rate
 
 
 @transform
-def scale_by_newton(
-    damping: Rate = 0.0, min_curvature: Rate = 1e-8, *, modify: bool = True
-) -> Rule:
+def scale_by_newton(damping: Rate = 0.0, min_curvature: Rate = 0.0, *, modify: bool = True) -> Rule:
     """Multiply the gradient by the inverse of the exact Hessian, made positive definite.
 
     **Update rule** u = Q |Λ + λ|⁻¹ Qᵀ g, for H = Q Λ Qᵀ. Absolute eigenvalues make −u a descent
-    direction that leaves saddle points; those below δ max |Λ + λ| are raised to it. With
-    ``modify=False`` u = (H + λ I)⁻¹ g, which may be no descent direction.
+    direction that leaves saddle points; those below δ max |Λ + λ| are raised to it, and a zero H
+    counts as I. With ``modify=False`` u = (H + λ I)⁻¹ g, which may be no descent direction.
 
     **State** none. Time O(n³) for n elements. Needs params, and the loss as a function of params in
     the extra argument ``value_fn``.
 
     Args:
       damping: λ ≥ 0, added to the eigenvalues.
-      min_curvature: δ ≥ 0, the smallest curvature relative to the largest.
+      min_curvature: δ ≥ 0, the smallest curvature relative to the largest; at least the precision
+        of the dtype is used.
       modify: use absolute eigenvalues.
 
     Raises:
@@ -64,10 +63,10 @@ def scale_by_newton(
         values, vectors = jnp.linalg.eigh(hessian_matrix(value_fn, params))
         values = values + tree.factor_like(damping, values)
         if modify:
-            size = jnp.abs(values)
-            least = tree.factor_like(min_curvature, size) * jnp.max(size)
-            tiny = jnp.finfo(size.dtype).tiny  # a zero Hessian is one with the smallest curvature
-            values = jnp.maximum(jnp.maximum(size, least), tiny)
+            size, largest = jnp.abs(values), jnp.max(jnp.abs(values))
+            least = jnp.maximum(tree.factor_like(min_curvature, size), jnp.finfo(size.dtype).eps)
+            # A zero Hessian counts as the identity.
+            values = jnp.where(largest > 0, jnp.maximum(size, least * largest), 1)
         along = jnp.dot(vectors.T, flat.ravel(updates), precision="highest")
         return flat.unravel(jnp.dot(vectors, along / values, precision="highest"))
 
@@ -78,7 +77,7 @@ def scale_by_newton(
 def newton(
     learning_rate: Rate | None = None,
     damping: Rate = 0.0,
-    min_curvature: Rate = 1e-8,
+    min_curvature: Rate = 0.0,
     linesearch: Transform | None = BACKTRACKING,
     *,
     modify: bool = True,
@@ -94,7 +93,8 @@ def newton(
     Args:
       learning_rate: a factor of the direction before the line search; None for 1.
       damping: λ ≥ 0, added to the eigenvalues.
-      min_curvature: δ ≥ 0, the smallest curvature relative to the largest.
+      min_curvature: δ ≥ 0, the smallest curvature relative to the largest; at least the precision
+        of the dtype is used.
       linesearch: the transform that finds α, or None for α = 1.
       modify: use absolute eigenvalues, so that the direction descends. ``minimize`` ends with the
         reason ``no descent`` where it does not.

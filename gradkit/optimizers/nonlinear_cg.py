@@ -66,26 +66,21 @@ def scale_by_nonlinear_cg(method: str = "polak_ribiere") -> Rule:
         if method in ("fletcher_reeves", "polak_ribiere"):
             below = tree.sq_norm(last)
         else:
-            below = -_dot(direction, change)
+            below = -tree.inner(direction, change)
         if method in ("fletcher_reeves", "dai_yuan"):
             above = tree.sq_norm(updates)
         else:
-            above = _dot(updates, change)
+            above = tree.inner(updates, change)
         beta = numerics.divide(above, below)
         if method in ("polak_ribiere", "hestenes_stiefel"):
             beta = jnp.maximum(0, beta)
         # gᵀu = gᵀg + β gᵀu'
-        descends = tree.sq_norm(updates) + beta * _dot(updates, direction) > 0
+        descends = tree.sq_norm(updates) + beta * tree.inner(updates, direction) > 0
         beta = jnp.where(descends | jnp.isnan(beta), beta, 0)
         new = tree.map(lambda g, u: g + tree.factor_like(beta, g) * u, updates, direction)
         return new, {"updates": updates, "direction": new}
 
     return Rule(init, update)
-
-
-def _dot(a: Any, b: Any) -> Any:
-    """Σ Re(a* b) over two trees."""
-    return tree.total(tree.map(lambda x, y: jnp.sum(jnp.real(jnp.conj(x) * y)), a, b), a)
 
 
 @transform

@@ -124,6 +124,7 @@ BRANCHING = {
     "scale_by_dog",
     "scale_by_dowg",
     "scale_by_madgrad",
+    "scale_by_newton_cg",
     "scale_by_sophia",
     "swa",
 }
