@@ -3,6 +3,7 @@
 from gradkit import averages as averages
 from gradkit import curvature as curvature
 from gradkit import inspect as inspect
+from gradkit import linalg as linalg
 from gradkit import masks as masks
 from gradkit import privacy as privacy
 from gradkit import schedules as schedules
@@ -56,6 +57,7 @@ from gradkit.interop import scale_gradient as scale_gradient
 from gradkit.interop import stateless_with_tree_map as stateless_with_tree_map
 from gradkit.interop import with_extra_args_support as with_extra_args_support
 from gradkit.interop.names import missing as __getattr__
+from gradkit.linalg import nnls as nnls
 from gradkit.masks import by_path as by_path
 from gradkit.masks import by_rank as by_rank
 from gradkit.optimizers import acprop as acprop

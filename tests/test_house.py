@@ -22,7 +22,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
     ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat"),
     ("_arguments", "_call", "_schedule", "_rule", "_restore", "_transform", "_walk"),
-    ("curvature", "masks", "schedules", "stores"),
+    ("curvature", "linalg", "masks", "schedules", "stores"),
     ("averages",),
     ("transforms",),
     ("wrappers",),

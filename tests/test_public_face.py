@@ -13,7 +13,9 @@ import gradkit as gk
 from tests.cases import CASES, factories
 
 ROOT = Path(gk.__file__).parent
-ROOMS = ("averages", "curvature", "inspect", "masks", "privacy", "schedules", "stores")
+ROOMS = (
+    *("averages", "curvature", "inspect", "linalg", "masks", "privacy", "schedules", "stores"),
+)
 MOST_ANY = 0.15
 
 

@@ -14,20 +14,14 @@ INSTEAD = {
     "safe_root_mean_squares": "`tree.norm(x) / sqrt(x.size)`, whose derivative at zero is zero",
     "LookaheadParams": "the fast weights are the parameters; the slow ones are in the state of `lookahead`, read by `eval_params`",
     "flatten": "not needed: functions of a leaf are traced once per shape",
-    "value_and_grad_from_state": "part of the line searches: use optax's with an optax line search",
+    "ZoomLinesearchInfo": "a dict: read `state.inner['scale_by_zoom_linesearch']['info']`",
     "microbatch": "`MultiSteps`, or `jax.lax.scan` over micro-batches",
     "unitwise_norm": "part of `adaptive_grad_clip`",
     "unitwise_clip": "part of `adaptive_grad_clip`",
 }
 LATER_NAMES = (
-    "lbfgs",
-    "scale_by_lbfgs",
-    "scale_by_backtracking_linesearch",
-    "scale_by_zoom_linesearch",
-    "ZoomLinesearchInfo",
     "matrix_inverse_pth_root",
     "power_iteration",
-    "nnls",
     "galore",
     "scale_by_galore",
     "GaLoreDimensionNumbers",
@@ -35,7 +29,7 @@ LATER_NAMES = (
     "scale_by_muon",
     "MuonDimensionNumbers",
 )
-LATER = "matrix methods and line searches are not in this version: an optax transform works inside `chain`, as in `chain(optax.{})`"
+LATER = "matrix methods are not in this version: an optax transform works inside `chain`, as in `chain(optax.{})`"
 # Where the state of a transform is found.
 STATES = {
     "AddNoiseState": "add_noise",
@@ -59,7 +53,9 @@ STATES = {
     "ScaleByAdanState": "scale_by_adan",
     "ScaleByAdemamixState": "scale_by_ademamix",
     "ScaleByAmsgradState": "scale_by_amsgrad",
+    "ScaleByBacktrackingLinesearchState": "scale_by_backtracking_linesearch",
     "ScaleByBeliefState": "scale_by_belief",
+    "ScaleByLBFGSState": "scale_by_lbfgs",
     "ScaleByLionState": "scale_by_lion",
     "ScaleByNovogradState": "scale_by_novograd",
     "ScaleByRStdDevState": "scale_by_stddev",
@@ -68,6 +64,7 @@ STATES = {
     "ScaleByRssState": "scale_by_rss",
     "ScaleBySM3State": "scale_by_sm3",
     "ScaleBySimplifiedAdEMAMixState": "scale_by_simplified_ademamix",
+    "ScaleByZoomLinesearchState": "scale_by_zoom_linesearch",
     "ScheduleFreeState": "schedule_free",
     "SnapshotState": "snapshot",
     "SophiaState": "scale_by_sophia",
@@ -87,8 +84,7 @@ OTHER_STATE_NAMES = """
     ConditionallyMaskState ConditionallyTransformState DAdaptAdamWState
     DifferentiallyPrivateAggregateState DoGState DoWGState GaLoreState
     InjectStatefulHyperparamsState MechanicState MomoAdamState MomoState MuonState NormalizeState
-    ProdigyState ScaleByBacktrackingLinesearchState
-    ScaleByLBFGSState ScaleByZoomLinesearchState
+    ProdigyState
 """
 TYPE = "schedules here have no state: a function of the step is a `Schedule`"
 TYPE_NAMES = "StatefulSchedule WrappedSchedule"

@@ -41,7 +41,8 @@ class Line:
     ):
         check.params(params)
         self.dtype = numerics.scalar_dtype(params)
-        self.leaves, self.updates = lax.stop_gradient((leaves, updates))
+        self.params, self.updates = lax.stop_gradient((params, updates))
+        self.leaves = leaves
         value = lax.stop_gradient(numerics.loss_like(value, params))
         self.value = jnp.where(jnp.isnan(value), jnp.inf, value)
         self.grad = lax.stop_gradient(conjugate(_like_params(grad, params)))
@@ -50,7 +51,10 @@ class Line:
 
     def at(self, size: Any) -> Any:
         """The parameters at a step size, in their own dtypes."""
-        return tree.add_rounded(self.leaves, tree.scale(self.updates, size))
+        moved = tree.map(jnp.add, self.params, tree.scale(self.updates, size))
+        return tree.map(
+            lambda x, like: numerics.cast(x, jax.dtypes.result_type(like)), moved, self.leaves
+        )
 
     def along(self, grad: Any) -> Any:
         """The derivative along u of a loss with this gradient."""
@@ -58,12 +62,12 @@ class Line:
 
     def value_at(self, size: Any) -> Any:
         """The loss at a step size."""
-        return lax.stop_gradient(self._function(self.at(size))).astype(self.dtype)
+        return lax.stop_gradient(self._function(self.at(size)).astype(self.dtype))
 
     def value_and_grad_at(self, size: Any) -> tuple[Any, Any]:
         """The loss and its gradient at a step size."""
-        value, grad = lax.stop_gradient(jax.value_and_grad(self._function)(self.at(size)))
-        return value.astype(self.dtype), tree.widen(grad)
+        value, grad = jax.value_and_grad(self._function)(self.at(size))
+        return lax.stop_gradient((value.astype(self.dtype), tree.widen(grad)))
 
     def value_and_pullback_at(self, size: Any) -> tuple[Any, Callable[[], Any]]:
         """The loss at a step size, and a function that computes the gradient there."""
@@ -71,9 +75,9 @@ class Line:
         one = jnp.ones_like(value)
 
         def grad() -> Any:
-            return tree.widen(lax.stop_gradient(pullback(one)[0]))
+            return lax.stop_gradient(tree.widen(pullback(one)[0]))
 
-        return lax.stop_gradient(value).astype(self.dtype), grad
+        return lax.stop_gradient(value.astype(self.dtype)), grad
 
 
 def conjugate(tree_: Any) -> Any:
@@ -84,7 +88,7 @@ def conjugate(tree_: Any) -> Any:
 def scaled(updates: Any, size: Any) -> Any:
     """η u, and 0 where η = 0, whatever u is."""
     still = size == 0
-    return tree.map(lambda u: jnp.where(still, 0, u * size.astype(u.real.dtype)), updates)
+    return tree.map(lambda u: jnp.where(still, 0, u * tree.factor_like(size, u)), updates)
 
 
 def _like_params(grad: Any, params: Any) -> Any:

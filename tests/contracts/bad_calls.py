@@ -245,7 +245,73 @@ BAD += [
         lambda: _hessian(obj_fn="f"),
     ),
     *_named("hutchinson_estimator_diag_hessian", "obj_fn|value_fn", lambda: _hessian(value_fn=3)),
+    *_named("lbfgs", "value", lambda: _search(value=None), lambda: _search(value=jnp.ones(3))),
+    *_named("lbfgs", "value", lambda: _search(value=1j), lambda: _search(value="low")),
+    *_named("lbfgs", "grad", lambda: _search(grad=None), lambda: _search(grad=OTHER)),
+    *_named("lbfgs", "grad.*w", lambda: _search(grad=WIDE)),
+    *_named(
+        "lbfgs",
+        "value_fn",
+        *(
+            lambda f=f: _search(value_fn=f)
+            for f in (
+                None,
+                3,
+                gk.adam,
+                lambda p: p["w"],
+                lambda p: (loss(p), 1.0),
+                lambda p: loss(p).astype(complex),
+                lambda p: jnp.int32(3),
+                lambda p: "low",
+                lambda p, batch: loss(p),
+            )
+        ),
+    ),
+    *_named("lbfgs", "data", lambda: _search(data=1.0)),
+    *_named("lbfgs", "'x'", lambda: _search(value_fn=lambda p, *, x: loss(p) * x)),
+    *_named(
+        "value_and_grad_from_state",
+        "value_fn",
+        *(lambda f=f: gk.value_and_grad_from_state(f) for f in (None, 3.0, gk.adam)),
+    ),
+    *_named(
+        "value_and_grad_from_state",
+        "state",
+        *(
+            lambda s=s: gk.value_and_grad_from_state(loss)(P, state=s)
+            for s in (None, STATE, gk.lbfgs(linesearch=None).init(P))
+        ),
+    ),
+    *_named("value_and_grad_from_state", "2 line searches", lambda: _stored(SEARCH, SEARCH)),
+    *_named(
+        "value_and_grad_from_state",
+        "store_grad",
+        lambda: _stored(gk.scale_by_backtracking_linesearch(3)),
+    ),
+    *_named(
+        "value_and_grad_from_state", "leaves", lambda: _stored(gk.masked(SEARCH, gk.by_path("w")))
+    ),
+    *_named(
+        "nnls",
+        "A",
+        *(lambda a=a: gk.nnls(a, jnp.ones(2), 3) for a in ("A", jnp.ones(2), 1j * np.ones((2, 2)))),
+    ),
+    *_named("nnls", "b", lambda: gk.nnls(jnp.ones((2, 3)), jnp.ones(3), 3)),
+    *_named("nnls", "b", lambda: gk.nnls(jnp.ones((2, 3)), jnp.float32(1), 3)),
+    *_named("nnls", "iters", *(lambda n=n: gk.nnls(P["w"], jnp.ones(2), n) for n in (0, 2.5))),
+    *_named("nnls", "L", *(lambda n=n: gk.nnls(P["w"], jnp.ones(2), 3, L=n) for n in (0.0, "x"))),
 ]
+SEARCH = gk.scale_by_zoom_linesearch(3)
+
+
+def _search(**changes: Any) -> Any:
+    """An update of L-BFGS, with some of what its line search takes changed."""
+    extras = {"value": 1.0, "grad": G, "value_fn": loss, **changes}
+    return gk.lbfgs().update(G, gk.lbfgs().init(P), P, **extras)
+
+
+def _stored(*searches: Any) -> Any:
+    return gk.value_and_grad_from_state(loss)(P, state=gk.chain(*searches).init(P))
 
 
 def _hessian(**extras: Any) -> Any:

@@ -119,13 +119,16 @@ BRANCHING = {
     "polyak_average",
     "prodigy",
     "sam",
+    "scale_by_backtracking_linesearch",
     "scale_by_cocob",
     "scale_by_distance_over_gradients",
     "scale_by_dog",
     "scale_by_dowg",
+    "scale_by_lbfgs",
     "scale_by_madgrad",
     "scale_by_newton_cg",
     "scale_by_sophia",
+    "scale_by_zoom_linesearch",
     "swa",
 }
 REPRESENTATIVE = {"clip_by_global_norm", "scale_by_adam", "scale_by_factored_rms"}

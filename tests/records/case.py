@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gradkit as gk
+from gradkit._tree import widen
 
 Bad = tuple[Callable[[], Any], str]
 
@@ -102,6 +103,21 @@ def slope(params: Any, grads: Any) -> Any:
     """A loss whose gradient is ``grads`` everywhere."""
     products = jax.tree.map(lambda p, g: jnp.sum((p * g.astype(p.dtype)).real), params, grads)
     return sum(jax.tree.leaves(products), start=jnp.zeros(()))
+
+
+def falling_loss(grads: Any) -> dict[str, Any]:
+    """What a line search takes: a loss that is linear, with this gradient, and high at the start.
+
+    It is computed wide, as the contracts look for narrow arithmetic of the transform.
+    """
+
+    def value_fn(params: Any) -> Any:
+        products = jax.tree.map(
+            lambda p, g: jnp.sum((p * jnp.conj(g)).real), widen(params), widen(grads)
+        )
+        return sum(jax.tree.leaves(products), start=jnp.zeros(()))
+
+    return {"value": 1e3, "grad": grads, "value_fn": value_fn}
 
 
 # ---- what several factories refuse in the same words ---------------------------------------------

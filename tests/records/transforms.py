@@ -9,9 +9,11 @@ import gradkit as gk
 from tests.records.case import (
     ABOVE_0,
     AT_LEAST_0,
+    DECAY,
     FINITE,
     FRACTION,
     Case,
+    falling_loss,
     harmonic,
     loss_of,
     matrices_only,
@@ -32,6 +34,11 @@ def squares(params: Any) -> Any:
     return sum(
         (jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(params)), start=jnp.zeros(())
     )
+
+
+def rising_gradient(grads: Any) -> dict[str, Any]:
+    """A loss that falls along the gradients, which are the updates of a line search alone."""
+    return falling_loss(jax.tree.map(jnp.negative, grads))
 
 
 def two_examples(grads: Any) -> Any:
@@ -306,6 +313,98 @@ TRANSFORMS = [
             ),
         ),
         extras=loss_of,
+        counts=True,
+    ),
+    Case(
+        "scale_by_backtracking_linesearch",
+        lambda: gk.scale_by_backtracking_linesearch(
+            5, 1e-3, 0.5, 2.0, 1.5, 1e-3, 1e-3, store_grad=True
+        ),
+        bad=(
+            (lambda: gk.scale_by_backtracking_linesearch(-1), "max_backtracking_steps=-1 is out"),
+            (lambda: gk.scale_by_backtracking_linesearch(2.5), "max_backtracking_steps=2.5 is not"),
+            (lambda: gk.scale_by_backtracking_linesearch(5, 1.0), f"slope_rtol=1.0 {DECAY}"),
+            (lambda: gk.scale_by_backtracking_linesearch(5, -0.1), f"slope_rtol=-0.1 {DECAY}"),
+            *(
+                (
+                    lambda factor=factor: gk.scale_by_backtracking_linesearch(
+                        5, decrease_factor=factor
+                    ),
+                    rf"decrease_factor={factor} is out of range\. Expected 0 < decrease_factor < 1",
+                )
+                for factor in (0.0, 1.0)
+            ),
+            (
+                lambda: gk.scale_by_backtracking_linesearch(5, increase_factor=0.9),
+                r"increase_factor=0.9 is out of range\. Expected increase_factor >= 1",
+            ),
+            (
+                lambda: gk.scale_by_backtracking_linesearch(5, max_learning_rate=0.0),
+                f"max_learning_rate=0.0 {ABOVE_0}",
+            ),
+            (
+                lambda: gk.scale_by_backtracking_linesearch(5, atol=-1.0),
+                f"atol=-1.0 {AT_LEAST_0}",
+            ),
+            (
+                lambda: gk.scale_by_backtracking_linesearch(5, rtol=-1.0),
+                f"rtol=-1.0 {AT_LEAST_0}",
+            ),
+            (
+                lambda: gk.scale_by_backtracking_linesearch(5, store_grad=1),
+                "store_grad=1 is not a bool",
+            ),
+        ),
+        extras=rising_gradient,
+        needs_params=True,
+        passes_nan=False,
+        counts=True,
+    ),
+    Case(
+        "scale_by_zoom_linesearch",
+        lambda: gk.scale_by_zoom_linesearch(5, 2.0, 1e-3, 3.0, 1e-3, 0.5, 1e-3, 1e-3, "one"),
+        bad=(
+            (lambda: gk.scale_by_zoom_linesearch(0), "max_linesearch_steps=0 is out of range"),
+            (
+                lambda: gk.scale_by_zoom_linesearch(5, 0.0),
+                f"max_learning_rate=0.0 {ABOVE_0}",
+            ),
+            (lambda: gk.scale_by_zoom_linesearch(5, tol=-1.0), f"tol=-1.0 {AT_LEAST_0}"),
+            *(
+                (
+                    lambda factor=factor: gk.scale_by_zoom_linesearch(5, increase_factor=factor),
+                    rf"increase_factor={factor} is out of range\. Expected 1 < increase_factor",
+                )
+                for factor in (1.0, float("inf"))
+            ),
+            *(
+                (
+                    lambda c1=c1: gk.scale_by_zoom_linesearch(5, slope_rtol=c1),
+                    rf"slope_rtol={c1} is out of range\. Expected 0 < slope_rtol < 1",
+                )
+                for c1 in (0.0, 1.0)
+            ),
+            (
+                lambda: gk.scale_by_zoom_linesearch(5, slope_rtol=0.5, curv_rtol=0.4),
+                r"curv_rtol=0.4 is out of range\. Expected curv_rtol > slope_rtol=0.5",
+            ),
+            (lambda: gk.scale_by_zoom_linesearch(5, curv_rtol=-0.1), f"curv_rtol=-0.1 {ABOVE_0}"),
+            (
+                lambda: gk.scale_by_zoom_linesearch(5, approx_dec_rtol=-1.0),
+                f"approx_dec_rtol=-1.0 {AT_LEAST_0}",
+            ),
+            (
+                lambda: gk.scale_by_zoom_linesearch(5, stepsize_precision=-1.0),
+                f"stepsize_precision=-1.0 {AT_LEAST_0}",
+            ),
+            (
+                lambda: gk.scale_by_zoom_linesearch(5, initial_guess_strategy="two"),
+                "initial_guess_strategy='two' is not an option",
+            ),
+        ),
+        extras=rising_gradient,
+        needs_params=True,
+        passes_nan=False,
         counts=True,
     ),
     Case(
