@@ -14,7 +14,14 @@ from tests.cases import CASES, factories
 
 ROOT = Path(gk.__file__).parent
 ROOMS = (
-    *("averages", "curvature", "inspect", "linalg", "masks", "privacy", "schedules", "stores"),
+    "averages",
+    "curvature",
+    "inspect",
+    "linalg",
+    "masks",
+    "privacy",
+    "schedules",
+    "stores",
 )
 MOST_ANY = 0.15
 

@@ -166,8 +166,8 @@ def hvp(
     params: Params,
     inputs: PyTree,
     targets: PyTree,
-) -> jax.Array:
-    """Compute a Hessian-vector product (hvp) on vectors, with optax's signature.
+) -> PyTree:
+    """Compute a Hessian-vector product (hvp) with a flat vector, with optax's signature.
 
     Args:
       loss: ``loss(params, inputs, targets)`` returns one real number.
@@ -177,7 +177,7 @@ def hvp(
       targets: passed to ``loss``.
 
     Returns:
-      H v, a vector like ``v``.
+      H v, a tree like ``params``.
 
     Raises:
       TypeError: complex parameters, or ``loss`` does not return one real number.
@@ -190,8 +190,8 @@ def hvp(
       >>> product = gk.curvature.hvp(loss, jnp.array([1.0, 0.0]), jnp.zeros(2), x, y)
       >>> assert product.tolist() == [1.0, 2.0]  # the first column of xᵀ x
 
-    **Differs from optax**: bfloat16 and float16 parameters are computed in float32. On trees, use
-    ``hessian_vector_product``.
+    **Differs from optax**: bfloat16 and float16 parameters are computed in float32. For a v that
+    is a tree, use ``hessian_vector_product``.
     """
     with check.inside("hvp"):
         params = point(params)
@@ -201,4 +201,4 @@ def hvp(
             check.refuse(problem, expected=f"a vector of {flat.size} elements")
         tangent = flat.unravel(jnp.asarray(v, flat.dtype))
         fun = scalar_function(loss, params, (inputs, targets), "loss")
-        return flat.ravel(jax.jvp(jax.grad(fun), (params,), (tangent,))[1])
+        return jax.jvp(jax.grad(fun), (params,), (tangent,))[1]

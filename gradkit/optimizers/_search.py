@@ -16,7 +16,7 @@ BACKTRACKING = scale_by_backtracking_linesearch(
 ZOOM = scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one")
 # For conjugate gradients, which have no natural length and need a more exact search.
 EXACT = scale_by_zoom_linesearch(
-    max_linesearch_steps=20, curv_rtol=0.1, initial_guess_strategy="keep"
+    max_linesearch_steps=20, curv_rtol=0.4, initial_guess_strategy="keep"
 )
 
 

@@ -133,7 +133,7 @@ def _jacobian(updates: Any, params: Any, residual_fn: Any) -> tuple[Flat, Any]:
 
 def _solve(jacobian: Any, g: Any, d: Any, damping: Any) -> Any:
     """(JᵀJ + λ D²)⁺ g, by the singular values of J D⁻¹, which do not square its condition."""
-    _, values, right = jnp.linalg.svd(jacobian / d, full_matrices=False)
+    _, values, right = jnp.linalg.svd(jacobian / d[None], full_matrices=False)
     damping = tree.factor_like(damping, g)
     below = values**2 + damping
     rounding = jnp.finfo(g.dtype).eps * max(jacobian.shape)

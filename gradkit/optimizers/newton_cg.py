@@ -38,10 +38,10 @@ def scale_by_newton_cg(
     After a step the radius adapts to ratio = (actual decrease) / (predicted decrease):
     r ← ‖u‖ / 4 below ¼, and r ← 2 r above ¾ if u was at the edge.
 
-    **State** ``radius``, ``value`` (the last one), ``predicted`` (the decrease that the quadratic
-    model predicts), ``length`` (‖u‖) and ``products`` (the number of Hessian-vector products of the
-    last update): scalars. Needs params, and the extra arguments ``value_fn``, the loss as a
-    function of params, and with a trust region ``value``.
+    **State** ``products``, the number of Hessian-vector products of the last update; with a trust
+    region also ``radius``, ``value`` (the last one), ``predicted`` (the decrease that the quadratic
+    model predicts) and ``length`` (‖u‖): scalars. Needs params, and the extra arguments
+    ``value_fn``, the loss as a function of params, and with a trust region ``value``.
 
     Args:
       damping: λ ≥ 0, added to the Hessian.
@@ -69,10 +69,11 @@ def scale_by_newton_cg(
         check.integer(1, max_iterations=max_iterations)
 
     def init(params: Any) -> Any:
-        radius = jnp.inf if trust_radius is None else trust_radius
-        start = {"radius": radius, "value": jnp.inf, "predicted": 0.0, "length": 0.0}
-        state = {name: tree.scalar(value, params) for name, value in start.items()}
-        return {**state, "products": jnp.zeros((), jnp.int32)}
+        products = {"products": jnp.zeros((), jnp.int32)}
+        if trust_radius is None:
+            return products
+        start = {"radius": trust_radius, "value": 0.0, "predicted": 0.0, "length": 0.0}
+        return {**{name: tree.scalar(value, params) for name, value in start.items()}, **products}
 
     def update(
         updates: Any,
@@ -86,12 +87,11 @@ def scale_by_newton_cg(
         check.params(params)
         check.real_leaves(updates)
         check.function(value_fn=value_fn)
-        radius = state["radius"]
         if trust_radius is None:
-            value = state["value"]
+            radius = tree.scalar(jnp.inf, params)
         else:
             value = numerics.loss_like(value, params)
-            radius = jnp.where(step > 0, _adapted(state, value), radius)
+            radius = jnp.where(step > 0, _adapted(state, value), state["radius"])
         # A loop without a fixed length has no reverse derivative, so u is a constant to it.
         point, g, added = lax.stop_gradient((params, updates, damping))
         along = jax.linearize(jax.grad(value_fn), point)[1]
@@ -101,15 +101,15 @@ def scale_by_newton_cg(
 
         most = tree.count(params) if max_iterations is None else max_iterations
         u, curved, products = _truncated_cg(product, g, lax.stop_gradient(radius), most)
-        predicted = tree.dot(updates, u) - tree.dot(u, curved) / 2
-        after = {
+        if trust_radius is None:
+            return u, {"products": products}
+        return u, {
             "radius": radius,
             "value": value,
-            "predicted": predicted,
+            "predicted": tree.dot(g, u) - tree.dot(u, curved) / 2,
             "length": tree.norm(u),
             "products": products,
         }
-        return u, after
 
     return Rule(init, update)
 

@@ -101,8 +101,9 @@ def nonlinear_cg(
     Args:
       learning_rate: a factor of the direction before the line search; None for 1.
       method: ``fletcher_reeves``, ``polak_ribiere``, ``hestenes_stiefel`` or ``dai_yuan``.
-      linesearch: the transform that finds α, or None for α = 1. The default is more exact than that
-        of quasi-Newton methods: it satisfies the strong Wolfe conditions with c₂ = 0.1.
+      linesearch: the transform that finds α, or None for α = 1. The default is more exact than
+        that of quasi-Newton methods: the strong Wolfe conditions with c₂ = 0.4 < ½, which every method
+        needs for directions that descend.
 
     Raises:
       ValueError: another method, or no params.
