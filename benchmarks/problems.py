@@ -77,8 +77,8 @@ def _(x):
 
 @problem(5, "Beale", [1.0, 1.0])
 def _(x):
-    y, i = jnp.array([1.5, 2.25, 2.625]), jnp.arange(1, 4)
-    return y - x[0] * (1 - x[1] ** i)
+    powers = jnp.stack([x[1], x[1] ** 2, x[1] ** 3])
+    return jnp.array([1.5, 2.25, 2.625]) - x[0] * (1 - powers)
 
 
 @problem(6, "Jennrich and Sampson", [0.3, 0.4], 124.362)
@@ -188,7 +188,7 @@ def _(x):
 @problem(20, "Watson, 6 variables", np.zeros(6), 2.28767e-3)
 def _(x):
     t = jnp.arange(1.0, 30.0)[:, None] / 29
-    j = jnp.arange(x.size)
+    j = jnp.arange(float(x.size))
     slope = jnp.sum(j[1:] * x[1:] * t ** (j[1:] - 1), 1)
     return jnp.concatenate(
         [slope - jnp.sum(x * t**j, 1) ** 2 - 1, jnp.stack([x[0], x[1] - x[0] ** 2 - 1])]

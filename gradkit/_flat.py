@@ -21,6 +21,7 @@ class Flat:
     """
 
     def __init__(self, like: Any):
+        self._treedef: Any
         leaves, self._treedef = jax.tree.flatten(like)
         self._shapes = [jnp.shape(x) for x in leaves]
         self._kinds = [jax.dtypes.result_type(x) for x in leaves]

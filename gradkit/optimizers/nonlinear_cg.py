@@ -102,8 +102,8 @@ def nonlinear_cg(
       learning_rate: a factor of the direction before the line search; None for 1.
       method: ``fletcher_reeves``, ``polak_ribiere``, ``hestenes_stiefel`` or ``dai_yuan``.
       linesearch: the transform that finds α, or None for α = 1. The default is more exact than
-        that of quasi-Newton methods: the strong Wolfe conditions with c₂ = 0.4 < ½, which every method
-        needs for directions that descend.
+        that of quasi-Newton methods: the strong Wolfe conditions with c₂ = 0.4. With c₂ < ½ the
+        directions of Fletcher and Reeves descend.
 
     Raises:
       ValueError: another method, or no params.
