@@ -420,6 +420,22 @@ FAMILIES: dict[str, dict[str, Method]] = {
             fixed=True,
         ),
     },
+    "Quasi-Newton methods": {
+        "lbfgs": Method(
+            _lines(
+                r"\D_t &= -\alpha_t\, \eta_t\, H_t\, g_t, \qquad"
+                r" H \leftarrow (I - \rho\, s\, y^\top)\, H\, (I - \rho\, y\, s^\top)"
+                r" + \rho\, s\, s^\top \text{ for the last } m \text{ pairs, from } \gamma I",
+                r"s &= \theta_t - \theta_{t-1}, \qquad y = g_t - g_{t-1}, \qquad"
+                r" \rho = \frac{1}{s^\top y}, \qquad \gamma = \frac{s^\top y}{y^\top y},"
+                r" \qquad \eta_t \text{ by a line search}",
+            ),
+            lambda rate: gk.lbfgs(),
+            fixed=True,
+            extras="the loss, its gradient, and the loss as a function of the parameters (`value`,"
+            " `grad`, `value_fn`)",
+        ),
+    },
     "Privacy": {
         "dpsgd": Method(
             r"\D_t = -\alpha_t\, M_t, \qquad M = \frac{1}{n} \left(\sum_{i=1}^n"

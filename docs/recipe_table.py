@@ -57,6 +57,7 @@ ROWS = {
     "sm3": gk.sm3(0.1),
     "adam_mini": gk.adam_mini(0.1),
     "sophia": gk.sophia(0.1),
+    "lbfgs": gk.lbfgs(),
     "polyak_sgd": gk.polyak_sgd(),
     "momo": gk.momo(),
     "momo_adam": gk.momo_adam(),
@@ -119,6 +120,7 @@ OWN = {
     "scale_by_confidence": ("", "", "`ema` / √(`ema` of (û − m)², stored `factored`)"),
     "scale_by_sm3": ("`latest`", "`running_sum` of g², stored `sm3_cover`", f"{Q} → `ema`"),
     "scale_by_sophia": ("`ema`", "`ema` of the Hessian's diagonal", "clip(M/G)"),
+    "scale_by_lbfgs": ("`latest`", "none", "H · M, H from the last pairs (Δθ, Δg)"),
     "scale_by_polyak": ("`latest`", "none", "M · (f − f*) / ‖g‖²"),
     "momo": ("`ema_from_first`", "none", "M · a step from an averaged model of the loss"),
     "momo_adam": ("`ema`", "`ema` of g²", f"{Q} · a step from an averaged model of the loss"),
@@ -144,6 +146,7 @@ MEMBERS = {
     "_fromage_step": "step, × 1/√(1 + α²)",
     "scale_by_sign": "sign",
     "scale_by_learning_rate": "−α",
+    "scale_by_zoom_linesearch": "line search",
     "scale": "−1",
 }
 

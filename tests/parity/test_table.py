@@ -99,11 +99,13 @@ UNVARIED = {
     "dtype_momentum": "optax rounds the arithmetic to it too",
     "mode": "optax has none",
     "mu_dtype": "its row is that of adam",
+    "verbose": "prints: tests/transforms/test_linesearch.py",
     "state_dtype": "optax multiplies z in it: tests/wrappers/test_schedule_free.py",
 }
 VARIED = (
     "adafactor",
     "adan",
+    "lbfgs",
     "madgrad",
     "mechanize",
     "nadamw",
@@ -111,6 +113,9 @@ VARIED = (
     "polyak_sgd",
     "reduce_on_plateau",
     "sam",
+    "scale_by_backtracking_linesearch",
+    "scale_by_lbfgs",
+    "scale_by_zoom_linesearch",
     "schedule_free",
     "schedule_free_adamw",
     "schedule_free_sgd",

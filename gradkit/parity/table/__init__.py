@@ -15,6 +15,7 @@ from gradkit.parity.row import Row as Row
 from gradkit.parity.row import installed as installed
 from gradkit.parity.table.averages import AVERAGES
 from gradkit.parity.table.factored import FACTORED
+from gradkit.parity.table.linesearch import LINE_SEARCHES
 from gradkit.parity.table.optimizers import OPTIMIZERS
 from gradkit.parity.table.parameter_free import PARAMETER_FREE
 from gradkit.parity.table.recent import RECENT
@@ -28,6 +29,7 @@ TABLE: tuple[Row, ...] = (
     *RECENT,
     *FACTORED,
     *PARAMETER_FREE,
+    *LINE_SEARCHES,
     *AVERAGES,
     *TRANSFORMS,
     *WRAPPERS,
