@@ -322,11 +322,11 @@ FAMILIES: dict[str, dict[str, Method]] = {
             extras=SEARCHED,
         ),
         "levenberg_marquardt": Method(
-            r"\D_t = -\alpha_t\, (J_t^\top J_t + \lambda_t D_t^2)^{-1} g_t, \qquad"
+            r"\D_t = -(J_t^\top J_t + \lambda_t D_t^2)^{-1} g_t, \qquad"
             r" g = J^\top r, \quad L = \tfrac12 \lVert r(\theta) \rVert^2",
             lambda rate: gk.levenberg_marquardt(),
             fixed=True,
-            extras="the residuals as a function of the parameters (`residual_fn`), and " + SEARCHED,
+            extras="the residuals as a function of the parameters (`residual_fn`)",
         ),
         "bfgs": Method(
             _lines(

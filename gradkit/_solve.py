@@ -123,16 +123,16 @@ def proceed(problem: Problem, tx: Any, carry: Carry, args: Any, tol: Any, limit:
     def step(carry: Carry) -> Carry:
         now = {"value": carry.value, "grad": carry.grad}
         x, state = tx.apply(carry.x, carry.state, carry.grad, **now, **extras)
-        search = _search(tx, state)
+        search, trials = _search(tx, state), _trials(state)
         still = _same(x, carry.x)
         if search is None or search.grad is None:
             value, grad = jax.value_and_grad(value_fn)(x)
-            evaluations = 1 if search is None else 1 + search.evaluations
+            evaluations = trials + 1
         else:
-            value, grad, evaluations = search
-            value = jnp.where(still, carry.value, value.astype(carry.value.dtype))
-            grad = tree.map(
-                lambda old, g: jnp.where(still, old, g.astype(old.dtype)), carry.grad, grad
+            evaluations = trials
+            value = jnp.where(still, carry.value, search.value.astype(carry.value.dtype))
+            grad = jax.tree.map(
+                lambda g, old: jnp.where(still, old, g.astype(old.dtype)), search.grad, carry.grad
             )
         value = numerics.cast(value, carry.value.dtype)
         norm = _norm(grad)
@@ -140,7 +140,8 @@ def proceed(problem: Problem, tx: Any, carry: Carry, args: Any, tol: Any, limit:
         stalled = jnp.where(better, 0, carry.stalled + 1)
         # The direction restarts after a search that found none, so that the next may find one.
         twice = still & carry.still
-        stuck = False if search is None else twice | (stalled >= _PATIENCE)
+        searches = search is not None or isinstance(trials, jax.Array)
+        stuck = twice | (stalled >= _PATIENCE) if searches else False
         status = _status(value, norm, tol, stuck)
         ok = status != NON_FINITE
         new = (x, value, grad, norm)
@@ -176,7 +177,6 @@ class _Search(NamedTuple):
 
     value: Any
     grad: Any
-    evaluations: Any
 
 
 def _search(tx: Any, state: Any) -> _Search | None:
@@ -185,12 +185,30 @@ def _search(tx: Any, state: Any) -> _Search | None:
     last: Any = state.inner.get(members[-1].name) if members else None
     while isinstance(last, tuple) and last and not hasattr(last, "_fields"):
         last = last[-1]  # the state of a chain of optax
-    found = last._asdict() if hasattr(last, "_asdict") else last
-    if not isinstance(found, dict) or found.keys() != {"learning_rate", "value", "grad", "info"}:
+    found = _fields(last)
+    if found.keys() != {"learning_rate", "value", "grad", "info"}:
         return None
-    info = found["info"]
-    info = info._asdict() if hasattr(info, "_asdict") else info
-    return _Search(found["value"], found["grad"], info["num_linesearch_steps"].astype(jnp.int32))
+    return _Search(found["value"], found["grad"])
+
+
+def _trials(state: Any) -> Any:
+    """The evaluations in the last update, as the states of searches count them; 0 without one."""
+    total: Any = 0
+    if isinstance(state, (dict, tuple)):
+        fields = _fields(state)
+        for name in ("num_linesearch_steps", "evaluations"):
+            if name in fields:
+                return jnp.asarray(fields[name], jnp.int32)
+        for part in fields.values() if fields else state:
+            total = total + _trials(part)
+    return total
+
+
+def _fields(state: Any) -> dict[str, Any]:
+    """A state's fields by name; none where they have no names."""
+    if hasattr(state, "_asdict"):
+        state = state._asdict()
+    return state if isinstance(state, dict) else {}
 
 
 # ---- scalars of the loop -----------------------------------------------------------------------

@@ -89,7 +89,7 @@ def _quasi_newton(change: Callable[[Any, Any, Any, Any], Any], scaled: bool) -> 
     def init(params: Any) -> Any:
         flat = Flat(params)
         return {
-            "params": tree.origin(params),
+            "params": tree.zeros_like(params),
             "updates": tree.zeros_like(params),
             "inverse_hessian": jnp.eye(flat.size, dtype=flat.dtype),
             "changed": jnp.zeros((), bool),

@@ -125,6 +125,7 @@ BRANCHING = {
     "scale_by_dog",
     "scale_by_dowg",
     "scale_by_lbfgs",
+    "scale_by_levenberg_marquardt",
     "scale_by_madgrad",
     "scale_by_newton_cg",
     "scale_by_sophia",

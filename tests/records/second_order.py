@@ -138,18 +138,29 @@ SECOND_ORDER = [
     ),
     Case(
         "scale_by_levenberg_marquardt",
-        lambda: gk.scale_by_levenberg_marquardt(0.5),
-        bad=((lambda: gk.scale_by_levenberg_marquardt(0.0), f"damping=0.0 {ABOVE_0}"),),
+        lambda: gk.scale_by_levenberg_marquardt(0.5, 3),
+        bad=(
+            (lambda: gk.scale_by_levenberg_marquardt(0.0), f"damping=0.0 {ABOVE_0}"),
+            (
+                lambda: gk.scale_by_levenberg_marquardt(max_trials=0),
+                "max_trials=0 is out of range",
+            ),
+        ),
         extras=lambda grads: {"residual_fn": doubled},
         complex=False,
         needs_params=True,
+        counts=True,
     ),
     Case(
         "levenberg_marquardt",
-        lambda: gk.levenberg_marquardt(0.5, 0.5, None),
-        bad=(*rate("levenberg_marquardt"), *search("levenberg_marquardt")),
+        lambda: gk.levenberg_marquardt(0.5, 3),
+        bad=(
+            (lambda: gk.levenberg_marquardt(-1.0), f"damping=-1.0 {ABOVE_0}"),
+            (lambda: gk.levenberg_marquardt(0.1, 2.5), "max_trials=2.5 is not an integer"),
+        ),
         extras=lambda grads: {"residual_fn": doubled},
         complex=False,
         needs_params=True,
+        counts=True,
     ),
 ]
