@@ -11,6 +11,8 @@ from gradkit.typing import OptState
 
 # Fields of a guard's state that are worth a curve.
 _GUARDED = ("skipped", "consecutive")
+# The field of a line search's ``info`` that tells it from others.
+_SEARCHED = "num_linesearch_steps"
 
 
 def logged_values(state: OptState) -> dict[str, Any]:
@@ -39,6 +41,9 @@ def logged_values(state: OptState) -> dict[str, Any]:
         values = [(check.keystr(at), value) for at, value in logged]
         if "last_skipped" in piece:
             values += [(name, piece[name]) for name in _GUARDED]
+        info = piece.get("info")
+        if isinstance(info, dict) and _SEARCHED in info:
+            values += [("learning_rate", piece["learning_rate"]), *info.items()]
         for name, value in values:
             found[_unique(f"{path}.{name}" if path else name, found)] = value
     return dict(sorted(found.items()))  # as jit sorts them

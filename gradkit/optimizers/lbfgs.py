@@ -111,8 +111,8 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Ru
         plain = tree.scale(updates, first)
         direction = tree.map(lambda p, d: jnp.where(lost, p, d), plain, direction)
         return direction, {
-            "params": params,
-            "updates": updates,
+            "params": _copy(params),
+            "updates": _copy(updates),
             "diff_params": pairs[0],
             "diff_updates": pairs[1],
             "weights": jnp.where(lost, 0.0, weights),
@@ -144,6 +144,11 @@ def apply_inverse_hessian(
 
     v, products = lax.fori_loop(0, m, from_newest, (vector, jnp.zeros_like(weights)))
     return lax.fori_loop(0, m, from_oldest, tree.scale(v, scale))
+
+
+def _copy(x: Any) -> Any:
+    """Buffers of its own for the state: those of the parameters may be donated."""
+    return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), x)
 
 
 def _at(stack: Any, i: Any) -> Any:

@@ -51,8 +51,8 @@ def scale_by_backtracking_linesearch(
     **State** ``learning_rate`` (η), ``value`` and ``grad`` (the loss and its gradient at θ + η u;
     ``grad`` is None without ``store_grad``, else like the parameters, at least float32, 4 bytes per
     parameter), and ``info``: ``num_linesearch_steps`` (trials) and ``decrease_error`` (by how much
-    the condition is missed; 0 where it holds). Needs params, and the extra arguments ``value``,
-    ``grad`` and ``value_fn``.
+    the condition is missed; 0 where it holds). ``logged_values`` reports η and ``info``. Needs
+    params, and the extra arguments ``value``, ``grad`` and ``value_fn``.
 
     The updates that reach it should point downhill, so it comes after ``sgd(1.0)`` or
     ``scale(-1.0)``, and last in the chain. ``value_fn(params, ...) -> loss`` is given the extra

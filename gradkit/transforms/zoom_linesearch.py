@@ -81,8 +81,9 @@ def scale_by_zoom_linesearch(
     **State** ``learning_rate`` (η), ``value`` and ``grad`` (the loss and its gradient at θ + η u;
     ``grad`` like the parameters, at least float32, 4 bytes per parameter), and ``info``:
     ``num_linesearch_steps`` (trials, each one value and gradient), ``decrease_error`` and
-    ``curvature_error`` (by how much each condition is missed; 0 where it holds). Needs params, and
-    the extra arguments ``value``, ``grad`` and ``value_fn``.
+    ``curvature_error`` (by how much each condition is missed; 0 where it holds). ``logged_values``
+    reports η and ``info``. Needs params, and the extra arguments ``value``, ``grad`` and
+    ``value_fn``.
 
     The updates that reach it must point downhill, so it comes after ``scale(-1.0)``, and last in
     the chain; for updates that do not, η = 0. Trials at which the loss or the slope is not finite

@@ -141,6 +141,14 @@ def test_a_gradient_that_is_not_finite_leaves_the_pairs():
     assert (state.inner["scale_by_lbfgs"]["weights"] == before).all()
 
 
+def test_the_state_shares_no_buffer_with_the_parameters_or_the_gradients():
+    tx, w, g = gk.scale_by_lbfgs(2), jnp.array([1.0, 2.0]), jnp.array([2.0, 4.0])
+    for update in (tx.update, jax.jit(tx.update)):
+        _, state = update(g, tx.init(w), w)
+        buffers = {x.unsafe_buffer_pointer() for x in jax.tree.leaves(state)}
+        assert not buffers & {x.unsafe_buffer_pointer() for x in (w, g)}
+
+
 def saddle(x):
     """Negative curvature between two minima, at x₀ = ±1 and x₁ = 0."""
     return (x[0] ** 2 - 1) ** 2 + x[1] ** 2 / 2

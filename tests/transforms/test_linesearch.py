@@ -282,6 +282,15 @@ def test_a_failed_search_prints_what_it_found(search, capfd):
     assert capfd.readouterr().out.count("linesearch: no s") == 1
 
 
+@each
+def test_the_step_size_and_the_errors_are_logged(search):
+    _, state, *_ = one_search(gk.chain(gk.sgd(0.5), search), rosenbrock, jnp.ones(2) / 2)
+    logged, found = gk.logged_values(state), kept(state)
+    (name,) = state.inner
+    want = {"learning_rate": found["learning_rate"], **found["info"]}
+    assert logged == {f"{name}.{key}": value for key, value in want.items()}
+
+
 # ---- the value and the gradient in the state ----------------------------------------------------
 
 
