@@ -47,7 +47,7 @@ def scale_by_gauss_newton(damping: Rate = 0.0) -> Rule:
       >>> tx, x, r = gk.scale_by_gauss_newton(), jnp.array([1.0, 0.0]), jnp.array([-10.0, 0.0])
       >>> g = jnp.array([[-20.0, -1.0], [10.0, 0.0]]) @ r  # Jᵀ r
       >>> u, _ = tx.update(g, tx.init(x), x, residual_fn=residuals)
-      >>> assert jnp.allclose(u, jnp.array([0.0, -1.0]), atol=1e-5)  # x − u = (1, 1)
+      >>> assert jnp.allclose(u, jnp.array([0.0, -1.0]), atol=1e-3)  # x − u = (1, 1)
 
     Reference: Nocedal and Wright 2006, Numerical Optimization, section 10.3.
     """
