@@ -63,7 +63,7 @@ def minimize(
       ValueError: a value or gradient at ``x0`` that is not finite, ``tol`` out of range or below
         the rounding error, ``max_steps`` < 1.
       TypeError: ``fun`` is not a function or does not return one real number, ``x0`` has integer
-        leaves, ``tx`` is not a transform, or it takes residuals.
+        leaves, ``tx`` is not a transform, or it takes residuals; a derivative of the solve.
 
     Example:
       >>> import gradkit as gk, jax, jax.numpy as jnp
@@ -146,7 +146,11 @@ def _run(
 ) -> Result:
     tx = as_transform(tx)
     check.integer(1, max_steps=max_steps)
-    x = _start(x0)
+    check.boolean(trace=trace)
+    if not isinstance(args, (tuple, list)):
+        problem_ = f"args={check.shown(args)} is not a tuple"
+        check.refuse(problem_, fix="For one argument write args=(a,)", error=TypeError)
+    x, args = _without_derivative((_start(x0), tuple(args)))
     tol = _tolerance(tol, x)
     leaves = jax.tree.leaves((x, args, tx))
     traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
@@ -172,6 +176,22 @@ def _run(
             kept = jax.tree.map(lambda leaf: np.asarray(leaf)[: int(carry.steps) + 1], kept)
     x = join(carry.x) if problem.complex else carry.x
     return Result(x, carry.value, carry.norm, carry.steps, carry.evaluations, status, kept)
+
+
+@jax.custom_jvp
+def _without_derivative(tree: Any) -> Any:
+    """The tree; its derivative, which a line search would make wrong, is refused."""
+    return tree
+
+
+@_without_derivative.defjvp
+def _refuse_derivative(primals: Any, tangents: Any) -> Any:
+    check.refuse(
+        "the solve has no derivative",
+        fix="Apply jax.lax.stop_gradient to what goes in; the solution's derivative is that of the "
+        "implicit function theorem, -H⁻¹ ∂²f/∂x∂a",
+        error=TypeError,
+    )
 
 
 def _watched(
@@ -252,6 +272,8 @@ def _tolerance(tol: Any, x: Any) -> Any:
     if tol is None:
         return eps ** (1 / 3)
     check.non_negative(tol=tol)
+    if np.ndim(tol):
+        check.refuse(f"tol={check.shape_dtype(tol)} has rank {np.ndim(tol)}", expected="a number")
     if not isinstance(tol, jax.core.Tracer) and 0 < float(tol) < eps:
         fix = "Scale the function, or compute in float64: jax.config.update('jax_enable_x64', True)"
         check.refuse(

@@ -50,8 +50,9 @@ class Result:
       value: the value there.
       grad_norm: the largest magnitude of an element of the gradient there.
       steps: the number of updates.
-      evaluations: how often the function was evaluated, with or without its gradient; those of line
-        searches included, Jacobians and products with the Hessian not.
+      evaluations: how often the function was evaluated, with or without its gradient, at the points
+        and in line searches. Jacobians, products with the Hessian, and what other transforms
+        evaluate (``nesterov`` its gradient) are not counted.
       status: 0 converged, 1 max_steps, 2 non-finite, 3 no descent.
       trace: a `Trace` where one was wanted, else None.
     """
