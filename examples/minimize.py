@@ -82,35 +82,42 @@ def solve(names: list[str], most: int) -> dict[str, dict[str, gk.Result]]:
     return found
 
 
-# %% The paths in one picture: rows are landscapes, columns are methods.
+# %% The paths in one picture: four methods beside each other, the landscapes below.
 
 
 def draw(found: dict[str, dict[str, gk.Result]], path: Path) -> None:
     mpl.use("agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    size = (1.9 * len(found), 1.75 * len(LANDSCAPES) + 0.3)
-    figure, axes = plt.subplots(len(LANDSCAPES), len(found), figsize=size, layout="constrained")
+    names, many = list(found), len(LANDSCAPES)
+    columns, blocks = min(len(names), 4), -(-len(names) // 4)
+    size = (2.3 * columns, (1.75 * many + 0.2) * blocks)
+    figure, axes = plt.subplots(many * blocks, columns, figsize=size, layout="constrained")
+    for axis in axes.flat:
+        axis.set_axis_off()
     for row, (title, (function, start, minima, window)) in enumerate(LANDSCAPES.items()):
         left, right, bottom, top = window
-        grid = np.meshgrid(np.linspace(left, right, 120), np.linspace(bottom, top, 120))
+        grid = np.meshgrid(np.linspace(left, right, 80), np.linspace(bottom, top, 80))
         points = jnp.asarray(np.stack(grid), jnp.float32)
         heights = np.log1p(jax.vmap(jax.vmap(function, 1), 1)(points))
-        for axis, (name, results) in zip(axes[row], found.items(), strict=True):
-            result = results[title]
-            axis.contour(*grid, heights, levels=12, colors="#9aa3b5", linewidths=0.5)
-            points = np.asarray(result.trace.x)
-            axis.plot(*points.T, "-o", color="#e4572e", linewidth=1.1, markersize=2.4)
-            axis.plot(*start, "o", color="#222831", markersize=4)
-            axis.plot(*np.array(minima).T, "+", color="#1b6ca8", markersize=9, markeredgewidth=2)
+        for i, name in enumerate(names):
+            axis, result = axes[row + many * (i // 4)][i % 4], found[name][title]
+            axis.set_axis_on()
+            axis.contour(
+                *grid, heights, levels=6, colors="#c3c9d4", linewidths=0.6, antialiased=False
+            )
+            axis.plot(*np.asarray(result.trace.x).T, "-o", color="#e4572e", lw=1.1, ms=2.4)
+            axis.plot(*start, "o", color="#222831", ms=4)
+            axis.plot(*np.array(minima).T, "+", color="#1b6ca8", ms=9, mew=2)
             axis.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
             said = f"{int(result.steps)} steps, {int(result.evaluations)} evaluations"
-            axis.set_xlabel(said, fontsize=7.5)
+            axis.set_xlabel(said, fontsize=8)
             if row == 0:
-                axis.set_title(name, fontsize=9)
-        axes[row][0].set_ylabel(title, fontsize=9)
+                axis.set_title(name, fontsize=10)
+            if i % 4 == 0:
+                axis.set_ylabel(title, fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
     plt.close(figure)
 
 
