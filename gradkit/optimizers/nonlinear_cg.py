@@ -1,6 +1,6 @@
 """Nonlinear conjugate gradients: the gradient, and a multiple β of the last direction.
 
-    Δθ_t = −α_t · u_t        u_t = g_t + β_t u_{t−1}
+    Δθ_t = −α_t · d_t        d_t = g_t + β_t d_{t−1}
 
 The methods differ in β. Two trees of state; for a quadratic function and an exact line search all
 are the linear conjugate gradient method.
@@ -22,31 +22,33 @@ METHODS = ("fletcher_reeves", "polak_ribiere", "hestenes_stiefel", "dai_yuan")
 
 
 @transform
-def scale_by_nonlinear_cg(method: str = "polak_ribiere") -> Rule:
+def scale_by_nonlinear_cg(method: str = "polak_ribiere", scale_init_precond: bool = True) -> Rule:
     """Compute the conjugate gradient direction, with one of four formulas for β.
 
-    **Update rule** u = g + β u', u' and g' the direction and the gradient of the last step,
-    y = g − g', and β by the method:
+    **Update rule** u = γ d, d = g + β d', d' and g' the direction and the gradient of the last
+    step, y = g − g', γ = min(1, 1 / ‖g₀‖) with the first gradient g₀, and β by the method:
 
     - ``fletcher_reeves``: gᵀg / g'ᵀg'
     - ``polak_ribiere``: max(0, gᵀy / g'ᵀg'), known as PR+
-    - ``hestenes_stiefel``: max(0, −gᵀy / u'ᵀy)
-    - ``dai_yuan``: −gᵀg / u'ᵀy
+    - ``hestenes_stiefel``: max(0, −gᵀy / d'ᵀy)
+    - ``dai_yuan``: −gᵀg / d'ᵀy
 
-    (u' points uphill, hence the signs.) β = 0, a restart, where the denominator is zero, at the
-    first step, and where −u would not descend: gᵀu ≤ 0.
+    (d' points uphill, hence the signs.) β = 0, a restart, where the denominator is zero, at the
+    first step, and where −d would not descend: gᵀd ≤ 0.
 
-    **State** ``updates`` and ``direction``: g' and u', 8 bytes per parameter, float32 or wider.
+    **State** ``updates`` and ``direction``: g' and d', 8 bytes per parameter, float32 or wider;
+    ``scale``: γ.
 
     Args:
       method: one of the four names.
+      scale_init_precond: False for γ = 1, as without a line search, which finds the step size.
 
     Raises:
       ValueError: another method.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.scale_by_nonlinear_cg("fletcher_reeves")
+      >>> tx = gk.scale_by_nonlinear_cg("fletcher_reeves", scale_init_precond=False)
       >>> _, state = tx.update(jnp.array([2.0, 0.0]), tx.init(jnp.zeros(2)))
       >>> u, _ = tx.update(jnp.array([0.0, 1.0]), state)
       >>> assert u.tolist() == [0.5, 1.0]  # β = 1 / 4
@@ -57,9 +59,10 @@ def scale_by_nonlinear_cg(method: str = "polak_ribiere") -> Rule:
     check.one_of(METHODS, method=method)
 
     def init(params: Any) -> Any:
-        return {"updates": tree.zeros_like(params), "direction": tree.zeros_like(params)}
+        zeros, one = tree.zeros_like(params), jnp.ones((), numerics.scalar_dtype(params))
+        return {"updates": zeros, "direction": tree.zeros_like(params), "scale": one}
 
-    def update(updates: Any, state: Any, params: Any) -> Any:
+    def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         last, direction = state["updates"], state["direction"]
         change = tree.map(jnp.subtract, updates, last)
         # With a zero direction or gradient before, as at the first step, β = 0.
@@ -78,7 +81,11 @@ def scale_by_nonlinear_cg(method: str = "polak_ribiere") -> Rule:
         descends = tree.sq_norm(updates) + beta * tree.inner(updates, direction) > 0
         beta = jnp.where(descends | jnp.isnan(beta), beta, 0)
         new = tree.map(lambda g, u: g + tree.factor_like(beta, g) * u, updates, direction)
-        return new, {"updates": updates, "direction": new}
+        gamma = state["scale"]
+        if scale_init_precond:
+            gamma = jnp.where(step == 0, 1 / jnp.maximum(1, tree.norm(updates)), gamma)
+        after = {"updates": updates, "direction": new, "scale": gamma}
+        return tree.scale(new, gamma), after
 
     return Rule(init, update)
 
@@ -87,6 +94,7 @@ def scale_by_nonlinear_cg(method: str = "polak_ribiere") -> Rule:
 def nonlinear_cg(
     learning_rate: Rate | None = None,
     method: str = "polak_ribiere",
+    scale_init_precond: bool = True,
     linesearch: Transform | None = EXACT,
 ) -> Transform:
     """Nonlinear conjugate gradients (CG), by Fletcher–Reeves, Polak–Ribière+ or others.
@@ -101,6 +109,7 @@ def nonlinear_cg(
     Args:
       learning_rate: a factor of the direction before the line search; None for 1.
       method: ``fletcher_reeves``, ``polak_ribiere``, ``hestenes_stiefel`` or ``dai_yuan``.
+      scale_init_precond: the first step that the line search tries has at most the length 1.
       linesearch: the transform that finds α, or None for α = 1. The default is more exact than
         that of quasi-Newton methods: the strong Wolfe conditions with c₂ = 0.4. With c₂ < ½ the
         directions of Fletcher and Reeves descend.
@@ -117,5 +126,5 @@ def nonlinear_cg(
 
     Reference: Nocedal and Wright 2006, Numerical Optimization, section 5.2.
     """
-    direction = scale_by_nonlinear_cg(method)
+    direction = scale_by_nonlinear_cg(method, scale_init_precond)
     return with_linesearch(direction, learning_rate, linesearch)

@@ -55,7 +55,7 @@ SECOND_ORDER = [
     ),
     Case(
         "scale_by_nonlinear_cg",
-        lambda: gk.scale_by_nonlinear_cg("hestenes_stiefel"),
+        lambda: gk.scale_by_nonlinear_cg("hestenes_stiefel", False),
         bad=(
             (
                 lambda: gk.scale_by_nonlinear_cg("fletcher"),
@@ -65,7 +65,7 @@ SECOND_ORDER = [
     ),
     Case(
         "nonlinear_cg",
-        lambda: gk.nonlinear_cg(0.5, "dai_yuan", linesearch=None),
+        lambda: gk.nonlinear_cg(0.5, "dai_yuan", False, linesearch=None),
         bad=(*rate("nonlinear_cg"), *search("nonlinear_cg")),
     ),
     Case(
