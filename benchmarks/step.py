@@ -196,6 +196,8 @@ OPTIMIZERS = {
         lambda: optax.chain(optax.apply_every(4), optax.sgd(1e-3)),
         period=4,
     ),
+    "muon": Entry(20, lambda: gk.muon(0.02), lambda: optax.contrib.muon(0.02)),
+    "muon gram": Entry(20, lambda: gk.muon(0.02, method="gram"), lambda: optax.contrib.muon(0.02)),
 }
 CORE = ("adamw", "clip+adamw", "sgd momentum")
 

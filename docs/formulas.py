@@ -24,6 +24,7 @@ class Method:
     examples: bool = False  # takes the gradients of single examples
     extras: str = ""  # what its note says of the extra arguments
     room: str = "optimizers"  # the package of its module
+    matrix: bool = False  # for matrices: the picture's point is the diagonal of one
 
     def transform(self, name: str, rate: Any) -> gk.Transform:
         """The transform at a learning rate."""
@@ -294,6 +295,52 @@ FAMILIES: dict[str, dict[str, Method]] = {
             r" \frac{\lVert \theta \rVert}{\lVert g \rVert}\, g\right)"
         ),
     },
+    "Matrices: orthogonalized momentum": {
+        "muon": Method(
+            _lines(
+                r"\D_t &= -\alpha_t \left(\sqrt{\max(1, \tfrac{\text{out}}{\text{in}})}\,"
+                r" U V^{\mathsf H} + \lambda\, \theta_t\right), \qquad"
+                r" U \Sigma V^{\mathsf H} = \hat m_t, \qquad m = \ema{g}{\beta}",
+                r"U V^{\mathsf H} &\approx X_5, \qquad X \leftarrow (a I + b A + c A^2) X,"
+                r" \quad A = X X^{\mathsf H}, \quad X_0 = \frac{\hat m_t}{\lVert \hat m_t \rVert}",
+            ),
+            matrix=True,
+        ),
+        "normuon": Method(
+            _lines(
+                r"\D_t &= -\alpha_t \sqrt{\max(1, \tfrac{\text{out}}{\text{in}})}\,"
+                r" \frac{\lVert u_t \rVert}{\lVert w_t \rVert}\, w_t, \qquad"
+                r" w_t = \frac{u_t}{\sqrt{v_t} + \varepsilon}, \qquad u_t = U V^{\mathsf H}"
+                r" \text{ of Muon}",
+                r"v &= \ema{\text{mean over the inputs of } |u|^2}{\beta_2},"
+                r" \text{ one for each output}",
+            ),
+            matrix=True,
+        ),
+        "scion": Method(
+            _lines(
+                r"\D_t &= -\alpha_t \left(\rho\, \operatorname{lmo}(m_t) + \theta_t\right),"
+                r" \qquad m = \ema{g}{\beta}",
+                r"\operatorname{lmo}(m) &= \sqrt{\tfrac{\text{out}}{\text{in}}}\, U V^{\mathsf H}"
+                r" \text{ (hidden)}, \quad \tfrac{1}{\text{in}} \operatorname{sign}(m)"
+                r" \text{ (last)}, \quad \frac{m}{\operatorname{rms} m} \text{ (vectors)}",
+            ),
+            make=lambda rate: gk.scion(rate, radius=3.0),
+            rates=(1e-3, 1.0),
+            matrix=True,
+        ),
+        "dion": Method(
+            _lines(
+                r"\D_t &= -\alpha_t \left(\sqrt{\tfrac{\text{out}}{\text{in}}}\, P V_t^{\mathsf H}"
+                r" + \lambda\, \theta_t\right), \qquad P = \operatorname{qr}(B_t V_{t-1}), \qquad"
+                r" B_t = M_{t-1} + g_t",
+                r"M_t &= B_t - (1 - \beta)\, P R^{\mathsf H}, \qquad R = B_t^{\mathsf H} P, \qquad"
+                r" V_t = R \text{ with unit columns}",
+            ),
+            make=lambda rate: gk.dion(rate, weight_decay=0.0),
+            matrix=True,
+        ),
+    },
     "Curvature": {
         "sophia": Method(
             _lines(
@@ -349,6 +396,48 @@ FAMILIES: dict[str, dict[str, Method]] = {
             lambda rate: gk.nonlinear_cg(),
             fixed=True,
             extras=SEARCHED,
+        ),
+    },
+    "Matrix preconditioners": {
+        "shampoo": Method(
+            _lines(
+                r"\D_t &= -\alpha_t\, (u_t + \lambda\, \theta_t), \qquad"
+                r" u_t = \hat L_t^{-1/4}\, \hat m_t\, \hat R_t^{-1/4}, \qquad m = \ema{g}{b_1}",
+                r"L &= \ema{g\, g^\top}{b_2}, \qquad R = \ema{g^\top g}{b_2}, \qquad"
+                r" \lVert u_t \rVert \text{ that of another optimizer}",
+            ),
+            lambda rate: gk.shampoo(
+                rate, precondition_frequency=1, precondition_1d=True, matrix_epsilon=1e-4
+            ),
+        ),
+        "soap": Method(
+            _lines(
+                r"\D_t &= -\alpha_t \left(Q_L \frac{\hat m_t}{\sqrt{\hat v_t} + \varepsilon}"
+                r" Q_R^\top + \lambda\, \theta_t\right), \qquad g' = Q_L^\top g\, Q_R",
+                r"m &= \ema{g'}{b_1}, \quad v = \ema{|g'|^2}{b_2}, \quad Q_L, Q_R ="
+                r" \text{eigenvectors of } \ema{g\, g^\top}{\beta}, \ema{g^\top g}{\beta}",
+            ),
+            lambda rate: gk.soap(
+                rate, weight_decay=0.0, precondition_frequency=1, precondition_1d=True
+            ),
+        ),
+        "psgd_kron": Method(
+            _lines(
+                r"\D_t &= -\alpha_t\, (\operatorname{clip}(Q_L^\top Q_L\, \hat m_t\, Q_R^\top Q_R)"
+                r" + \lambda\, \theta_t), \qquad m = \ema{g}{b_1}",
+                r"Q &\leftarrow Q - \mu\, \frac{A A^\top - B B^\top}{\lVert A A^\top + B B^\top"
+                r" \rVert}\, Q, \quad A = Q_L \hat m\, Q_R^\top, \quad"
+                r" B = Q_L^{-\top} n\, Q_R^{-1}",
+            ),
+            lambda rate: gk.psgd_kron(rate, min_ndim_triangular=1),
+        ),
+        "galore": Method(
+            _lines(
+                r"\D_t &= -\alpha_t \left(s\, P\, A(P^\top g_t) + \lambda\, \theta_t\right)",
+                r"P &= \text{the first } r \text{ singular vectors of } g, \text{ every } k"
+                r" \text{ steps}, \qquad A = \text{Adam}",
+            ),
+            lambda rate: gk.galore(rate),
         ),
     },
     "The step size from the loss or the distance": {

@@ -137,6 +137,8 @@ def method_page(name: str, method: Method) -> str:
     rate = "The learning rate α of each panel is the best of a grid."
     if method.fixed:
         rate = "The method sets its own step size."
+    if method.matrix:
+        rate = f"The point is the diagonal of a 2 × 2 matrix. {rate}"
     call = repr(method.transform(name, 0.12345)).replace("0.12345", "α")
     needs = f" It takes {method.extras}." if method.extras else ""
     parts = [

@@ -100,7 +100,6 @@ def page() -> str:
         "The same",
         "The same name, but better or otherwise",
         "Another way",
-        "Not in this version",
         "Not an optimizer",
         "Sub-modules",
     )

@@ -13,16 +13,16 @@ nothing is judged or built there.
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gradkit import _checks as check
 from gradkit._arguments import converter, is_movable, is_scalar, plain, resolved
+from gradkit._code import call_code, key_of, same
+from gradkit._paths import replaced
 
 _LEAF = "leaf"  # marks, in a spec, a place filled by a pytree leaf
 
@@ -145,25 +145,7 @@ class Call:
         return [*super().__dir__(), *self.arguments]
 
     def __repr__(self) -> str:
-        parameters, parts, positional = self.factory.__signature__.parameters, [], True
-        for name, value in self.arguments.items():
-            kind, default = parameters[name].kind, parameters[name].default
-            if kind is inspect.Parameter.VAR_POSITIONAL:
-                parts += [_code(item) for item in value]
-            elif kind is inspect.Parameter.VAR_KEYWORD:
-                parts += [f"{key}={_code(item)}" for key, item in value.items()]
-            elif (
-                default is inspect.Parameter.empty
-                and positional
-                and kind is not inspect.Parameter.KEYWORD_ONLY
-            ):
-                parts.append(_code(value))
-            elif default is inspect.Parameter.empty or not _same(plain(default), value):
-                parts.append(f"{name}={_code(value)}")
-                positional = False
-            else:
-                positional = False
-        return f"{_qualified(self.factory)}({', '.join(parts)})"
+        return call_code(self)
 
     def __eq__(self, other: object) -> bool:
         if (
@@ -172,10 +154,10 @@ class Call:
             or self.spec != other.spec
         ):
             return False
-        return all(_same(a, b) for a, b in zip(self.leaves, other.leaves, strict=True))
+        return all(same(a, b) for a, b in zip(self.leaves, other.leaves, strict=True))
 
     def __hash__(self) -> int:
-        return hash((self.factory, self.spec, tuple(_key(leaf) for leaf in self.leaves)))
+        return hash((self.factory, self.spec, tuple(key_of(leaf) for leaf in self.leaves)))
 
     def __reduce__(self) -> Any:
         return _rebuild, (type(self), self.factory, self.arguments)
@@ -214,63 +196,7 @@ class Call:
           more: values by name. A name is looked for among this call's own arguments first, then in
             its parts, where it must be unique.
         """
-        result = self
-        if not isinstance(changes or {}, dict) or not all(
-            isinstance(p, str) for p in changes or {}
-        ):
-            with check.inside(self.factory.__name__):
-                problem = f"replace: changes={check.shown(changes)} is not a dict of values by path"
-                fix = 'Write replace(learning_rate=...) or replace({"adam.learning_rate": ...})'
-                check.refuse(problem, fix=fix, error=TypeError)
-        for path, value in {**(changes or {}), **more}.items():
-            places = result._places(path)
-            if len(places) != 1:
-                names = sorted({".".join((*at, last)) for at, last in result._all_places()})
-                fix = check.nearest(path, names)
-                if places:
-                    fix = f"Use one of: {', '.join('.'.join((*at, last)) for at, last in places)}"
-                matches = (
-                    f"is ambiguous: {len(places)} arguments match"
-                    if places
-                    else "matches no argument"
-                )
-                with check.inside(self.factory.__name__):
-                    check.refuse(f"replace: {path!r} {matches}", fix=fix)
-            result = result._set(*places[0], value)
-        return result
-
-    def _all_places(self) -> list[tuple[tuple[str, ...], str]]:
-        own = [
-            ((), name)
-            for name in self.arguments
-            if self.factory.__signature__.parameters[name].kind
-            is not inspect.Parameter.VAR_POSITIONAL
-        ]
-        return own + [
-            ((key, *at), last)
-            for key, child in self.children().items()
-            for at, last in child._all_places()
-        ]
-
-    def _places(self, path: str) -> list[tuple[tuple[str, ...], str]]:
-        places = self._all_places()
-        if path in [last for at, last in places if not at]:
-            return [((), path)]
-        found = [
-            (at, last) for at, last in places if f".{'.'.join((*at, last))}".endswith(f".{path}")
-        ]
-        if found:
-            return found
-        named = [(place, f".{'.'.join(self._named(*place))}") for place in places]
-        return [place for place, name in named if name.endswith(f".{path}")]
-
-    def _named(self, at: tuple[str, ...], last: str) -> tuple[str, ...]:
-        """The path of an argument; names of parts come before those of the arguments with them."""
-        if not at:
-            return (last,)
-        name = self.part_names().get(at[0], at[0])
-        inside = self.children()[at[0]]._named(at[1:], last)
-        return (name, *inside) if name else inside
+        return cast(Self, replaced(self, changes, more))
 
     def part_names(self) -> dict[str, str]:
         """The names of children in the paths of states, where they are not those of `children`."""
@@ -358,17 +284,6 @@ def factory(function: Callable[..., Any], kind: type[Call]) -> Any:
     return make
 
 
-def _qualified(factory: Any) -> str:
-    """The name under which ``gradkit`` has the factory: ``adam``, ``masks.by_dtype``."""
-    name, package = str(factory.__name__), sys.modules.get("gradkit")
-    if package is None or vars(package).get(name) is factory:
-        return name
-    for room in ("averages", "masks", "schedules", "stores"):
-        if vars(vars(package)[room]).get(name) is factory:
-            return f"{room}.{name}"
-    return name
-
-
 def _rebuild(kind: type[Call], factory: Any, arguments: dict[str, Any]) -> Any:
     bound = inspect.BoundArguments(factory.__signature__, dict(arguments))
     return kind.bind(factory, bound.args, bound.kwargs)
@@ -376,48 +291,3 @@ def _rebuild(kind: type[Call], factory: Any, arguments: dict[str, Any]) -> Any:
 
 def _is_leaf(value: Any) -> bool:
     return isinstance(value, (float, complex, np.ndarray, jax.Array, jax.ShapeDtypeStruct, Call))
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, (jax.core.Tracer, jax.ShapeDtypeStruct)) or isinstance(
-        b, (jax.core.Tracer, jax.ShapeDtypeStruct)
-    ):
-        return a is b
-    if isinstance(a, (np.ndarray, jax.Array)) or isinstance(b, (np.ndarray, jax.Array)):
-        return _key(a) == _key(b)
-    return a is b or (type(a) is type(b) and bool(a == b))
-
-
-def _key(leaf: Any) -> Any:
-    """What a leaf hashes by."""
-    if isinstance(leaf, (np.ndarray, jax.Array)) and not isinstance(leaf, jax.core.Tracer):
-        data = (
-            jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
-        )
-        return leaf.shape, str(leaf.dtype), np.asarray(data).tobytes()
-    return id(leaf) if isinstance(leaf, jax.core.Tracer) else leaf
-
-
-def _code(value: Any) -> str:
-    """``value`` as code that makes it, where there is such code."""
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return f"({', '.join(map(_code, value))}{',' if len(value) == 1 else ''})"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_code, value))}]"
-    if type(value) is dict:
-        return "{" + ", ".join(f"{key!r}: {_code(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-        return (
-            "key"
-            if isinstance(value, jax.core.Tracer)
-            else f"wrap_key_data({_code(jax.random.key_data(value))})"
-        )
-    if isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, jax.core.Tracer):
-        return (
-            repr(value.item())
-            if value.ndim == 0 and value.dtype.kind in "fc"
-            else f"array({np.array2string(np.asarray(value), separator=', ', threshold=8)})"
-        )
-    if inspect.isfunction(value):
-        return value.__qualname__
-    return repr(value)

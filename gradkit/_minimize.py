@@ -14,9 +14,10 @@ import numpy as np
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit._entry import extras_taken
 from gradkit._result import MAX_STEPS, NON_FINITE, RUNNING, Result
 from gradkit._solve import Carry, Problem, begin_alone, proceed_alone, solve
-from gradkit._transform import Transform, as_transform, extras_taken
+from gradkit._transform import Transform, as_transform
 from gradkit.optimizers.lbfgs import lbfgs
 from gradkit.optimizers.levenberg_marquardt import levenberg_marquardt
 from gradkit.typing import Params, PyTree

@@ -102,6 +102,23 @@ def broadcast_like(x: Array, like: Array) -> Array:
     return jnp.broadcast_to(x, like.shape)
 
 
+def gather(x: Array, keep: tuple[int, ...] = ()) -> Array:
+    """``x`` with no axis but those of ``keep`` sharded, where the sharding is part of its type."""
+    sharding = jax.typeof(x).sharding
+    if jax.sharding.AxisType.Explicit not in sharding.mesh.axis_types:
+        return x
+    spec = [axis if i in keep else None for i, axis in enumerate(sharding.spec)]
+    return jax.sharding.reshard(x, sharding.update(spec=jax.sharding.PartitionSpec(*spec)))
+
+
+def shard_like(x: Array, like: Array) -> Array:
+    """``x`` in the sharding of ``like``, where that is part of its type."""
+    sharding = jax.typeof(like).sharding
+    if jax.sharding.AxisType.Explicit not in sharding.mesh.axis_types:
+        return x
+    return jax.sharding.reshard(x, sharding)
+
+
 def complement(decay: Any) -> Any:
     """1 − β, of a rate that is a number by the time a rule runs."""
     return 1 - decay

@@ -51,6 +51,7 @@ class Rule(NamedTuple):
       takes_integers: integer leaves are allowed.
       mask: ``mask(context) -> tree of bools``, the leaves it changes where not all, for
         ``describe``.
+      foreign: the pair is another library's, whose states are not checked.
     """
 
     init: InitFn | Callable[..., OptState] | None
@@ -62,6 +63,7 @@ class Rule(NamedTuple):
     per_example: bool = False
     takes_integers: bool = False
     mask: "Callable[[Context], PyTree] | None" = None
+    foreign: bool = False
 
 
 class Context(NamedTuple):
@@ -94,11 +96,12 @@ class State(NamedTuple):
 
     Attributes:
       step: the number of completed updates, int32.
-      inner: the state of each transform in the chain, by its name.
+      inner: the state of each transform in the chain, by its name. In a part of a wrapper that is
+        one transform and no chain, the state of that transform.
     """
 
     step: Any
-    inner: dict[str, Any]
+    inner: Any
 
     def __repr__(self) -> str:
         """Arrays by dtype and shape, scalars by value."""
@@ -187,11 +190,13 @@ class Part(NamedTuple):
             params, context = view.see(params), view.within(context)
         with check.inside(self.name):
             members = self.transform.members
-            if self.clock:
-                return State(jnp.zeros((), jnp.int32), init_members(members, params, context))
             if self.transform.is_chain:
-                return init_members(members, params, context) or ()
-            return members[0].init(params, context)
+                state = init_members(members, params, context)
+            else:  # a lone rule is the part itself, so its state has no name of its own
+                state = members[0].init(params, context)
+            if self.clock:
+                return State(jnp.zeros((), jnp.int32), state)
+            return state or () if self.transform.is_chain else state
 
     def update(
         self, updates: Updates, state: OptState, params: Params | None, *, context: Context
@@ -213,9 +218,13 @@ class Part(NamedTuple):
         members = self.transform.members
         with check.inside(self.name):
             if self.clock:
-                context = context._replace(step=state.step)
-                updates, inner = run_members(members, updates, state.inner, params, context)
-                return updates, State(numerics.increment(state.step), inner)
+                step, inner = state.step, state.inner
+                context = context._replace(step=step)
+                if self.transform.is_chain:
+                    updates, inner = run_members(members, updates, inner, params, context)
+                else:
+                    updates, inner = members[0].update(updates, inner, params, context)
+                return updates, State(numerics.increment(step), inner)
             if self.transform.is_chain:
                 updates, inner = run_members(members, updates, state or {}, params, context)
                 return updates, inner or ()
@@ -312,7 +321,6 @@ class Member(NamedTuple):
       takes: the keyword-only parameters of its update.
       takes_all: its update has ``**extras``.
       given: the user chose the name.
-      foreign: it comes from another library, whose states are not checked.
     """
 
     name: str
@@ -322,7 +330,6 @@ class Member(NamedTuple):
     takes: frozenset[str] = frozenset()
     takes_all: bool = False
     given: bool = False
-    foreign: bool = False
 
     @classmethod
     def of(cls, name: str, rule: Rule) -> "Member":
@@ -333,6 +340,11 @@ class Member(NamedTuple):
         offered = {"step", "leaves", "context"}
         takes = frozenset(p.name for p in keywords)
         return cls(name, name, rule, frozenset(required - offered), takes, takes_all)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it comes from another library, whose states are not checked."""
+        return self.rule.foreign
 
     def renamed(self, name: str) -> "Member":
         """The member under a unique name, which ends its path too."""

@@ -10,7 +10,8 @@ import numpy as np
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
-from gradkit._call import Call, _code, factory
+from gradkit._call import Call, factory
+from gradkit._code import code_of
 from gradkit.typing import Rate
 
 P = ParamSpec("P")
@@ -301,7 +302,7 @@ _BINARY: dict[Any, tuple[str, int]] = {
 
 def _operand_code(value: Any, at_least: int) -> str:
     """Return the code of an operand, in parentheses where it binds less tightly than needed."""
-    code, precedence = _code(value), 5
+    code, precedence = code_of(value), 5
     if isinstance(value, Schedule) and value.factory in _BINARY:
         precedence = _BINARY[value.factory][1]
     elif code.startswith("-"):

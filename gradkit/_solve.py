@@ -11,8 +11,8 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._entry import extras_taken
 from gradkit._result import CONVERGED, NO_DESCENT, NON_FINITE, RUNNING, Trace
-from gradkit._transform import extras_taken
 from gradkit.curvature._arguments import real_number
 from gradkit.wrappers.complex import join
 

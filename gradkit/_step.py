@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradkit import _checks as check
+from gradkit._entry import check_extras, extras_taken
 from gradkit._rule import State
-from gradkit._transform import Transform, check_extras, extras_taken
+from gradkit._transform import Transform
 from gradkit.typing import OptState, Params, PyTree
 
 

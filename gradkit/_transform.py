@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ParamSpec, Self, cast
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._arguments import CONVERTERS
 from gradkit._call import Call, factory
-from gradkit._restore import as_step, check_state, conform
+from gradkit._entry import enter, is_saved, refuse_populations
 from gradkit._rule import (
     Chain,
     Context,
@@ -26,28 +24,16 @@ from gradkit._rule import (
     Part,
     Rule,
     State,
-    arguments_after_first,
     init_members,
     numbered,
     run_members,
     signature_of,
 )
-from gradkit._schedule import Schedule, function_schedule
-from gradkit.typing import Key, OptState, Params, Rate, Scalar, Updates
+from gradkit._schedule import Schedule
+from gradkit._splice import name_of, place_of, splice
+from gradkit.typing import Key, OptState, Params, Updates
 
 P = ParamSpec("P")
-
-# Training loops are written for any optimizer, so these may be passed to one that does not take
-# them.
-FIELD_EXTRAS = frozenset(
-    {
-        *("value", "grad", "value_fn", "loss", "loss_fn", "obj_fn"),
-        *("hessian", "hvp", "batch", "key", "rng"),
-    }
-)
-
-# Among the names a member takes: every extra (``**extra_args`` of an optax transform).
-ANYTHING = "*"
 
 
 class Transform(Call):
@@ -94,7 +80,7 @@ class Transform(Call):
             try:
                 state = State(context.step, init_members(self.members, tree.widen(leaves), context))
             except (TypeError, ValueError):
-                self._refuse_populations()
+                refuse_populations(self)
                 raise
         step, inner = tree.unshared(state, params)
         return State(step, {name: inner[name] for name in state.inner})
@@ -120,8 +106,8 @@ class Transform(Call):
           TypeError: an unknown or missing extra argument, integer leaves, arguments in the wrong
             order.
         """
-        with check.inside(self.factory.__name__):
-            entry = self._enter(updates, state, params, extras)
+        with check.inside(self.factory.__name__, self.arguments):
+            entry = enter(self, updates, state, params, extras)
             wide, inner = run_members(entry.members, *entry.arguments)
 
             def narrow(w: Any, u: Any, p: Any) -> Any:
@@ -154,14 +140,14 @@ class Transform(Call):
           ValueError: as ``update``.
           TypeError: as ``update``.
         """
-        with check.inside(self.factory.__name__):
-            if isinstance(grads, State) or _is_saved(grads):
+        with check.inside(self.factory.__name__, self.arguments):
+            if isinstance(grads, State) or is_saved(grads):
                 problem = "the third argument is a state"
                 check.refuse(
                     problem, fix="The order is apply(params, state, grads)", error=TypeError
                 )
             check.tree_of_arrays(params, "params")
-            entry = self._enter(grads, state, params, extras)
+            entry = enter(self, grads, state, params, extras)
             updates, inner, wide, context = entry.arguments
             *before, last = entry.members or (None,)
             if last is None or last.rule.apply is None:
@@ -194,74 +180,13 @@ class Transform(Call):
                 )
         return (self.init, self.update)[index]
 
-    # ---- the outermost call ---------------------------------------------------------------------
-
-    def _enter(self, updates: Any, state: Any, params: Any, extras: dict[str, Any]) -> "_Entry":
-        """Check what came in; the wide trees and the context."""
-        members = self.members
-        self._refuse_populations()
-        if isinstance(updates, State) or _is_saved(updates):
-            fix = "The order is update(updates, state, params) and apply(params, state, grads)"
-            check.refuse("the updates are a state", fix=fix, error=TypeError)
-        if isinstance(params, State) or _is_saved(params):
-            fix = "The order is update(updates, state, params)"
-            check.refuse("the third argument is a state", fix=fix, error=TypeError)
-        check.tree_of_arrays(updates, "updates")
-        if params is not None:
-            check.tree_of_arrays(params, "params")
-        updates = tree.arrays_only(updates)
-        per_example = bool(members) and members[0].rule.per_example
-        like = _one_example(updates) if per_example else updates
-        leaves = like if params is None else tree.only_where(params, like)
-        if params is not None:
-            check.match(like, leaves)
-        check_extras(extras, extras_taken(self))
-        given, state = state, conform(state)
-        if not isinstance(state, State):
-            _needs_no_state(given, members, self._expected_state(members, leaves))
-            inner: dict[str, Any] = {}
-            step = jnp.zeros((), jnp.int32)
-        else:
-            expected = self._expected_state(members, leaves)
-            inner = check_state(state.inner, expected, members, dtypes=params is not None)
-            step = as_step(state.step)
-        context = Context(step, leaves, leaves, extras)
-        wide = None if params is None else tree.widen(leaves)
-
-        def after(inner: dict[str, Any]) -> Any:
-            return State(numerics.increment(step), inner) if isinstance(state, State) else given
-
-        return _Entry(members, updates, (tree.widen(updates), inner, wide, context), after)
-
-    def _refuse_populations(self) -> None:
-        """Refuse arrays of rank one or more where one number is needed: they are for ``vmap``."""
-        for path, value in self._populations():
-            check.refuse(
-                f"{path}={check.shape_dtype(value)} has rank {np.ndim(value)}",
-                expected="one number",
-                fix="For a population of transforms, vmap over the transform: "
-                "jax.vmap(..., in_axes=(tx.vmap_axes(), ...))",
-            )
-
-    def _expected_state(self, members: tuple[Member, ...], leaves: Any) -> dict[str, Any]:
-        """The structure, shapes and dtypes of the state that ``init`` returns for these leaves."""
-        key = tree.signature(leaves)
-        if key not in self._expected:
-            own = [member for member in members if not member.foreign]
-
-            def start(leaves: Any) -> Any:
-                return init_members(own, tree.widen(leaves), Context.start(leaves))
-
-            self._expected[key] = jax.eval_shape(start, leaves)
-        return cast(dict[str, Any], self._expected[key])
-
     # ---- the members of its chain ---------------------------------------------------------------
 
     @property
     def members(self) -> tuple[Member, ...]:
         """The flat chain this transform stands for, each rule under its unique name."""
         if self._members is None:
-            found, _ = _splice(self, "")
+            found, _ = splice(self, "")
             names = numbered([(member.name, member.given) for member in found])
             unique = tuple(m.renamed(name) for m, name in zip(found, names, strict=True))
             if self._body is None:  # unflattened by JAX: see Call.body
@@ -272,7 +197,7 @@ class Transform(Call):
     @property
     def is_chain(self) -> bool:
         """Whether its state is a dict by name also inside another transform."""
-        return _splice(self, "")[1]
+        return splice(self, "")[1]
 
     @property
     def rule(self) -> Rule:
@@ -300,9 +225,9 @@ class Transform(Call):
 
     def part_names(self) -> dict[str, str]:
         """The names of the parts of a wrapper by the arguments that hold them."""
-        if isinstance(self.body, Chain) and self.factory in (chain, named_chain):
+        if isinstance(self.body, Chain):
             return {}
-        found = {name: _place_of(child, self) for name, child in super().children().items()}
+        found = {name: place_of(child, self) for name, child in super().children().items()}
         return {name: place for name, place in found.items() if place is not None}
 
     @classmethod
@@ -325,23 +250,6 @@ class Transform(Call):
         self = super()._filled(factory, spec, leaves)
         self._members, self._expected = None, {}
         return self
-
-
-class _Entry:
-    """What the outermost call found: its members, the updates, and the members' arguments."""
-
-    def __init__(
-        self,
-        members: tuple[Member, ...],
-        updates: Any,
-        arguments: tuple[Any, dict[str, Any], Any, Context],
-        after: Callable[[dict[str, Any]], Any],
-    ):
-        self.members, self.updates, self.arguments, self.after = members, updates, arguments, after
-
-    @property
-    def context(self) -> Context:
-        return self.arguments[3]
 
 
 def transform(function: Callable[P, Any], /) -> Callable[P, Transform]:
@@ -375,39 +283,7 @@ def transform(function: Callable[P, Any], /) -> Callable[P, Transform]:
     return cast(Callable[P, Transform], factory(function, Transform))
 
 
-def stateless(f: Callable[..., Updates]) -> Rule:
-    """A rule without state from ``f(updates, params) -> updates``.
-
-    Args:
-      f: a pure function of trees; ``params`` is None when the caller passed none. Keyword-only
-        parameters receive extra arguments by name (``step``, ``value``, ``key``, ...).
-
-    Returns:
-      the rule.
-
-    Raises:
-      TypeError: ``f`` is not a function.
-
-    Example:
-      >>> import gradkit as gk, jax, jax.numpy as jnp
-      >>> flip = gk.chain(gk.stateless(lambda updates, params: jax.tree.map(jnp.negative, updates)))
-      >>> updates, state = flip.update({"w": jnp.ones(2)}, flip.init({"w": jnp.ones(2)}))
-      >>> assert (updates["w"] == -1).all() and state.inner == {}
-    """
-    with check.inside("stateless"):
-        check.arity(2, "(updates, params)", f=f)
-
-    def run(updates: Any, state: Any, params: Any = None, **taken: Any) -> Any:
-        return f(updates, params, **taken), state
-
-    # The rule takes the extra arguments that f takes.
-    run.__signature__ = inspect.Signature(signature_of(f))  # type: ignore[attr-defined]
-    return Rule(_no_state, run)
-
-
-def _no_state(params: Params) -> OptState:
-    """The state of a rule that keeps none, as a function for those who call ``init``."""
-    return ()
+# ---- what is a transform: a pair, a rule --------------------------------------------------------
 
 
 @transform
@@ -443,7 +319,43 @@ def GradientTransformation(init: Callable[..., OptState], update: Callable[..., 
         return update(updates, state, params, **extras)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return Rule(init, run, name=_enclosing(update))
+    return Rule(init, run, name=_enclosing(update), foreign=True)
+
+
+@transform
+def _of_rule(rule: Rule) -> Rule:
+    """A rule that was made outside a factory, as in ``chain(stateless(f))``."""
+    return rule if rule.name else rule._replace(name=_enclosing(rule.update) or "stateless")
+
+
+def as_transform(value: Any) -> Any:
+    """An optax transform as a transform of ours; anything else as it is."""
+    if isinstance(value, Rule):
+        return _of_rule(value)
+    if _is_pair(value) and not isinstance(value, Call):
+        return GradientTransformation(value.init, value.update)
+    return value
+
+
+def _is_pair(value: Any) -> bool:
+    """An optax transform, or anything else with ``init`` and ``update``, or one of ours."""
+    if isinstance(value, (Call, Rule)):
+        return True
+    return callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))
+
+
+def _enclosing(function: Callable[..., Any]) -> str | None:
+    """The name of the function in which another one was defined."""
+    around = getattr(function, "__qualname__", "").split(".<locals>.")
+    return around[max(len(around) - 2, 0)].split(".")[0] or None
+
+
+def _as_part(name: str, value: Any) -> Any:
+    check.part(**{name: value})
+    return value
+
+
+# ---- chains -------------------------------------------------------------------------------------
 
 
 @transform
@@ -521,6 +433,60 @@ def identity() -> Chain:
     return Chain()
 
 
+def _check_transforms(parts: Iterable[Any]) -> None:
+    for i, part in enumerate(parts):
+        if not isinstance(part, Transform):
+            fix = check.uncalled(part) or (
+                "GradientTransformation(init, update) makes one of two functions, "
+                "stateless(f) of one"
+            )
+            if isinstance(part, (list, tuple)):
+                fix = "Unpack it: chain(*transforms)"
+            elif part is None:
+                fix = "The transform that changes nothing is identity()"
+            elif isinstance(part, Schedule) or numerics.is_number(part):
+                fix = "scale_by_learning_rate(rate) makes one of a rate"
+            check.refuse(f"transforms[{i}]={part!r} is not a transform", fix=fix, error=TypeError)
+
+
+def stateless(f: Callable[..., Updates]) -> Rule:
+    """A rule without state from ``f(updates, params) -> updates``.
+
+    Args:
+      f: a pure function of trees; ``params`` is None when the caller passed none. Keyword-only
+        parameters receive extra arguments by name (``step``, ``value``, ``key``, ...).
+
+    Returns:
+      the rule.
+
+    Raises:
+      TypeError: ``f`` is not a function.
+
+    Example:
+      >>> import gradkit as gk, jax, jax.numpy as jnp
+      >>> flip = gk.chain(gk.stateless(lambda updates, params: jax.tree.map(jnp.negative, updates)))
+      >>> updates, state = flip.update({"w": jnp.ones(2)}, flip.init({"w": jnp.ones(2)}))
+      >>> assert (updates["w"] == -1).all() and state.inner == {}
+    """
+    with check.inside("stateless"):
+        check.arity(2, "(updates, params)", f=f)
+
+    def run(updates: Any, state: Any, params: Any = None, **taken: Any) -> Any:
+        return f(updates, params, **taken), state
+
+    # The rule takes the extra arguments that f takes.
+    run.__signature__ = inspect.Signature(signature_of(f))  # type: ignore[attr-defined]
+    return Rule(_no_state, run)
+
+
+def _no_state(params: Params) -> OptState:
+    """The state of a rule that keeps none, as a function for those who call ``init``."""
+    return ()
+
+
+# ---- adding updates to parameters ---------------------------------------------------------------
+
+
 def apply_updates(
     params: Params, updates: Updates, *, rounding: str = "nearest", key: Key | None = None
 ) -> Params:
@@ -562,263 +528,4 @@ def apply_updates(
         return tree.fill(tree.round_stochastically(sums, leaves, random), params)
 
 
-# ---- splicing ----------------------------------------------------------------------------------
-
-
-def _splice(part: Transform, at: str) -> tuple[list[Member], bool]:
-    """The members of a transform at a path, and whether it is a chain.
-
-    A lone rule has the name of the outermost factory.
-    """
-    body, name = part.body, part.factory.__name__
-    if isinstance(body, Chain):
-        members: list[Member] = []
-        for given, inner in body:
-            if given is not None:
-                own = Member.of(given, inner.rule)
-                members.append(own._replace(path=_join(at, given), given=True))
-            else:
-                plain = inner.factory in (chain, named_chain, identity)
-                members += _splice(inner, at if plain else _join(at, name_of(inner)))[0]
-        return members, True
-    if isinstance(body, Rule):
-        member = Member.of(body.name or name, body)
-        foreign = part.factory is GradientTransformation
-        return [_at_step(part, member._replace(path=at, foreign=foreign))], False
-    found, is_chain = _splice(body, at)
-    return (found, True) if is_chain else ([found[0]._replace(name=name)], False)
-
-
-def _place_of(part: Call, tx: Transform) -> str | None:
-    """The path of a transform inside another; None where it is not there."""
-    body = tx.body
-    if isinstance(body, Rule):
-        return next((p.name for p in body.parts if p.transform is part), None)
-    if isinstance(body, Transform):
-        return "" if body is part else _place_of(part, body)
-    for name, child in tx.children().items():
-        place = "" if child is part else _place_of(part, cast(Transform, child))
-        if place is not None:
-            return _join(name, place) if place else name
-    return None
-
-
-def name_of(tx: Transform) -> str:
-    """The name of a transform in a chain: its factory's, or that of a wrapped pair's function."""
-    own = tx.body.name if isinstance(tx.body, Rule) else None
-    return own or str(tx.factory.__name__)
-
-
-def _join(at: str, name: str) -> str:
-    return f"{at}.{name}" if at else name
-
-
-def _at_step(part: Transform, member: Member) -> Member:
-    """The member with its scheduled arguments evaluated at the step.
-
-    Scalar arrays are cast to the dtype of the updates.
-    """
-    arguments = part.arguments
-    movable = part.factory.movable
-    moving = {
-        name: value
-        for name, value in arguments.items()
-        if name in movable and (isinstance(value, Schedule) or _promotes(value))
-    }
-    if not moving:
-        return member
-
-    def at(step: Any, dtype: Any) -> Rule:
-        current = {name: _value_at(name, value, step, dtype) for name, value in moving.items()}
-        with check.unjudged():  # a traced value is not judged, so a concrete one is not either
-            return cast(Rule, part._run({**arguments, **current}, named=False))
-
-    def init(params: Any, *, context: Context) -> Any:
-        rule = at(jnp.zeros((), jnp.int32), numerics.scalar_dtype(params))
-        return member._replace(rule=rule, path="").init(params, context)
-
-    def now(field: str) -> Callable[..., Any]:
-        def run(updates: Any, state: Any, params: Any, *, step: Any, **taken: Any) -> Any:
-            if member.takes_all or "step" in member.takes:
-                taken["step"] = step
-            rule = at(step, numerics.scalar_dtype(updates))
-            return getattr(rule, field)(updates, state, params, **taken)
-
-        return run
-
-    rule = member.rule._replace(
-        init=init if member.rule.init is not None else None,
-        update=now("update"),
-        apply=now("apply") if member.rule.apply else None,
-    )
-    return member._replace(rule=rule, takes=member.takes | {"step"})
-
-
-def _value_at(name: str, value: Any, step: Any, dtype: Any) -> Any:
-    """A scheduled or array argument at a step, as a scalar of ``dtype``."""
-    current = value(step) if isinstance(value, Schedule) else value
-    kind = jax.dtypes.result_type(current)
-    real = jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)
-    if np.shape(current) != () or not real:
-        problem = f"{name}={value!r} gives {check.shape_dtype(current)} at a step"
-        check.refuse(problem, expected="one real number", error=TypeError)
-    return jnp.asarray(current, dtype)
-
-
-def _promotes(value: Any) -> bool:
-    """A scalar array that would promote what it multiplies, unlike one that is weakly typed."""
-    if not isinstance(value, (np.ndarray, jax.Array)) or value.ndim:
-        return False
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-        return False
-    return isinstance(value, np.ndarray) or not value.weak_type
-
-
-def _one_example(updates: Any) -> Any:
-    """The shapes of the updates without their leading axis of examples."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(updates):
-        if not jnp.ndim(leaf):
-            problem = f"the gradient {check.shape_dtype(leaf)} has no axis of examples"
-            fix = "Take gradients with jax.vmap(jax.grad(...))"
-            check.refuse(problem, fix=fix, path=check.keystr(path))
-    return jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), updates)
-
-
-# ---- what may be in a chain, and what may be passed to it --------------------------------------
-
-
-def _is_pair(value: Any) -> bool:
-    """An optax transform, or anything else with ``init`` and ``update``, or one of ours."""
-    if isinstance(value, (Call, Rule)):
-        return True
-    return callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))
-
-
-def as_transform(value: Any) -> Any:
-    """An optax transform as a transform of ours; anything else as it is."""
-    if isinstance(value, Rule):
-        return _of_rule(value)
-    if _is_pair(value) and not isinstance(value, Call):
-        return GradientTransformation(value.init, value.update)
-    return value
-
-
-@transform
-def _of_rule(rule: Rule) -> Rule:
-    """A rule that was made outside a factory, as in ``chain(stateless(f))``."""
-    return rule if rule.name else rule._replace(name=_enclosing(rule.update) or "stateless")
-
-
-def _enclosing(function: Callable[..., Any]) -> str | None:
-    """The name of the function in which another one was defined."""
-    around = getattr(function, "__qualname__", "").split(".<locals>.")
-    return around[max(len(around) - 2, 0)].split(".")[0] or None
-
-
-def _check_transforms(parts: Iterable[Any]) -> None:
-    for i, part in enumerate(parts):
-        if not isinstance(part, Transform):
-            fix = check.uncalled(part) or (
-                "GradientTransformation(init, update) makes one of two functions, "
-                "stateless(f) of one"
-            )
-            if isinstance(part, (list, tuple)):
-                fix = "Unpack it: chain(*transforms)"
-            elif part is None:
-                fix = "The transform that changes nothing is identity()"
-            elif isinstance(part, Schedule) or numerics.is_number(part):
-                fix = "scale_by_learning_rate(rate) makes one of a rate"
-            check.refuse(f"transforms[{i}]={part!r} is not a transform", fix=fix, error=TypeError)
-
-
-def all_members(tx: Transform) -> Iterator[Member]:
-    """The members of a transform and of every part inside them."""
-    for member in tx.members:
-        yield member
-        for part in member.rule.parts:
-            yield from all_members(part.transform)
-
-
-def extras_taken(tx: Transform) -> frozenset[str]:
-    """The names of the extra arguments that a transform or a part inside it takes."""
-    if "extras" not in tx._expected:
-        names: set[str] = set()
-        for member in all_members(tx):
-            names |= member.takes | ({ANYTHING} if member.foreign and member.takes_all else set())
-        tx._expected["extras"] = frozenset(names - {"step", "leaves", "context"})
-    return cast(frozenset[str], tx._expected["extras"])
-
-
-def check_extras(extras: dict[str, Any], taken: frozenset[str]) -> None:
-    if ANYTHING in taken:
-        return
-    known = taken | FIELD_EXTRAS
-    if "value_fn" in taken:  # a line search passes them on to it
-        known |= {p.name for p in arguments_after_first(extras.get("value_fn"))}
-    for name in sorted(extras.keys() - known):
-        problem = f"the extra argument {name!r} is taken by no transform"
-        check.refuse(problem, fix=check.nearest(name, known), error=TypeError)
-
-
-def _is_saved(value: Any) -> bool:
-    """A state as the plain dict of a checkpoint."""
-    return isinstance(value, dict) and value.keys() == {"step", "inner"}
-
-
-def _needs_no_state(state: Any, members: tuple[Member, ...], expected: dict[str, Any]) -> None:
-    """A transform that keeps no state and needs no step takes any state, as optax's do."""
-    for member in members:
-        if member.foreign or member.name in expected or "step" in member.takes:
-            problem = f"the state is {type(state).__name__}"
-            fix = "Call state = tx.init(params)"
-            expected_ = "the State that init returned"
-            check.refuse(problem, expected=expected_, fix=fix, error=TypeError)
-
-
-def _as_rate(name: str, value: Any) -> Any:
-    """Read a ``Rate``: a number, a scalar array, a schedule, or a function of the step."""
-    if fix := check.uncalled(value):
-        check.refuse(f"{name}={value.__name__} is a factory", fix=fix, error=TypeError)
-    if callable(value) and not isinstance(value, Call):
-        check.arity(1, "the step", **{name: value})
-        _try_function(name, value)
-        return function_schedule(value)
-    return value if isinstance(value, Schedule) else check.as_number(name, value, schedule=True)
-
-
-def _try_function(name: str, function: Callable[[Any], Any]) -> None:
-    """Refuse a function of the step that fails, or does not return one real number."""
-    try:
-        shape = jax.eval_shape(function, jax.ShapeDtypeStruct((), jnp.int32))
-    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):
-        return
-    except Exception as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        problem = f"{name}={check.shown(function)} fails at a step: {first}"
-        check.refuse(
-            problem, expected="a function of the step", argument=(name, function), error=TypeError
-        )
-    dtype = getattr(shape, "dtype", None)
-    real = dtype is not None and (
-        jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
-    )
-    if getattr(shape, "shape", None) != () or not real:
-        problem = f"{name}={check.shown(function)} returns {shape} for a step"
-        expected = "one real number"
-        check.refuse(problem, expected=expected, argument=(name, function), error=TypeError)
-
-
-def _as_part(name: str, value: Any) -> Any:
-    check.part(**{name: value})
-    return value
-
-
-def _as_scalar(name: str, value: Any) -> Any:
-    """A number, as it is: an integer may be a length, which is structure."""
-    check.as_number(name, value)
-    return value
-
-
-CONVERTERS[Rate] = _as_rate
-CONVERTERS[Scalar] = _as_scalar
 CONVERTERS[Transform] = _as_part

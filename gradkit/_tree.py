@@ -25,12 +25,23 @@ def map(function: Callable[..., Any], tree: Any, *rest: Any, outputs: int = 1) -
     treedef: Any
     leaves, treedef = jax.tree.flatten(tree)
     columns = [leaves, *(treedef.flatten_up_to(other) for other in rest)]
-    if len(leaves) >= _MANY and isinstance(leaves[0], jax.core.Tracer) and _in_jit():
-        function = jax.jit(function, inline=False)
+    function = traced_once(function, leaves)
     results = [function(*row) for row in zip(*columns, strict=True)]
     if outputs == 1:
         return treedef.unflatten(results)
     return tuple(treedef.unflatten([result[i] for result in results]) for i in range(outputs))
+
+
+def traced_once(
+    function: Callable[..., Any], leaves: list[Any], static: tuple[int, ...] = ()
+) -> Callable[..., Any]:
+    """The function of a leaf, traced once for each distinct shape where the leaves are many.
+
+    ``static`` are the positions of arguments that are no arrays.
+    """
+    if len(leaves) >= _MANY and isinstance(leaves[0], jax.core.Tracer) and _in_jit():
+        return jax.jit(function, inline=False, static_argnums=static)
+    return function
 
 
 def _in_jit() -> bool:

@@ -8,14 +8,18 @@ code runs. A row of ``python -m benchmarks.step`` shows the effect.
 | ``run_if`` | copies what merely passes through a ``cond`` | accumulate 8, guard, dog |
 | ``after`` | copies an old buffer that is both read and overwritten | dadapt_adamw |
 | ``separate`` | writes to memory what two computations share | clip+adamw, adafactor |
+| ``one_by_one`` | may wait for itself in batches of eigenvalue problems | (it does not end) |
 | ``one_pass_pays`` | takes longer for a second pass than for a branch | ``benchmarks.nn`` |
+| ``after_write`` | writes to a new buffer what two results share | schedule-free |
 | ``sq_norm`` | copies a sum into every fusion that uses it | clip+adamw, in the column *compile* |
+| ``each_matrix`` | computes a batch of large products slowly | muon |
 
 The choice is made while tracing, by ``jax.default_backend()``. (``lax.platform_dependent`` would
 make it while lowering, but traces both forms, and with them a whole optimizer twice.) Where a
 computation is placed on another backend than the default one, it is slower and as correct.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -103,6 +107,29 @@ def separate(tree: Any) -> Any:
     return lax.optimization_barrier(tree) if on_cpu() else tree
 
 
+_LARGE = 1 << 16  # elements; what is smaller stays in the cache
+
+
+def is_large(x: Any) -> bool:
+    """Whether a pass over ``x`` takes longer than a few operations on it."""
+    return jnp.size(x) >= _LARGE
+
+
+def after_write(x: Any, written: Any) -> Any:
+    """Return ``x``, apart from its other uses, to be read after ``written`` is in memory.
+
+    What is computed from it a second time may then overwrite what ``written`` was computed from.
+    XLA for CPU takes more than twice as long for a step that writes one more array, to a buffer
+    that is new in every call, as for one that computes a few operations again. A small array is not
+    worth the compile time, and of an array with an explicit sharding no element can be read: there
+    ``x`` is returned as it is.
+    """
+    if not on_cpu() or not is_large(written) or any(jax.typeof(written).sharding.spec):
+        return x
+    first = jnp.real(written[(0,) * jnp.ndim(written)])
+    return separate(x) * after(1, first).astype(x.dtype)
+
+
 def sq_norm(x: Any) -> Any:
     """Return Σx² of a real vector.
 
@@ -112,7 +139,45 @@ def sq_norm(x: Any) -> Any:
     return jnp.dot(x, x, precision="highest") if on_cpu() else jnp.sum(x * x)
 
 
-_LARGE = 1 << 16  # elements; for smaller inputs the branch costs as much as the pass it may save
+_LARGE_MATRIX = 1 << 15  # entries; batches of smaller matrices are faster than a loop
+
+
+def each_matrix(function: Callable[[Any], Any], stack: Any) -> Any:
+    """Return ``function`` of every matrix of a stack along leading axes.
+
+    XLA for CPU computes a product of two large matrices on all cores, and a batch of such products
+    slowly; there the matrices take turns. Otherwise the function is given the whole stack.
+
+    Args:
+      function: returns an array of the shape of its argument, a matrix or a stack.
+      stack: an array of rank two or more.
+
+    Returns:
+      An array of the shape of the stack.
+    """
+    *leading, rows, columns = stack.shape
+    count = math.prod(leading)
+    if not leading or not on_cpu() or (count > 1 and rows * columns < _LARGE_MATRIX):
+        return function(stack)
+    if count == 1:
+        return function(stack.reshape(rows, columns)).reshape(stack.shape)
+    return lax.map(function, stack.reshape(-1, rows, columns)).reshape(stack.shape)
+
+
+def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of one matrix whose ``vmap`` is a loop over the matrices.
+
+    jaxlib for CPU distributes a batch of LAPACK calls over the threads that run the program, and
+    waits for them in one of these threads. Where as many batches as there are threads run at the
+    same time, all of them wait, and the program never ends.
+
+    Args:
+      function: of arrays, such as ``jnp.linalg.eigh``, to be called without batch axes.
+
+    Returns:
+      The function, on other backends as it is.
+    """
+    return jax.custom_batching.sequential_vmap(function) if on_cpu() else function
 
 
 def one_pass_pays(x: jax.Array, axis_name: Any) -> bool:
@@ -127,4 +192,4 @@ def one_pass_pays(x: jax.Array, axis_name: Any) -> bool:
 
     Backends: CPU; every other backend runs the plain code.
     """
-    return axis_name is None and x.size >= _LARGE and on_cpu()
+    return axis_name is None and is_large(x) and on_cpu()

@@ -6,6 +6,7 @@ in a message that must begin with the factory's name. Records are kept by room i
 here they are joined. A factory without a record fails tests/test_house.py.
 """
 
+import functools
 import inspect
 import re
 from typing import Any
@@ -27,8 +28,10 @@ from tests.records.transforms import TRANSFORMS
 from tests.records.wrappers import WRAPPERS
 
 CASES = [*AVERAGES, *TRANSFORMS, *WRAPPERS, *OPTIMIZERS, *SECOND_ORDER, *MASKS, *SCHEDULES]
+NAMES = {case.name for case in CASES}
 
 
+@functools.cache
 def factories(kind: type[Call] = Call) -> dict[str, Any]:
     """Every public name that `gradkit._call.factory` made."""
     made = gk.chain.__code__
@@ -56,7 +59,7 @@ def cases(kind: type[Call]) -> list[Case]:
 def is_recipe(case: Case) -> bool:
     """Whether the factory makes a chain of public transforms that have records of their own."""
     links = [re.sub(r"_\d+$", "", link.name) for link in case.transform().members]
-    known = {case.name for case in CASES} - {case.name}
+    known = NAMES - {case.name}
     return (
         factories()[case.name].__module__.startswith("gradkit.optimizers.")
         and len(links) > 1

@@ -1,5 +1,8 @@
 """The strict settings of every test: dtypes and ranks are promoted explicitly."""
 
+import contextlib
+import functools
+import gc
 import importlib.metadata
 import os
 from pathlib import Path
@@ -27,6 +30,18 @@ import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Loading MLIR's dialects is half of the lowering of a small program, a tenth of the suite's time:
+# all programs share one context. What JAX does not offer may go; then the suite is slower.
+with contextlib.suppress(ImportError, AttributeError):
+    from jax._src.interpreters import mlir
+
+    mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+
+# The caches of JAX and of the compiled programs only grow: the collector need not walk them after
+# every few hundred objects. Another tenth.
+gc.freeze()
+gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_xdist_auto_num_workers(config):

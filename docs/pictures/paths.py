@@ -23,7 +23,7 @@ DOCS = Path(__file__).parents[1]
 sys.path.insert(0, str(DOCS))
 from formulas import FAMILIES, Method  # noqa: E402  beside this script
 
-from gradkit._transform import extras_taken  # noqa: E402
+from gradkit._entry import extras_taken  # noqa: E402
 
 WIDTH, HEIGHT, GAP = 350, 250, 20
 TURN = np.array([[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]], np.float32)
@@ -71,6 +71,11 @@ def path(method: Method, name: str, function, start, steps: int, rate):
     """The points of a run, and the values of the function at them."""
     tx = method.transform(name, rate)
     first = jnp.asarray(start, jnp.float32)
+    if method.matrix:
+        first, point = jnp.diag(first), function
+
+        def function(x):
+            return point(jnp.diag(x))
 
     def step(carry, _):
         x, state = carry
@@ -83,7 +88,10 @@ def path(method: Method, name: str, function, start, steps: int, rate):
         return (x + updates, state), (x, value)
 
     (last, _), (points, values) = jax.lax.scan(step, (first, tx.init(first)), length=steps)
-    return jnp.concatenate([points, last[None]]), jnp.append(values, function(last))
+    points = jnp.concatenate([points, last[None]])
+    if method.matrix:
+        points = jnp.diagonal(points, axis1=1, axis2=2)
+    return points, jnp.append(values, function(last))
 
 
 def best(method: Method, name: str, landscape: str):

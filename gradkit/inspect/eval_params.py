@@ -7,6 +7,7 @@ import jax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._entry import expected_state
 from gradkit._flax import unwrap
 from gradkit._restore import check_is_state, check_state, conform
 from gradkit._rule import Context, Part
@@ -58,7 +59,7 @@ def eval_params(tx: Transform, state: OptState, params: Params) -> Params:
             check.same_shapes(weights, own)
         except Exception as error:
             if not check.is_ours(error):
-                expected = tx._expected_state(tx.members, tree.arrays_only(own))
+                expected = expected_state(tx, tx.members, tree.arrays_only(own))
                 check_state(kept.inner, expected, tx.members, dtypes=False)
             raise
     dtypes = jax.tree.map(jax.dtypes.result_type, own)

@@ -18,8 +18,14 @@ def hyperparameters(tx: Transform, state: OptState) -> dict[str, Any]:
     """Return the current value of every number in a transform, by dotted path.
 
     A schedule is evaluated at the step that was last taken: after an update this is the learning
-    rate that the update used, before the first one that of step 0. The values are scalars, also
-    under jit, so a training step may return them for logging.
+    rate that the update used, before the first one that of step 0. Inside ``MultiSteps``, ``guard``
+    and the conditional transforms steps are those of the wrapper's own clock, also where a recipe
+    of yours passes its argument on to a transform there. The values are scalars, also under jit, so
+    a training step may return them for logging.
+
+    A schedule is left out where there is no one value that the update used: where a recipe uses it
+    on several clocks, or in a function beside a clock of its own, and ``every_k_schedule`` of
+    ``MultiSteps``.
 
     Args:
       tx: the transform.
@@ -50,7 +56,8 @@ def hyperparameters(tx: Transform, state: OptState) -> dict[str, Any]:
         for name, value in node.transform.arguments.items():
             path = f"{node.path}.{name}" if node.path else name
             if isinstance(value, Schedule):
-                found[path] = value(jnp.maximum(node.step - 1, 0))
+                if (step := node.steps.get(name)) is not None:
+                    found[path] = value(jnp.maximum(step - 1, 0))
             elif numerics.is_number(value) and not numerics.is_key(value):
                 found[path] = value
         injected = node.state.get("hyperparams", {}) if isinstance(node.state, dict) else {}

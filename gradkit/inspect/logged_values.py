@@ -22,8 +22,9 @@ def logged_values(state: OptState) -> dict[str, Any]:
       state: from ``init`` or ``update``; or any tree that holds such states.
 
     Returns:
-      scalars by path, such as ``clip_by_global_norm.norm``; the second of two equal paths gets
-      ``_1``.
+      scalars by path, such as ``clip_by_global_norm.norm``: the path of the transform in ``walk``,
+      or the name of the outermost one, and the name of the value. The second of two equal paths
+      gets ``_1``.
 
     Raises:
       TypeError: a transform in place of its state.

@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 from gradkit import _checks as check
 from gradkit import _transform
-from gradkit._transform import ANYTHING, Transform, extras_taken
+from gradkit._entry import ANYTHING, extras_taken
+from gradkit._transform import Transform
 from gradkit.typing import OptState, Params, TransformInitFn, TransformUpdateFn, Updates
 
 

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
@@ -141,17 +142,47 @@ def safe_norm(
     Returns:
       the norm; where it is ``min_norm`` its derivative is zero.
 
+    Raises:
+      ValueError: an axis that the array lacks, an order that the axes do not have.
+      TypeError: not an array, or not axes.
+
     Example:
       >>> import gradkit as gk, jax, jax.numpy as jnp
       >>> assert gk.safe_norm(jnp.array([3.0, 4.0]), 0.0) == 5.0
       >>> assert jax.grad(lambda x: gk.safe_norm(x, 1e-3))(jnp.zeros(2)).tolist() == [0.0, 0.0]
     """
-    size = jnp.linalg.norm(x, ord=ord, axis=axis, keepdims=True)
+    _check_axes(x, axis)
+    size = _norm(x, ord, axis)
     least = tree.factor_like(min_norm, size)
     safe = jnp.where(size <= least, jnp.ones_like(x), x)
     norm = jnp.linalg.norm(safe, ord=ord, axis=axis, keepdims=keepdims)
     small = size <= least if keepdims else jnp.squeeze(size <= least, axis=axis)
     return jnp.where(small, jnp.full_like(norm, least), norm)
+
+
+def _check_axes(x: Any, axis: Any) -> None:
+    if not jax.tree_util.all_leaves([x]):
+        problem = f"x is {check.kind_of(x)}"
+        check.refuse(problem, expected="an array", fix="Of a tree: gk.tree.norm", error=TypeError)
+    axes, rank = numerics.as_axes(axis), np.ndim(x)
+    for one in axes or ():
+        if not -rank <= one < rank:
+            expected = f"{-rank} <= axis < {rank}" if rank else "axis=None for one number"
+            problem = f"axis={axis!r} is not in the array {check.shape_dtype(x)}"
+            check.refuse(problem, expected=expected)
+    if axes is not None and len(axes) not in (1, 2):
+        expected = "one axis for vectors, two for matrices"
+        check.refuse(f"axis={axis!r} has {len(axes)} axes", expected=expected)
+
+
+def _norm(x: Any, ord: Any, axis: Any) -> jax.Array:
+    """The norm with its axes kept; JAX refuses an order that the axes do not have."""
+    try:
+        return jnp.linalg.norm(x, ord=ord, axis=axis, keepdims=True)
+    except ValueError:
+        problem = f"ord={ord!r} is not an order of norms of {check.shape_dtype(x)}"
+        fix = "Pass axis=" if axis is None and np.ndim(x) > 2 else ""
+        check.refuse(problem, expected="one of jnp.linalg.norm", fix=fix)
 
 
 def scale_gradient(inputs: PyTree, scale: Scalar) -> PyTree:

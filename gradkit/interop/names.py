@@ -13,23 +13,11 @@ INSTEAD = {
     "safe_int32_increment": "`safe_increment`",
     "safe_root_mean_squares": "`tree.norm(x) / sqrt(x.size)`, whose derivative at zero is zero",
     "LookaheadParams": "the fast weights are the parameters; the slow ones are in the state of `lookahead`, read by `eval_params`",
-    "flatten": "not needed: functions of a leaf are traced once per shape",
     "ZoomLinesearchInfo": "a dict: read `state.inner['scale_by_zoom_linesearch']['info']`",
     "microbatch": "`MultiSteps`, or `jax.lax.scan` over micro-batches",
     "unitwise_norm": "part of `adaptive_grad_clip`",
     "unitwise_clip": "part of `adaptive_grad_clip`",
 }
-LATER_NAMES = (
-    "matrix_inverse_pth_root",
-    "power_iteration",
-    "galore",
-    "scale_by_galore",
-    "GaLoreDimensionNumbers",
-    "muon",
-    "scale_by_muon",
-    "MuonDimensionNumbers",
-)
-LATER = "matrix methods are not in this version: an optax transform works inside `chain`, as in `chain(optax.{})`"
 # Where the state of a transform is found.
 STATES = {
     "AddNoiseState": "add_noise",
@@ -38,6 +26,7 @@ STATES = {
     "COCOBState": "scale_by_cocob",
     "EmaState": "ema",
     "FactoredState": "scale_by_factored_rms",
+    "GaLoreState": "scale_by_galore",
     "HutchinsonState": "hutchinson_estimator_diag_hessian",
     "LookaheadState": "lookahead",
     "MadgradState": "scale_by_madgrad",
@@ -45,6 +34,7 @@ STATES = {
     "MonitorState": "monitor",
     "MultiStepsState": "MultiSteps",
     "MultiTransformState": "partition",
+    "MuonState": "scale_by_muon",
     "PartitionState": "partition",
     "ReduceLROnPlateauState": "reduce_on_plateau",
     "SAMState": "sam",
@@ -82,8 +72,8 @@ STATELESS_NAMES = """
 OTHER_STATE = "no class of its own: `State(step, inner)`, inner a dict by the name of the transform"
 OTHER_STATE_NAMES = """
     ConditionallyMaskState ConditionallyTransformState DAdaptAdamWState
-    DifferentiallyPrivateAggregateState DoGState DoWGState GaLoreState
-    InjectStatefulHyperparamsState MechanicState MomoAdamState MomoState MuonState NormalizeState
+    DifferentiallyPrivateAggregateState DoGState DoWGState
+    InjectStatefulHyperparamsState MechanicState MomoAdamState MomoState NormalizeState
     ProdigyState
 """
 TYPE = "schedules here have no state: a function of the step is a `Schedule`"
@@ -107,7 +97,6 @@ ANSWERS = {
     **dict.fromkeys(STATELESS_NAMES.split(), ("Another way", STATELESS)),
     **dict.fromkeys(OTHER_STATE_NAMES.split(), ("Another way", OTHER_STATE)),
     **dict.fromkeys(TYPE_NAMES.split(), ("Another way", TYPE)),
-    **{name: ("Not in this version", LATER.format(name)) for name in LATER_NAMES},
     **dict.fromkeys(LOSS_NAMES.split(), ("Not an optimizer", LOSS)),
     **{name: ("Not an optimizer", text) for name, text in OUTSIDE.items()},
 }

@@ -13,39 +13,9 @@ from gradkit._call import Call
 from gradkit._rule import State
 from gradkit._transform import Transform
 from gradkit.interop.inject import InjectHyperparamsState
+from gradkit.interop.optax_states import FIELDS, flat
 from gradkit.typing import OptState, Params
 
-# Where each field of a state of optax belongs: the first of these paths that the entry has.
-_SECOND = "preconditioner"
-_FIELDS: dict[str, dict[str, tuple[tuple[str, ...], ...]]] = {
-    "EmaState": {"ema": (("average",),)},
-    "ScaleByAdaDeltaState": {"e_g": ((_SECOND, "average"),), "e_x": (("delta", "average"),)},
-    "ScaleByAdamState": {
-        "mu": (("moment", "average"),),
-        "nu": ((_SECOND, "average"), (_SECOND, "max")),
-    },
-    "ScaleByAmsgradState": {
-        "mu": (("moment", "average"),),
-        "nu": ((_SECOND, "average", "average"),),
-        "nu_max": ((_SECOND, "max"),),
-    },
-    "ScaleByBeliefState": {"mu": (("moment", "average"),), "nu": ((_SECOND, "average"),)},
-    "ScaleByLionState": {"mu": (("average",),)},
-    "ScaleByRmsState": {"nu": ((_SECOND, "average"),)},
-    "ScaleByRmsWithCountState": {"nu": ((_SECOND, "average"),)},
-    "ScaleByRssState": {"sum_of_squares": ((_SECOND, "sum"),)},
-    "TraceState": {"trace": (("trace",),)},
-}
-_CLOCKS = ("ScaleByScheduleState", "WrappedScheduleState")  # a count and nothing else
-_WRAPPERS = (
-    "InjectHyperparamsState",
-    "InjectStatefulHyperparamsState",
-    "MaskedState",
-    "MultiStepsState",
-    "MultiTransformState",
-    "PartitionState",
-)
-_COVERED = ", ".join(sorted({*_FIELDS, *_CLOCKS, *_WRAPPERS}))
 _UNSEEN = "log_unseen"
 
 
@@ -56,9 +26,10 @@ def from_optax_state(
 
     Covered are chains (nested, too) of: ``scale_by_adam`` and what shares its state (``adamax``,
     ``radam``, ``yogi``, ``nadam``, ``lamb``, ...), ``scale_by_amsgrad``, ``scale_by_belief``,
-    ``scale_by_lion``, ``scale_by_rms``, ``scale_by_rss``, ``scale_by_adadelta``, ``trace``,
-    ``ema``, schedules, everything without a state, and ``masked``, ``partition``,
-    ``inject_hyperparams`` and ``MultiSteps`` around them. Everything else is refused by name.
+    ``scale_by_lion``, ``scale_by_muon``, ``scale_by_rms``, ``scale_by_rss``,
+    ``scale_by_adadelta``, ``trace``, ``ema``, schedules, everything without a state, and
+    ``masked``, ``partition``, ``inject_hyperparams`` and ``MultiSteps`` around them. Everything
+    else is refused by name.
 
     Args:
       tx: the gradkit transform that has the place of the optax one, with the same decays.
@@ -90,57 +61,12 @@ def from_optax_state(
         if step is not None:
             check.integer(0, step=step)
         template = tx.init(params)
-        states, counts = _flat(optax_state)
+        states, counts = flat(optax_state)
         steps = list(_named(tx, "MultiSteps"))
         entries = _fill(_entries(template), states, steps)
         count = _one_count(counts, states, steps) if step is None else step
         entries = _seen(tx, template, entries, count, params)
         return _like(template, jnp.asarray(count, jnp.int32), entries)
-
-
-# ---- the state of optax -------------------------------------------------------------------------
-
-
-def _flat(state: Any) -> tuple[list[Any], list[Any]]:
-    """The states that hold something, in order, and the counts of completed updates."""
-    states: list[Any] = []
-    counts: list[Any] = []
-
-    def visit(part: Any) -> None:
-        kind = type(part).__name__
-        if hasattr(part, "_fields"):
-            if kind in _CLOCKS or kind in _FIELDS or kind.startswith("Inject"):
-                counts.extend([part.count] if "count" in part._fields else [])
-            if kind in _CLOCKS or not jax.tree.leaves(part):
-                return
-            if kind not in _FIELDS and kind not in _WRAPPERS:
-                check.refuse(
-                    f"a {kind} is not covered",
-                    expected=f"states among {_COVERED}",
-                    fix="Start this part anew, or keep it in optax",
-                )
-            if kind == "MaskedState":
-                inner, inside = _flat(part.inner_state)
-                counts.extend(inside)
-                if not inner:
-                    return
-            if kind in ("PartitionState", "MultiTransformState"):
-                counts.extend(c for one in part.inner_states.values() for c in _flat(one)[1])
-            states.append(part)
-        elif isinstance(part, tuple):
-            for one in part:
-                visit(one)
-        elif part is not None:
-            fix = "Restore it with a target: the state of the optax transform"
-            check.refuse(
-                f"a {type(part).__name__} is not a state of optax",
-                expected="named tuples",
-                fix=fix,
-                error=TypeError,
-            )
-
-    visit(state)
-    return states, counts
 
 
 def _one_count(counts: list[Any], states: list[Any], steps: list[Any]) -> int:
@@ -196,11 +122,11 @@ def _filled(entry: Any, state: Any, steps: list[Any]) -> Any:
     """An entry of ours with the values of a state of optax, or None where it does not fit."""
     kind = type(state).__name__
     if kind == "MaskedState":
-        return _tried(entry, _flat(state.inner_state)[0], steps)
+        return _tried(entry, flat(state.inner_state)[0], steps)
     if not isinstance(entry, dict):
         return None
     if kind in ("PartitionState", "MultiTransformState"):
-        inner = {label: _flat(one)[0] for label, one in state.inner_states.items()}
+        inner = {label: flat(one)[0] for label, one in state.inner_states.items()}
         inner = {label: states for label, states in inner.items() if states}
         return (
             {label: _fill(entry[label], states, steps) for label, states in inner.items()}
@@ -209,14 +135,14 @@ def _filled(entry: Any, state: Any, steps: list[Any]) -> Any:
         )
     if kind.startswith("Inject"):
         if entry.keys() != {"hyperparams", "inner"}:
-            return _tried(entry, _flat(state.inner_state)[0], steps)
+            return _tried(entry, flat(state.inner_state)[0], steps)
         held = {
             name: _value(state.hyperparams.get(name, old), old, f"hyperparams.{name}")
             for name, old in entry["hyperparams"].items()
         }
         return {
             "hyperparams": held,
-            "inner": _fill(entry["inner"], _flat(state.inner_state)[0], steps),
+            "inner": _fill(entry["inner"], flat(state.inner_state)[0], steps),
         }
     if kind == "MultiStepsState":
         return (
@@ -225,7 +151,7 @@ def _filled(entry: Any, state: Any, steps: list[Any]) -> Any:
             else None
         )
     paths = {}
-    for field, places in _FIELDS[kind].items():
+    for field, places in FIELDS[kind].items():
         found = next((path for place in places if (path := _found(entry, place)) is not None), None)
         if found is None:
             return None
@@ -254,7 +180,7 @@ def _accumulated(entry: Any, state: Any, steps: list[Any]) -> Any:
         )
     outer = steps[0]
     inner_tx = outer.arguments["opt"]
-    inner_states, _ = _flat(state.inner_opt_state)
+    inner_states, _ = flat(state.inner_opt_state)
     clock = jnp.asarray(state.gradient_step, jnp.int32)
     old: State = entry["opt"]
     kept = _fill(old[1], inner_states, steps[1:])
@@ -262,7 +188,10 @@ def _accumulated(entry: Any, state: Any, steps: list[Any]) -> Any:
     if outer.arguments["use_grad_mean"]:  # optax keeps the mean so far, gradkit the sum
         accumulated = jax.tree.map(lambda a: a * jnp.asarray(state.mini_step, a.dtype), accumulated)
     mini = jnp.asarray(state.mini_step, jnp.int32)
-    kept = _unseen_of(inner_tx, old[1], kept, int(clock), entry["accumulated"])
+    name = None if inner_tx.is_chain else inner_tx.members[0].name
+    before, after = (old[1], kept) if name is None else ({name: old[1]}, {name: kept})
+    after = _unseen_of(inner_tx, before, after, int(clock), entry["accumulated"])
+    kept = after if name is None else after[name]
     return {
         **entry,
         "opt": State(clock, kept),

@@ -38,6 +38,8 @@ from gradkit.optimizers.came import came as came
 from gradkit.optimizers.cocob import cocob as cocob
 from gradkit.optimizers.cocob import scale_by_cocob as scale_by_cocob
 from gradkit.optimizers.dadapt_adamw import dadapt_adamw as dadapt_adamw
+from gradkit.optimizers.dion import dion as dion
+from gradkit.optimizers.dion import scale_by_dion as scale_by_dion
 from gradkit.optimizers.dog import dog as dog
 from gradkit.optimizers.dog import (
     scale_by_distance_over_gradients as scale_by_distance_over_gradients,
@@ -47,6 +49,9 @@ from gradkit.optimizers.dowg import dowg as dowg
 from gradkit.optimizers.dowg import scale_by_dowg as scale_by_dowg
 from gradkit.optimizers.dpsgd import dpsgd as dpsgd
 from gradkit.optimizers.fromage import fromage as fromage
+from gradkit.optimizers.galore import GaLoreDimensionNumbers as GaLoreDimensionNumbers
+from gradkit.optimizers.galore import galore as galore
+from gradkit.optimizers.galore import scale_by_galore as scale_by_galore
 from gradkit.optimizers.grokfast import grokfast as grokfast
 from gradkit.optimizers.lamb import lamb as lamb
 from gradkit.optimizers.laprop import laprop as laprop
@@ -67,6 +72,8 @@ from gradkit.optimizers.mars import mars as mars
 from gradkit.optimizers.momentum import momentum as momentum
 from gradkit.optimizers.momo import momo as momo
 from gradkit.optimizers.momo import momo_adam as momo_adam
+from gradkit.optimizers.muon import muon as muon
+from gradkit.optimizers.muon import scale_by_muon as scale_by_muon
 from gradkit.optimizers.nadam import nadam as nadam
 from gradkit.optimizers.nadam import nadamw as nadamw
 from gradkit.optimizers.nesterov import nesterov as nesterov
@@ -77,6 +84,8 @@ from gradkit.optimizers.newton_cg import scale_by_newton_cg as scale_by_newton_c
 from gradkit.optimizers.noisy_sgd import noisy_sgd as noisy_sgd
 from gradkit.optimizers.nonlinear_cg import nonlinear_cg as nonlinear_cg
 from gradkit.optimizers.nonlinear_cg import scale_by_nonlinear_cg as scale_by_nonlinear_cg
+from gradkit.optimizers.normuon import normuon as normuon
+from gradkit.optimizers.normuon import scale_by_normuon as scale_by_normuon
 from gradkit.optimizers.novograd import novograd as novograd
 from gradkit.optimizers.novograd import scale_by_novograd as scale_by_novograd
 from gradkit.optimizers.optimistic_adam import optimistic_adam as optimistic_adam
@@ -90,6 +99,8 @@ from gradkit.optimizers.optimistic_gradient_descent import (
 from gradkit.optimizers.polyak_sgd import polyak_sgd as polyak_sgd
 from gradkit.optimizers.polyak_sgd import scale_by_polyak as scale_by_polyak
 from gradkit.optimizers.prodigy import prodigy as prodigy
+from gradkit.optimizers.psgd_kron import psgd_kron as psgd_kron
+from gradkit.optimizers.psgd_kron import scale_by_psgd_kron as scale_by_psgd_kron
 from gradkit.optimizers.radam import radam as radam
 from gradkit.optimizers.radam import scale_by_radam as scale_by_radam
 from gradkit.optimizers.rmsprop import rmsprop as rmsprop
@@ -97,11 +108,17 @@ from gradkit.optimizers.rmsprop import scale_by_rms as scale_by_rms
 from gradkit.optimizers.rmsprop import scale_by_stddev as scale_by_stddev
 from gradkit.optimizers.rprop import rprop as rprop
 from gradkit.optimizers.rprop import scale_by_rprop as scale_by_rprop
+from gradkit.optimizers.scion import scale_by_lmo as scale_by_lmo
+from gradkit.optimizers.scion import scion as scion
 from gradkit.optimizers.sgd import sgd as sgd
+from gradkit.optimizers.shampoo import scale_by_shampoo as scale_by_shampoo
+from gradkit.optimizers.shampoo import shampoo as shampoo
 from gradkit.optimizers.sign_sgd import sign_sgd as sign_sgd
 from gradkit.optimizers.signum import signum as signum
 from gradkit.optimizers.sm3 import scale_by_sm3 as scale_by_sm3
 from gradkit.optimizers.sm3 import sm3 as sm3
+from gradkit.optimizers.soap import scale_by_soap as scale_by_soap
+from gradkit.optimizers.soap import soap as soap
 from gradkit.optimizers.sophia import scale_by_sophia as scale_by_sophia
 from gradkit.optimizers.sophia import sophia as sophia
 from gradkit.optimizers.yogi import scale_by_yogi as scale_by_yogi

@@ -18,9 +18,9 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit import _xla as xla
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, identity, transform
+from gradkit._transform import Transform, chain, transform
 from gradkit.transforms.scale import scale_by_learning_rate
-from gradkit.transforms.weight_decay import add_decayed_weights
+from gradkit.transforms.weight_decay import optional_decay
 from gradkit.typing import Mask, Rate
 
 
@@ -120,7 +120,7 @@ def dog(
       init_step: a pair of a word and a number > 0 that sets the first step: see ``scale_by_dog``.
       eps: ε ≥ 0, added under the root.
       weight_decay: λ ≥ 0, coupled: λ θ is added to the gradient. None for no decay.
-      mask: Leaves that decay: see `gradkit.masks`.
+      mask: Leaves that decay: see `gradkit.masks`. Judged also without a decay.
 
     Raises:
       ValueError: an argument out of range, or no params.
@@ -137,7 +137,7 @@ def dog(
     of the weights.
     """
     return chain(
-        identity() if weight_decay is None else add_decayed_weights(weight_decay, mask),
+        optional_decay(weight_decay, mask),
         scale_by_dog(init_step, eps),
         scale_by_learning_rate(learning_rate),
     )

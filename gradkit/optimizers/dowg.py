@@ -13,9 +13,9 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, identity, transform
+from gradkit._transform import Transform, chain, transform
 from gradkit.transforms.scale import scale_by_learning_rate
-from gradkit.transforms.weight_decay import add_decayed_weights
+from gradkit.transforms.weight_decay import optional_decay
 from gradkit.typing import Mask, Rate
 
 
@@ -86,7 +86,7 @@ def dowg(
       init_estim_sq_dist: d > 0, the squared distance before the first step; None for ε.
       eps: ε ≥ 0, added to the root; ε > 0 when it also is the first d.
       weight_decay: λ ≥ 0, coupled: λ θ is added to the gradient. None for no decay.
-      mask: Leaves that decay: see `gradkit.masks`.
+      mask: Leaves that decay: see `gradkit.masks`. Judged also without a decay.
 
     Raises:
       ValueError: an argument out of range, or no params.
@@ -99,7 +99,7 @@ def dowg(
     Reference: Khaled et al. 2023, https://arxiv.org/abs/2305.16284.
     """
     return chain(
-        identity() if weight_decay is None else add_decayed_weights(weight_decay, mask),
+        optional_decay(weight_decay, mask),
         scale_by_dowg(init_estim_sq_dist, eps),
         scale_by_learning_rate(learning_rate),
     )

@@ -29,16 +29,17 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Ru
     **Update rule** u = H g. From H = γ I, for each pair (s, y) from the oldest to the newest,
     H ← (I − ρ s yᵀ) H (I − ρ y sᵀ) + ρ s sᵀ, with ρ = 1 / sᵀy; s and y are the differences of the
     parameters and of the gradients between two steps. γ = sᵀy / yᵀy of the newest pair;
-    γ = min(1, 1 / ‖g‖) without one. A pair that shows no positive curvature, sᵀy ≤ ε ‖s‖ ‖y‖ with
-    ε the precision of the dtype, is left out. All pairs are dropped, so that u = γ g, after a step
-    that did not move the parameters (a search along u found none), and where rounding errors let u
-    no longer be a direction of ascent. In complex leaves real and imaginary parts are
+    γ = min(1, 1 / ‖g‖) before the first one. A pair that shows no positive curvature,
+    sᵀy ≤ ε ‖s‖ ‖y‖ with ε the precision of the dtype, is left out. All pairs are dropped, so that
+    u = γ g, after a step that did not move the parameters (a search along u found none), and where
+    rounding errors let u no longer be a direction of ascent. A second step in a row that did not
+    move them drops γ too: γ = 1 / ‖g‖. In complex leaves real and imaginary parts are
     independent: sᵀy is Re Σ s̄ y.
 
     **State** ``params`` and ``updates`` (θ and g of the last step; like the parameters, at least
     float32), ``diff_params`` and ``diff_updates`` (m pairs, stacked on a first axis), ``weights``
     (m numbers ρ; 0 where there is no pair), ``newest`` (the index of the newest pair) and ``scale``
-    (γ). 8 (m + 1) bytes per parameter: 88 with m = 10. Needs params.
+    (γ; 0 where there is none). 8 (m + 1) bytes per parameter: 88 with m = 10. Needs params.
 
     Args:
       memory_size: m ≥ 1, in pairs; 3 to 20 is common.
@@ -77,7 +78,7 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Ru
             "diff_updates": jax.tree.map(stacked, params),
             "weights": jnp.zeros(m, dtype),
             "newest": jnp.zeros((), jnp.int32),
-            "scale": jnp.ones((), dtype),
+            "scale": jnp.zeros((), dtype),
         }
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
@@ -88,27 +89,32 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Ru
         )
         sy, ss, yy = tree.inner(s, y), tree.sq_norm(s), tree.sq_norm(y)
         limits = jnp.finfo(sy.dtype)
-        least = jnp.maximum(limits.eps * numerics.sqrt(ss) * numerics.sqrt(yy), limits.tiny)
-        curved = (step > 0) & (sy > least)
+        noise = jnp.maximum(limits.eps * numerics.sqrt(ss) * numerics.sqrt(yy), limits.tiny)
+        curved = (step > 0) & (sy > noise)
         newest = jnp.where(curved, (state["newest"] + 1) % m, state["newest"])
 
         def put(stack: Any, new: Any) -> Any:
             return stack.at[newest].set(jnp.where(curved, new, stack[newest]))
 
         pairs = tree.map(put, state["diff_params"], s), tree.map(put, state["diff_updates"], y)
-        failed = (step > 0) & (ss == 0)
+        failed, paired = (step > 0) & (ss == 0), jnp.any(state["weights"] > 0)
         weights = jnp.where(failed, 0.0, state["weights"])
         weights = put(weights, 1 / jnp.where(curved, sy, 1.0))
-        ratio = sy / jnp.where(curved, yy, 1.0)
-        gamma = jnp.where(curved, ratio, state["scale"]) if scale_init_precond else state["scale"]
+        # γ outlives one failed search, as the pairs do not.
+        held = jnp.where(failed & ~paired, 0.0, state["scale"])
+        gamma = jnp.where(curved, sy / jnp.where(curved, yy, 1.0), held)
         size = tree.norm(updates)
-        first = lax.stop_gradient(1 / jnp.maximum(size, 1.0)) if scale_init_precond else gamma
+        if scale_init_precond:
+            # A step that did not move small parameters may have been too short.
+            least = jnp.where(failed & (size > 0), size, jnp.maximum(size, 1.0))
+            start = jnp.where(gamma > 0, gamma, lax.stop_gradient(1 / least))
+        else:
+            start = jnp.ones_like(gamma)
 
-        start = jnp.where(jnp.any(weights > 0), gamma, first)
         direction = apply_inverse_hessian(updates, *pairs, weights, newest, start)
         slope = tree.inner(updates, direction)
         lost = ~((slope > 0) & jnp.isfinite(slope)) & (size > 0) & jnp.isfinite(size)
-        plain = tree.scale(updates, first)
+        plain = tree.scale(updates, start)
         direction = tree.map(lambda p, d: jnp.where(lost, p, d), plain, direction)
         return direction, {
             "params": _copy(params),

@@ -19,6 +19,9 @@ from gradkit.transforms.noise import add_noise as add_noise
 from gradkit.transforms.nonnegative import keep_params_nonnegative as keep_params_nonnegative
 from gradkit.transforms.normalize import normalize as normalize
 from gradkit.transforms.normalize import normalize_by_update_norm as normalize_by_update_norm
+from gradkit.transforms.orthogonalize import clip_by_spectral_norm as clip_by_spectral_norm
+from gradkit.transforms.orthogonalize import orthogonalize_updates as orthogonalize_updates
+from gradkit.transforms.orthogonalize import scale_by_shape as scale_by_shape
 from gradkit.transforms.plateau import reduce_on_plateau as reduce_on_plateau
 from gradkit.transforms.precondition import precondition as precondition
 from gradkit.transforms.privacy import (

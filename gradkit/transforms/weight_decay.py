@@ -24,7 +24,7 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit import masks
 from gradkit._rule import Context, Rule
-from gradkit._transform import Transform, stateless, transform
+from gradkit._transform import Transform, chain, identity, stateless, transform
 from gradkit.typing import Mask, PyTree, Rate
 
 
@@ -191,6 +191,17 @@ def _penalty(mask: Mask | None, pull: Callable[[Any], Any]) -> Rule:
         return jax.tree.map(lambda yes, u, p: u + pull(p) if yes else u, on, updates, params)
 
     return _judged(mask, stateless(update))
+
+
+def optional_decay(weight_decay: Rate | None, mask: Mask | None) -> Transform:
+    """``add_decayed_weights`` or, without a decay, the identity that judges the mask alone."""
+    if weight_decay is not None:
+        return add_decayed_weights(weight_decay, mask)
+    if mask is None:
+        return identity()
+    # Nothing decays, so the rule selects no leaves.
+    rule = _judged(mask, stateless(lambda updates, params: updates))
+    return chain(rule._replace(mask=None, name="add_decayed_weights"))
 
 
 def _judged(mask: Mask | None, rule: Rule) -> Rule:

@@ -18,9 +18,10 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._entry import ANYTHING, extras_taken
 from gradkit._rule import Part, Rule
 from gradkit._schedule import rate_at
-from gradkit._transform import ANYTHING, Transform, extras_taken, transform
+from gradkit._transform import Transform, transform
 from gradkit.typing import Params, Updates
 
 

@@ -23,6 +23,7 @@ from gradkit import _checks as check
 from gradkit import masks
 from gradkit._rule import Context, Part, Rule, View, is_stateless
 from gradkit._transform import Transform, chain, transform
+from gradkit.masks.predicates import is_bool
 from gradkit.transforms.sanitize import set_to_zero
 from gradkit.typing import Mask, Params, PyTree
 
@@ -242,7 +243,8 @@ def selective_transform(optimizer: Transform, *, freeze_mask: Mask) -> Transform
       >>> updates, _ = tx.update(params, tx.init(params))
       >>> assert updates["a"][0] == 0.0 and updates["b"][0] == -1.0
     """
-    return chain(masked(optimizer, _others(freeze_mask)), freeze(freeze_mask))
+    # The mask as it was given is judged first, so that messages are about it.
+    return chain(freeze(freeze_mask), masked(optimizer, _others(freeze_mask)))
 
 
 def _others(mask: Any) -> Any:
@@ -251,7 +253,7 @@ def _others(mask: Any) -> Any:
         return ~mask
     if callable(mask) and jax.tree_util.all_leaves([mask]):
         return lambda params: jax.tree.map(lambda on: not on, masks.resolve(mask, params))
-    return jax.tree.map(lambda on: not on, mask)
+    return jax.tree.map(lambda on: not on if is_bool(on) else on, mask)
 
 
 # ---- how a group sees a tree -------------------------------------------------------------------

@@ -10,6 +10,7 @@ c_t = w_t / Σ w with w_t = (max_{s ≤ t} α_s)^r, so that a warmup weighs litt
 (y − (1 − b1) z) / b1.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -30,6 +31,17 @@ from gradkit.transforms.precondition import precondition
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import add_decayed_weights
 from gradkit.typing import OptState, Params, Rate, StoreLike
+
+# Members that XLA for CPU computes in one pass: twice is faster than one more array in memory.
+_CHEAP = frozenset(
+    (
+        "precondition",
+        "scale_by_rms",
+        "scale_by_adam",
+        "add_decayed_weights",
+        "scale_by_learning_rate",
+    )
+)
 
 
 @transform
@@ -82,6 +94,7 @@ def schedule_free(
     check.finite(weight_lr_power=weight_lr_power)
     refuse_evaluation(base_optimizer=base_optimizer)
     part, store = Part("base_optimizer", base_optimizer), as_store(state_dtype, "state_dtype")
+    cheap = xla.on_cpu() and all(member.name in _CHEAP for member in base_optimizer.members)
 
     def init(params: Any, *, context: Any) -> Any:
         dtype = numerics.scalar_dtype(params)
@@ -101,23 +114,31 @@ def schedule_free(
         weight = max_lr ** tree.factor_like(weight_lr_power, max_lr)
         weight_sum = weight_sum + weight
         share, now = numerics.divide(weight, weight_sum), jnp.asarray(b1, old.dtype)
-        updates, kept = part.update(updates, state["base_optimizer"], params, context=context)
-        # An update without state costs less to compute twice than to write; the barrier keeps XLA
-        # from finding it in z' − z.
-        twice = store is IDENTITY and not jax.tree.leaves(kept)
+        inner = functools.partial(part.update, params=params, context=context)
+        steps, kept = inner(updates, state["base_optimizer"])
+        is_stateful = bool(jax.tree.leaves(kept))
+        # Steps that cost less to compute twice than to write are z' − z; the barrier keeps XLA
+        # from finding that out.
+        again = cheap and is_stateful and any(map(xla.is_large, jax.tree.leaves(steps)))
+        twice = store is IDENTITY and (again or not is_stateful)
+
+        def move(u: Any, y: Any, stored: Any) -> Any:
+            z = jnp.where(context.step == 0, y, store.decode(stored, y))
+            return z, xla.separate(store.encode(z + u))
+
+        old_z, z = tree.map(move, steps, params, state["z"], outputs=2)
+        if twice and again:
+            steps, kept = inner(tree.map(xla.after_write, updates, z), state["base_optimizer"])
         # y' − y = (1 − b1) (z' − z) + b1 c (z' − x) + (b1 − b1_old) (x − z), where
         # x − z = (y − z) / b1_old: small differences, each once.
         across = (now * share + old - now) / old
         along = 1 - now + now * share - across
 
-        def leaf(u: Any, y: Any, stored: Any) -> Any:
-            like = tree.factor_like
-            z = jnp.where(context.step == 0, y, store.decode(stored, y))
-            stored = xla.separate(store.encode(z + u))
-            new = store.decode(stored, y)
-            return like(along, y) * (u if twice else new - z) + like(across, y) * (new - y), stored
+        def leaf(u: Any, y: Any, old_z: Any, stored: Any) -> Any:
+            like, new = tree.factor_like, store.decode(stored, y)
+            return like(along, y) * (u if twice else new - old_z) + like(across, y) * (new - y)
 
-        updates, z = tree.map(leaf, updates, params, state["z"], outputs=2)
+        updates = tree.map(leaf, steps, params, old_z, z)
         return updates, {
             "base_optimizer": kept,
             "z": z,

@@ -190,6 +190,21 @@ def test_line_search_behind_it(same):
     same(job, lambda lib: lib.sgd(1.0))
 
 
+def test_lbfgs_with_the_value_and_gradient_of_its_state(same):
+    """lbfgs, with optax's value_and_grad_from_state reading its state."""
+
+    def job(tx):
+        params, state = PARAMS, tx.init(PARAMS)
+        value_and_grad = optax.value_and_grad_from_state(loss)
+        for _ in range(4):
+            value, grads = value_and_grad(params, state=state)
+            updates, state = tx.update(grads, state, params, value=value, grad=grads, value_fn=loss)
+            params = optax.apply_updates(params, updates)
+        return params
+
+    same(job, lambda lib: lib.lbfgs())
+
+
 def test_tree_map_params(same):
     """tree_map_params: double every array of the state that is shaped like a parameter."""
 

@@ -34,6 +34,7 @@ MAKERS = {
     "compensated": lambda: gk.chain(gk.adam(0.1), gk.compensated()),
     "adamw": lambda: gk.chain(gk.clip_by_global_norm(1.0), gk.adamw(0.1, mask=gk.by_rank(2))),
     "adafactor": lambda: gk.adafactor(0.1, min_dim_size_to_factor=4),
+    "muon": lambda: gk.muon(0.1, method="gram"),
     "sm3": lambda: gk.sm3(0.1),
     "lamb": lambda: gk.lamb(0.1),
     "guard": lambda: gk.guard(gk.adam(0.1), norm_sigma=4.0),

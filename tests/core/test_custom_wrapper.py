@@ -133,7 +133,7 @@ def test_its_inner_clock_and_state_wait_where_it_skips():
     assert (updates["w"] == 0).all()
     inner = state.inner["every_other"]["inner"]
     assert (state.step, inner.step) == (4, 2)
-    np.testing.assert_allclose(inner.inner["trace"]["trace"]["b"], [1.5, 1.5])
+    np.testing.assert_allclose(inner.inner["trace"]["b"], [1.5, 1.5])
 
 
 def test_eval_params_finds_its_weights_and_those_inside_it():

@@ -3,36 +3,20 @@
 The devices must exist before JAX starts, so one process of its own computes all facts.
 """
 
-import json
-import os
-import pathlib
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
 from tests.core.on_eight_devices import MAKERS
+from tests.eight_devices import facts_of
 
-SCRIPT = pathlib.Path(__file__).with_name("on_eight_devices.py")
-FLAGS = (
-    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
-    "--xla_llvm_disable_expensive_passes=true"
-)
+# One process computes all facts: the tests that read them stay on one worker.
+pytestmark = pytest.mark.xdist_group("core on eight devices")
 
 
 @pytest.fixture(scope="module")
 def facts():
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT)],
-        env=os.environ | {"XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    return {line.pop("name"): line for line in lines}
+    return facts_of(Path(__file__).with_name("on_eight_devices.py"))
 
 
 def test_there_are_eight_devices(facts):

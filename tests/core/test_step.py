@@ -279,6 +279,69 @@ def test_hyperparameters_inside_wrappers_go_by_the_wrappers_clock(make, paths):
             np.testing.assert_allclose(found[path], falling(steps - 1), 1e-6, err_msg=path)
 
 
+@gk.transform
+def accumulated(rate: gk.Rate) -> gk.Transform:
+    return gk.MultiSteps(gk.chain(gk.clip(9.0), gk.sgd(rate)), 2)
+
+
+@gk.transform
+def accumulated_at_half(rate: gk.Rate) -> gk.Transform:
+    return gk.chain(gk.scale(1.0), accumulated(0.5 * rate))
+
+
+@gk.transform
+def on_two_clocks(rate: gk.Rate) -> gk.Transform:
+    return gk.chain(gk.MultiSteps(gk.sgd(rate), 2), gk.scale_by_learning_rate(rate))
+
+
+@gk.transform
+def in_a_function(rate: gk.Rate) -> gk.Transform:
+    return gk.MultiSteps(gk.sgd(lambda step: rate(step)), 2)
+
+
+@gk.transform
+def without_a_clock(rate: gk.Rate) -> gk.Transform:
+    return gk.chain(gk.trace(0.9), gk.scale_by_learning_rate(lambda step: rate(step) / 2))
+
+
+RECIPES = [
+    (accumulated, 2),
+    (accumulated_at_half, 2),
+    (lambda s: gk.guard(accumulated(s)), 2),
+    (lambda s: gk.MultiSteps(without_a_clock(s), 2), 2),
+    (without_a_clock, 5),
+    (on_two_clocks, None),
+    (in_a_function, None),
+]
+
+
+@pytest.mark.parametrize(("make", "steps"), RECIPES, ids=range(len(RECIPES)))
+def test_a_scheduled_argument_of_a_recipe_has_the_value_that_was_used(make, steps):
+    tx, params = make(gk.schedules.function_schedule(falling)), jnp.ones(2)
+    state = tx.init(params)
+    for _ in range(5):
+        _, state = tx.update(params, state, params)
+    found = {p.rpartition(".")[2]: v for p, v in gk.hyperparameters(tx, state).items()}
+    if steps is None:
+        assert "rate" not in found
+    else:
+        np.testing.assert_allclose(found["rate"], falling(steps - 1), 1e-6)
+
+
+def test_the_value_shown_for_a_recipe_is_the_one_in_its_update():
+    tx = accumulated(gk.schedules.function_schedule(falling))
+    state = tx.init(jnp.zeros(1))
+    for _ in range(4):
+        updates, state = tx.update(jnp.ones(1), state)
+    np.testing.assert_allclose(updates, [-gk.hyperparameters(tx, state)["rate"]], 1e-6)
+
+
+def test_a_schedule_that_a_wrapper_reads_at_the_step_of_its_part_is_not_shown():
+    every = gk.schedules.function_schedule(lambda step: 2.0 + step)
+    tx = gk.MultiSteps(gk.sgd(0.5), every)
+    assert gk.hyperparameters(tx, tx.init(jnp.zeros(1))).keys() == {"opt.learning_rate"}
+
+
 def test_the_state_in_an_nnx_optimizer_can_be_read():
     model = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
     tx = gk.chain(gk.sgd(gk.schedules.function_schedule(falling)), gk.weight_ema(0.5))

@@ -7,7 +7,7 @@ of a count by hand: for each name that gradkit lacked, in how many files it stan
 import pytest
 
 import gradkit as gk
-from gradkit.interop.names import ANSWERS, LATER_NAMES, LOSS_NAMES, OUTSIDE, SUBMODULES
+from gradkit.interop.names import ANSWERS, LOSS_NAMES, OUTSIDE, SUBMODULES
 
 # Names used in optax's notebooks that gradkit once lacked: files. Another 35 names were there from
 # the beginning.
@@ -36,7 +36,6 @@ REPOSITORIES = {
 }  # fmt: skip
 # Losses, matrix methods and line searches, perturbations, assignment: not in this version.
 ELSEWHERE = {
-    *LATER_NAMES,
     *LOSS_NAMES.split(),
     *OUTSIDE,
     "perturbations",
@@ -48,7 +47,6 @@ ELSEWHERE = {
 OTHERWISE = {
     "SAMState",
     "LookaheadParams",
-    "flatten",
     "ScaleByAdamState",
     "TraceState",
     "ScaleByScheduleState",

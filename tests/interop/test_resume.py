@@ -44,6 +44,7 @@ PAIRS = {
     "partition": lambda lib: lib.partition(
         {"a": lib.adam(0.1), "b": lib.sgd(0.1, momentum=0.9)}, LABELS
     ),
+    "muon": lambda lib: getattr(lib, "contrib", lib).muon(0.1),
     "inject_hyperparams": lambda lib: lib.inject_hyperparams(lib.adam)(0.1, eps_root=0.0),
     "inject_hyperparams in a chain": lambda lib: lib.chain(
         lib.clip(1.0),
@@ -105,6 +106,17 @@ def test_the_trajectory_of_multi_steps_goes_on(wide, calls, mean):
     state = gk.from_optax_state(ours, saved, middle)
     assert state.step == calls
     assert_close(run(ours, state, middle, gradients[calls:])[0], expected, 1e-6)
+
+
+@pytest.mark.parametrize("name", ["ema", "trace", "scale_by_adam"])
+def test_the_trajectory_of_multi_steps_around_one_transform_goes_on(wide, name):
+    params, *gradients = trees(8)
+    theirs = optax.MultiSteps(getattr(optax, name)(0.9), 2)
+    ours = gk.MultiSteps(getattr(gk, name)(0.9), 2, accumulator_dtype=jnp.float64)
+    middle, saved = run(theirs, theirs.init(params), params, gradients[:3])
+    expected, _ = run(theirs, saved, middle, gradients[3:])
+    state = gk.from_optax_state(ours, saved, middle)
+    assert_close(run(ours, state, middle, gradients[3:])[0], expected, 1e-6)
 
 
 def test_a_state_that_was_never_used_is_the_one_that_init_makes():

@@ -311,6 +311,30 @@ def test_counters_and_norms_agree_with_optax():
     assert not jnp.isnan(jax.grad(lambda x: gk.safe_norm(x, 0.0))(jnp.zeros(3))).any()
 
 
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"axis": 2}, r"axis=2 is not in the array float32\[2, 3\]\. Expected -2 <= axis < 2\."),
+        ({"axis": (0, -3)}, r"axis=\(0, -3\) is not in the array"),
+        ({"axis": (0, 0)}, r"axis=\(0, 0\) names an axis twice\."),
+        ({"axis": ()}, r"axis=\(\) has 0 axes\. Expected one axis for vectors, two for"),
+        ({"axis": "rows"}, r"axis='rows' is not an axis\."),
+        ({"ord": "x"}, r"ord='x' is not an order of norms of float32\[2, 3\]\."),
+        ({"ord": 3, "axis": (0, 1)}, r"ord=3 is not an order of norms"),
+    ],
+)
+def test_safe_norm_names_a_wrong_axis_and_order(kwargs, message):
+    with pytest.raises((TypeError, ValueError), match=f"^safe_norm: {message}"):
+        gk.safe_norm(jnp.ones((2, 3)), 0.0, **kwargs)
+
+
+def test_safe_norm_takes_an_array_and_no_tree():
+    with pytest.raises(
+        TypeError, match=r"^safe_norm: x is dict\. Expected an array\. .*tree\.norm"
+    ):
+        gk.safe_norm({"w": jnp.ones(2)}, 0.0)
+
+
 def test_gradients_are_scaled_and_values_pass():
     value, grad = jax.value_and_grad(
         lambda p: gk.tree.norm(gk.scale_gradient(p, 0.5), squared=True)

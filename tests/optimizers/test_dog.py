@@ -38,3 +38,19 @@ def test_weights_loaded_after_init_are_where_training_begins():
     tx, w = gk.dog(init_step=("distance", 1.0)), jnp.array([3.0, 4.0])
     updates, _ = tx.update(w, tx.init(jnp.zeros(2)), w)
     np.testing.assert_allclose(updates, -w / 5, 1e-6)
+
+
+@pytest.mark.parametrize("make", [gk.dog, gk.dowg])
+@pytest.mark.parametrize("decay", [None, 0.1])
+def test_a_mask_is_judged_also_without_a_decay(make, decay):
+    params = {"w": jnp.ones(2), "b": jnp.ones(1)}
+    tx = make(weight_decay=decay, mask=gk.by_path("bias"))
+    message = r"do.*\.add_decayed_weights: mask=by_path\('bias'\) matches no parameter\."
+    with pytest.raises(ValueError, match=message):
+        tx.init(params)
+    masked, plain = (make(mask=mask) for mask in (gk.by_path("b"), None))
+    assert masked.init(params).inner.keys() == plain.init(params).inner.keys()
+    one, other = (tx.update(params, tx.init(params), params)[0] for tx in (masked, plain))
+    assert jax.tree.map(jnp.array_equal, one, other) == {"w": True, "b": True}
+    groups = gk.describe(masked, params).groups
+    assert [group.route for group in groups] == [()]  # nothing decays

@@ -93,7 +93,7 @@ SEARCHES = {
 
 
 @pytest.mark.parametrize("tx", SEARCHES.values(), ids=SEARCHES)
-def test_complex_parameters_are_their_real_and_imaginary_parts(tx):
+def test_complex_parameters_are_their_real_and_imaginary_parts_1141(tx):
     start = np.array([1 + 1j, -0.5 + 2j, 0.3 - 1j])
     values, z, _ = trajectory(tx, skewed, start, 12)
     parts = {"re": start.real, "im": start.imag}
@@ -115,36 +115,61 @@ def test_real_and_imaginary_parts_taken_apart_are_joined_for_the_loss():
     np.testing.assert_allclose(step(gk.split_real_and_imaginary(tx)), step(tx), 1e-5)
 
 
+PLAIN = gk.scale_by_lbfgs(3)
+update = jax.jit(PLAIN.update, compiler_options=QUICK)
+
+
 def test_a_search_that_found_no_step_restarts_the_method():
-    tx, w = gk.scale_by_lbfgs(), jnp.array([1.0, 2.0])
-    state = tx.init(w)
+    w, v = jnp.array([1.0, 2.0]), jnp.array([0.04, 0.03])
+    state = PLAIN.init(w)
     for x, g in ((w, 2 * w), (w / 2, w), (w / 4, w / 2)):
-        updates, state = tx.update(g, state, x)
+        updates, state = update(g, state, x)
     np.testing.assert_allclose(updates, w / 4, 1e-6)  # a Newton step: the Hessian is 2 I
-    updates, state = tx.update(w / 2, state, w / 4)  # the parameters have not moved
-    np.testing.assert_allclose(updates, w / 2 / jnp.linalg.norm(w / 2), 1e-6)
+    updates, state = update(v, state, w / 4)  # the parameters have not moved
+    np.testing.assert_allclose(updates, v / 2, 1e-6)  # γ is kept
     assert (state.inner["scale_by_lbfgs"]["weights"] == 0).all()
-    updates, _ = tx.update(w / 4, state, w / 8)
+    updates, state = update(v, state, w / 4)
+    np.testing.assert_allclose(updates, v / jnp.linalg.norm(v), 1e-6)  # and γ is dropped too
+    _, state = update(w / 2, state, w / 4)
+    updates, _ = update(w / 4, state, w / 8)
     np.testing.assert_allclose(updates, w / 8, 1e-6)
 
 
+def test_a_first_step_too_short_to_move_the_parameters_is_followed_by_one_of_length_1():
+    loss = lambda w: 1e-9 * jnp.sum((w - 3.0) ** 2)  # 1e-9 · 4 is below the precision of 1
+    tx, w = gk.lbfgs(), jnp.ones(2)
+
+    def run(w):
+        def body(carry, _):
+            w, state = carry
+            value, grad = jax.value_and_grad(loss)(w)
+            w, state = tx.apply(w, state, grad, value=value, grad=grad, value_fn=loss)
+            return (w, state), w
+
+        return jax.lax.scan(body, (w, tx.init(w)), length=6)[1]
+
+    found = jax.jit(run, compiler_options=QUICK)(w)
+    assert (found[0] == w).all()
+    np.testing.assert_allclose(found[-1], 3.0, 1e-5)
+
+
 def test_a_gradient_that_is_not_finite_leaves_the_pairs():
-    tx, w = gk.scale_by_lbfgs(), jnp.array([1.0, 2.0])
-    state = tx.init(w)
+    w = jnp.array([1.0, 2.0])
+    state = PLAIN.init(w)
     for x, g in ((w, 2 * w), (w / 2, w)):
-        _, state = tx.update(g, state, x)
+        _, state = update(g, state, x)
     before = state.inner["scale_by_lbfgs"]["weights"]
-    updates, state = tx.update(w * jnp.nan, state, w / 4)
+    updates, state = update(w * jnp.nan, state, w / 4)
     assert jnp.isnan(updates).all()
-    updates, state = tx.update(w / 4, state, w / 8)
+    updates, state = update(w / 4, state, w / 8)
     np.testing.assert_allclose(updates, w / 8, 1e-6)
     assert (state.inner["scale_by_lbfgs"]["weights"] == before).all()
 
 
 def test_the_state_shares_no_buffer_with_the_parameters_or_the_gradients():
     tx, w, g = gk.scale_by_lbfgs(2), jnp.array([1.0, 2.0]), jnp.array([2.0, 4.0])
-    for update in (tx.update, jax.jit(tx.update)):
-        _, state = update(g, tx.init(w), w)
+    for call in (tx.update, jax.jit(tx.update)):
+        _, state = call(g, tx.init(w), w)
         buffers = {x.unsafe_buffer_pointer() for x in jax.tree.leaves(state)}
         assert not buffers & {x.unsafe_buffer_pointer() for x in (w, g)}
 

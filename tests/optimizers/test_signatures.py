@@ -26,6 +26,7 @@ NAMES = [
     "lars",
     "lion",
     "madgrad",
+    "nnls",
     "noisy_sgd",
     "normalize",
     "novograd",
@@ -39,7 +40,9 @@ NAMES = [
     "scale_by_adan",
     "scale_by_ademamix",
     "scale_by_adopt",
+    "scale_by_backtracking_linesearch",
     "scale_by_belief",
+    "scale_by_lbfgs",
     "scale_by_lion",
     "scale_by_madgrad",
     "scale_by_novograd",
@@ -52,10 +55,12 @@ NAMES = [
     "scale_by_simplified_ademamix",
     "scale_by_trust_ratio",
     "scale_by_yogi",
+    "scale_by_zoom_linesearch",
     "selective_transform",
     "signum",
     "simplified_ademamix",
     "split_real_and_imaginary",
+    "value_and_grad_from_state",
     "yogi",
 ]
 
@@ -71,4 +76,14 @@ def test_names_order_and_defaults_of_the_arguments_are_those_of_optax(name):
 
     assert arguments(getattr(gk, name)) == arguments(
         getattr(OPTAX, name, None) or getattr(optax.contrib, name)
+    )
+
+
+def test_the_arguments_of_lbfgs_are_those_of_optax():
+    ours, theirs = (inspect.signature(lib.lbfgs).parameters for lib in (gk, optax))
+    assert [*ours] == [*theirs]
+    for name in ("learning_rate", "memory_size", "scale_init_precond"):
+        assert ours[name].default == theirs[name].default
+    assert ours["linesearch"].default == gk.scale_by_zoom_linesearch(
+        20, initial_guess_strategy="one"
     )

@@ -104,7 +104,7 @@ def assert_same(ours, theirs, feed=None, params=None, rtol=1e-10, atol=1e-13):
         theirs,
         start() if params is None else params,
         gradients() if feed is None else feed,
-        STEPS,
+        STEPS if feed is None else len(feed),
         dtype="float64",
         rtol=rtol,
         atol=atol,

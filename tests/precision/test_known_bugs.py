@@ -28,7 +28,6 @@ class Bug(NamedTuple):
     reason: str = ""
 
 
-NO_MUON = "gradkit has no matrix methods: no Muon"
 BUGS = {
     1: Bug(
         "zero gradient in float16 gives NaN",
@@ -99,13 +98,28 @@ BUGS = {
         ("gpt_jax_2",),
         ("test_k_micro_batches_are_one_large_batch_clip_inside_gpt_jax_2",),
     ),
-    12: Bug("Muon orthogonalized the gradient", reason=NO_MUON),
-    13: Bug("Muon's scale of an N-D shape", reason=NO_MUON),
-    14: Bug("Muon on complex leaves", reason=NO_MUON),
+    12: Bug(
+        "Muon orthogonalized the gradient",
+        ("1170",),
+        ("test_muon_orthogonalizes_the_momentum_not_the_gradient_1170",),
+    ),
+    13: Bug(
+        "Muon's scale of an N-D shape",
+        ("timm_2791",),
+        ("test_the_scale_of_a_convolution_is_that_of_its_matrix_timm_2791",),
+    ),
+    14: Bug(
+        "Muon on complex leaves",
+        ("1494", "1506"),
+        ("test_complex_matrices_are_orthogonalized_with_their_conjugates_1494_1506",),
+    ),
     15: Bug(
-        "complex second moments (#1141 is about L-BFGS, which gradkit has not)",
-        ("287", "59998"),
-        ("test_second_moment_of_complex_gradients_is_the_squared_magnitude_287",),
+        "complex second moments, complex L-BFGS",
+        ("287", "59998", "1141"),
+        (
+            "test_second_moment_of_complex_gradients_is_the_squared_magnitude_287",
+            "test_complex_parameters_are_their_real_and_imaginary_parts_1141",
+        ),
     ),
     16: Bug(
         "AMSGrad's maximum, Yogi's square, AdaBelief's ε",

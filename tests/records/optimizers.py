@@ -19,6 +19,7 @@ from tests.records.case import (
     loss_of,
     rate,
     slope,
+    zeros,
 )
 
 
@@ -32,6 +33,31 @@ def squares(params: Any) -> Any:
 def two_examples(grads: Any) -> Any:
     """Gradients of two examples, whose mean is ``grads``."""
     return jax.tree.map(lambda g: jnp.stack([2 * g, 0 * g]), grads)
+
+
+def on_matrices(tx: Any) -> Any:
+    """The transform on the matrices of the tree; it refuses the other leaves."""
+    return gk.masked(tx, gk.by_rank(2, 2))
+
+
+NO_MATRIX = r"vector \(float32\[4\]\) are no matrices\. .*where\(by_rank\(2, 2\)"
+SET = r"is not a known set\. Expected one of 'standard', 'dion', 'polar_express', 'aol'"
+
+
+def muon_like(name: str, *lead: Any) -> tuple[Any, ...]:
+    """What every relative of Muon refuses."""
+    factory = getattr(gk, name)
+    return (
+        (lambda: factory(*lead, "dyon"), f"ns_coeffs='dyon' {SET}"),
+        (lambda: factory(*lead, (1.0, 2.0)), r"ns_coeffs=\(1.0, 2.0\) is not a table"),
+        (lambda: factory(*lead, ns_steps=0), "steps=0 is out of range"),
+        (lambda: factory(*lead, beta=1.0), f"beta=.* {DECAY}"),
+        (lambda: factory(*lead, eps=-1.0), f"eps=.* {AT_LEAST_0}"),
+        (lambda: factory(*lead, mu_dtype="int8"), DTYPE),
+        (lambda: factory(*lead, preconditioning="l2"), "is not an option. Expected one of 'frob"),
+        (lambda: factory(*lead, method="qr"), "method='qr' is not an option"),
+        (lambda: factory(*lead, ns_dtype="int8"), "is not a floating dtype"),
+    )
 
 
 OPTIMIZERS = [
@@ -362,6 +388,26 @@ OPTIMIZERS = [
         needs_params=True,
     ),
     Case(
+        "scale_by_galore",
+        lambda: gk.scale_by_galore(1, 2, 0.5, gk.scale_by_adam(0.8, 0.9, 1e-3)),
+        bad=(
+            (lambda: gk.scale_by_galore(0), "rank=0 is out of range"),
+            (lambda: gk.scale_by_galore(2.5), "rank=2.5 is not an integer"),
+            (lambda: gk.scale_by_galore(update_proj_gap=0), "update_proj_gap=0 is out of range"),
+            (lambda: gk.scale_by_galore(scale=float("nan")), f"scale=.* {FINITE}"),
+            (
+                lambda: gk.scale_by_galore(base_optimizer="adam"),
+                "base_optimizer='adam' is not a transform",
+            ),
+        ),
+    ),
+    Case(
+        "galore",
+        lambda: gk.galore(0.1, 1, 2, 0.5, gk.scale_by_adam(0.8, 0.9, 1e-3), 0.1),
+        bad=(*rate("galore"), (lambda: gk.galore(0.1, weight_decay=-1.0), AT_LEAST_0)),
+        needs_params=True,
+    ),
+    Case(
         "laprop",
         lambda: gk.laprop(0.1, 0.8, 0.9, 1e-3, weight_decay=0.1),
         bad=(*rate("laprop"), *adam_like("laprop", 0.1)),
@@ -577,6 +623,58 @@ OPTIMIZERS = [
         from_start=True,
     ),
     Case(
+        "scale_by_psgd_kron",
+        lambda: gk.scale_by_psgd_kron(
+            0.8, 0.5, preconditioner_lr=0.2, preconditioner_init_scale=0.5, q_update="procrustes"
+        ),
+        bad=(
+            (lambda: gk.scale_by_psgd_kron(1.0), f"b1=.* {DECAY}"),
+            (
+                lambda: gk.scale_by_psgd_kron(preconditioner_update_probability=0.0),
+                r"preconditioner_update_probability=0.0 is out of range\. Expected 0 < .* <= 1",
+            ),
+            (
+                lambda: gk.scale_by_psgd_kron(max_size_triangular=0),
+                "max_size_triangular=0 is out of range",
+            ),
+            (
+                lambda: gk.scale_by_psgd_kron(min_ndim_triangular=-1),
+                "min_ndim_triangular=-1 is out of range",
+            ),
+            (
+                lambda: gk.scale_by_psgd_kron(memory_save_mode="diag"),
+                "memory_save_mode='diag' is not an option",
+            ),
+            (
+                lambda: gk.scale_by_psgd_kron(preconditioner_lr=0.0),
+                f"preconditioner_lr=.* {ABOVE_0}",
+            ),
+            (
+                lambda: gk.scale_by_psgd_kron(preconditioner_init_scale=-1.0),
+                f"preconditioner_init_scale=.* {ABOVE_0}",
+            ),
+            (lambda: gk.scale_by_psgd_kron(q_update="qr"), "q_update='qr' is not an option"),
+            (lambda: gk.scale_by_psgd_kron(precond_dtype="int8"), DTYPE),
+            (lambda: gk.scale_by_psgd_kron(key=None), "key is None"),
+        ),
+        complex=False,
+        stochastic=True,
+        counts=True,
+    ),
+    Case(
+        "psgd_kron",
+        lambda: gk.psgd_kron(0.1, 0.8, 0.1),
+        bad=(
+            *rate("psgd_kron"),
+            (lambda: gk.psgd_kron(0.1, 1.0), f"b1=.* {DECAY}"),
+            (lambda: gk.psgd_kron(0.1, weight_decay=-1.0), AT_LEAST_0),
+        ),
+        complex=False,
+        needs_params=True,
+        stochastic=True,
+        counts=True,
+    ),
+    Case(
         "scale_by_radam",
         lambda: gk.scale_by_radam(0.8, 0.9, 1e-3, 1e-4, 10.0, nesterov=True),
         bad=(
@@ -663,6 +761,39 @@ OPTIMIZERS = [
         bad=(*rate("signum"), (lambda: gk.signum(0.1, 1.0), f"beta=.* {DECAY}")),
     ),
     Case(
+        "scale_by_shampoo",
+        lambda: gk.scale_by_shampoo(0.8, 0.9, 1e-3, 0.1, 2, 2, graft=gk.scale_by_rms()),
+        bad=(
+            (lambda: gk.scale_by_shampoo(1.0), f"b1=.* {DECAY}"),
+            (lambda: gk.scale_by_shampoo(b2=1.0), f"b2=.* {DECAY}"),
+            (lambda: gk.scale_by_shampoo(eps=-1.0), f"eps=.* {AT_LEAST_0}"),
+            (lambda: gk.scale_by_shampoo(matrix_epsilon=-1.0), f"matrix_epsilon=.* {AT_LEAST_0}"),
+            (lambda: gk.scale_by_shampoo(block_size=0), "block_size=0 is out of range"),
+            (
+                lambda: gk.scale_by_shampoo(precondition_frequency=2.5),
+                "precondition_frequency=2.5 is not an integer",
+            ),
+            (lambda: gk.scale_by_shampoo(exponent_override=0), "exponent_override=0 is out of"),
+            (lambda: gk.scale_by_shampoo(graft="adam"), "graft='adam' is not a transform"),
+            (lambda: gk.scale_by_shampoo(root_method="svd"), "root_method='svd' is not an option"),
+            (
+                lambda: gk.scale_by_shampoo(matrix_epsilon=0.0, root_method="newton"),
+                f"matrix_epsilon=0.0 {ABOVE_0}",
+            ),
+            (lambda: gk.scale_by_shampoo(mu_dtype="int8"), DTYPE),
+        ),
+    ),
+    Case(
+        "shampoo",
+        lambda: gk.shampoo(0.1, 0.8, 0.9, 1e-3, 0.1, 0.1, precondition_frequency=2),
+        bad=(
+            *rate("shampoo"),
+            (lambda: gk.shampoo(0.1, 1.0), f"b1=.* {DECAY}"),
+            (lambda: gk.shampoo(0.1, weight_decay=-1.0), AT_LEAST_0),
+        ),
+        needs_params=True,
+    ),
+    Case(
         "scale_by_sm3",
         lambda: gk.scale_by_sm3(0.8, 0.95, 1e-3),
         bad=((lambda: gk.scale_by_sm3(b2=1.5), f"b2=.* {FRACTION}"),),
@@ -671,6 +802,28 @@ OPTIMIZERS = [
         "sm3",
         lambda: gk.sm3(0.1, 0.8),
         bad=((lambda: gk.sm3(-0.1), AT_LEAST_0), (lambda: gk.sm3(0.1, 1.0), DECAY)),
+    ),
+    Case(
+        "scale_by_soap",
+        lambda: gk.scale_by_soap(0.8, 0.9, 0.7, 1e-3, 2),
+        bad=(
+            *adam_like("scale_by_soap"),
+            (lambda: gk.scale_by_soap(shampoo_beta=1.0), f"shampoo_beta=.* {DECAY}"),
+            (lambda: gk.scale_by_soap(precondition_frequency=0), "precondition_frequency=0 is out"),
+            (lambda: gk.scale_by_soap(max_precond_dim=0), "max_precond_dim=0 is out of range"),
+            (lambda: gk.scale_by_soap(one_sided="left"), "one_sided='left' is not a bool"),
+            (lambda: gk.scale_by_soap(mu_dtype="int8"), DTYPE),
+        ),
+    ),
+    Case(
+        "soap",
+        lambda: gk.soap(0.1, 0.8, 0.9, 0.7, 1e-3, precondition_frequency=2),
+        bad=(
+            *rate("soap"),
+            *adam_like("soap", 0.1),
+            (lambda: gk.soap(0.1, weight_decay=-1.0), AT_LEAST_0),
+        ),
+        needs_params=True,
     ),
     Case(
         "scale_by_sophia",
@@ -716,5 +869,128 @@ OPTIMIZERS = [
             *adam_like("yogi", 0.1),
             (lambda: gk.yogi(0.1, eps=-1.0), f"eps=-1.0 {AT_LEAST_0}"),
         ),
+    ),
+    Case(
+        "scale_by_muon",
+        lambda: gk.scale_by_muon("dion", 3, 0.8, 1e-3, adaptive=True, method="gram"),
+        bad=(
+            *muon_like("scale_by_muon"),
+            (lambda: gk.scale_by_muon().init(zeros()), NO_MATRIX),
+            (
+                lambda: gk.scale_by_muon(weight_dimension_numbers=(0, 1)),
+                "weight_dimension_numbers contains 0. Expected MuonDimensionNumbers",
+            ),
+        ),
+        within=on_matrices,
+    ),
+    Case(
+        "muon",
+        lambda: gk.muon(0.1, "polar_express", 3, 0.8, 1e-3, 0.01, consistent_rms=0.2),
+        bad=(
+            *rate("muon"),
+            *muon_like("muon", 0.1),
+            (lambda: gk.muon(0.1, weight_decay=-1.0), f"weight_decay=.* {AT_LEAST_0}"),
+            (lambda: gk.muon(0.1, adam_b1=1.0), f"adam_b1=.* {DECAY}"),
+            (lambda: gk.muon(0.1, consistent_rms=-1.0), f"consistent_rms=.* {AT_LEAST_0}"),
+            (
+                lambda: gk.muon(0.1, muon_weight_dimension_numbers=3),
+                "muon_weight_dimension_numbers=3 is not a set of dimension numbers",
+            ),
+            (
+                lambda: gk.muon(
+                    0.1, muon_weight_dimension_numbers=gk.MuonDimensionNumbers(0, 2)
+                ).init({"w": jnp.ones((3, 2))}),
+                r"w: MuonDimensionNumbers\(0, 2\) is out of range for the shape \[3, 2\]",
+            ),
+            (
+                lambda: gk.muon(
+                    0.1, muon_weight_dimension_numbers=gk.MuonDimensionNumbers(0, (1, -2))
+                ).init({"w": jnp.ones((3, 2))}),
+                r"w: MuonDimensionNumbers\(0, \(1, -2\)\) has an axis twice",
+            ),
+            (
+                lambda: gk.muon(0.1, muon_weight_dimension_numbers=gk.by_rank(2)).init(
+                    {"w": jnp.ones((3, 2, 2))}
+                ),
+                r"w \(float32\[3, 2, 2\]\) is no matrix\. .* Say which axes are rows",
+            ),
+            (
+                lambda: gk.muon(0.1, muon_weight_dimension_numbers=lambda: None),
+                "is not a function of one argument",
+            ),
+        ),
+        needs_params=True,
+    ),
+    Case(
+        "scale_by_normuon",
+        lambda: gk.scale_by_normuon("dion", 3, 0.8, 0.9, 1e-3),
+        bad=(
+            *muon_like("scale_by_normuon"),
+            (lambda: gk.scale_by_normuon(beta2=1.0), f"beta2=.* {DECAY}"),
+            (lambda: gk.scale_by_normuon().init(zeros()), NO_MATRIX),
+        ),
+        within=on_matrices,
+    ),
+    Case(
+        "normuon",
+        lambda: gk.normuon(0.1, "dion", 3, 0.8, 0.9, 1e-3, 0.01, consistent_rms=0.2),
+        bad=(
+            *rate("normuon"),
+            *muon_like("normuon", 0.1),
+            (lambda: gk.normuon(0.1, beta2=1.0), f"beta2=.* {DECAY}"),
+            (lambda: gk.normuon(0.1, weight_decay=-1.0), f"weight_decay=.* {AT_LEAST_0}"),
+        ),
+        needs_params=True,
+    ),
+    Case(
+        "scale_by_lmo",
+        lambda: gk.scale_by_lmo("spectral", 2.0, steps=3),
+        bad=(
+            (lambda: gk.scale_by_lmo("frobenius"), "norm='frobenius' is not an option"),
+            (lambda: gk.scale_by_lmo(radius=-1.0), f"radius=.* {AT_LEAST_0}"),
+            (lambda: gk.scale_by_lmo("column").init(zeros()), NO_MATRIX),
+            (
+                lambda: gk.scale_by_lmo("sign").update(
+                    jnp.ones((2, 2), "complex64"), gk.scale_by_lmo("sign").init(jnp.ones((2, 2)))
+                ),
+                "Expected real numbers",
+            ),
+        ),
+        within=on_matrices,
+    ),
+    Case(
+        "scion",
+        lambda: gk.scion(0.1, 0.8, 2.0, 3.0, steps=3),
+        bad=(
+            *rate("scion"),
+            (lambda: gk.scion(0.1, 1.0), f"beta=.* {DECAY}"),
+            (lambda: gk.scion(0.1, radius=-1.0), f"radius=.* {AT_LEAST_0}"),
+            (lambda: gk.scion(0.1, sign_radius=-1.0), f"sign_radius=.* {AT_LEAST_0}"),
+            (lambda: gk.scion(0.1, sign="head"), "sign='head' is not a predicate"),
+        ),
+        needs_params=True,
+    ),
+    Case(
+        "scale_by_dion",
+        lambda: gk.scale_by_dion(1, 0.8, key=3),
+        bad=(
+            (lambda: gk.scale_by_dion(0), "rank=0 is out of range"),
+            (lambda: gk.scale_by_dion(beta=1.0), f"beta=.* {DECAY}"),
+            (lambda: gk.scale_by_dion(mu_dtype="int8"), DTYPE),
+            (lambda: gk.scale_by_dion(key="a"), "key='a' is not a random key"),
+            (lambda: gk.scale_by_dion().init(zeros()), NO_MATRIX),
+        ),
+        within=on_matrices,
+    ),
+    Case(
+        "dion",
+        lambda: gk.dion(0.1, 1, 0.8),
+        bad=(
+            *rate("dion"),
+            (lambda: gk.dion(0.1, 0), "rank=0 is out of range"),
+            (lambda: gk.dion(0.1, beta=1.0), f"beta=.* {DECAY}"),
+            (lambda: gk.dion(0.1, weight_decay=-1.0), f"weight_decay=.* {AT_LEAST_0}"),
+        ),
+        needs_params=True,
     ),
 ]

@@ -18,6 +18,7 @@ from tests.records.case import (
     loss_of,
     matrices_only,
     penalty,
+    zeros,
 )
 
 
@@ -45,6 +46,13 @@ def two_examples(grads: Any) -> Any:
     """Gradients of two examples, whose mean is ``grads``."""
     return jax.tree.map(lambda g: jnp.stack([2 * g, 0 * g]), grads)
 
+
+def on_matrices(tx: Any) -> Any:
+    """The transform on the matrices of the tree; it refuses the other leaves."""
+    return gk.masked(tx, gk.by_rank(2, 2))
+
+
+NO_MATRIX = r"vector \(float32\[4\]\) are no matrices\. .*where\(by_rank\(2, 2\)"
 
 TRANSFORMS = [
     Case(
@@ -445,5 +453,38 @@ TRANSFORMS = [
         needs_params=True,
         narrow=True,
         rounds=True,
+    ),
+    Case(
+        "orthogonalize_updates",
+        lambda: gk.orthogonalize_updates(2, "dion", "schatten", "gram", 1e-3),
+        bad=(
+            (lambda: gk.orthogonalize_updates(0), "steps=0 is out of range"),
+            (lambda: gk.orthogonalize_updates(2.5), "steps=2.5 is not an integer"),
+            (
+                lambda: gk.orthogonalize_updates(5, "quintic"),
+                "coefficients='quintic' is not a known set",
+            ),
+            (lambda: gk.orthogonalize_updates(eps=-1.0), f"eps=.* {AT_LEAST_0}"),
+            (lambda: gk.orthogonalize_updates().init(zeros()), NO_MATRIX),
+        ),
+        within=on_matrices,
+    ),
+    Case(
+        "scale_by_shape",
+        lambda: gk.scale_by_shape(None, 0.3),
+        bad=(
+            (lambda: gk.scale_by_shape(None, -0.3), f"consistent_rms=.* {AT_LEAST_0}"),
+            (lambda: gk.scale_by_shape().init(zeros()), NO_MATRIX),
+        ),
+        within=on_matrices,
+    ),
+    Case(
+        "clip_by_spectral_norm",
+        lambda: gk.clip_by_spectral_norm(0.5),
+        bad=(
+            (lambda: gk.clip_by_spectral_norm(0.0), f"max_norm=.* {ABOVE_0}"),
+            (lambda: gk.clip_by_spectral_norm(1.0).init(zeros()), NO_MATRIX),
+        ),
+        within=on_matrices,
     ),
 ]

@@ -97,6 +97,17 @@ WRAPPERS = [
         bad=((lambda: gk.split_real_and_imaginary(0.1), "inner=0.1 is not a transform"),),
     ),
     Case(
+        "flatten",
+        lambda: gk.flatten(gk.chain(gk.clip_by_block_rms(0.5), gk.ema(0.9))),
+        bad=(
+            (lambda: gk.flatten(0.1), "inner=0.1 is not a transform"),
+            (
+                lambda: gk.flatten(gk.sgd(0.1)).init([jnp.ones(1), jnp.ones(1, jnp.complex64)]),
+                "real and complex leaves",
+            ),
+        ),
+    ),
+    Case(
         "selective_transform",
         lambda: gk.selective_transform(gk.ema(0.8), freeze_mask=gk.by_path("vector")),
         bad=(

@@ -1,5 +1,7 @@
 """Every schedule of optax, at float64, over twice its length."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -193,21 +195,32 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "kwargs", "length"), CASES, ids=lambda x: x if isinstance(x, str) else ""
-)
-def test_agrees_with_optax_at_float64(name, kwargs, length):
-    steps = np.arange(2 * length + 1)
+# Twice the longest.
+STEPS = np.arange(2 * max(length for _, _, length in CASES) + 1)
+
+
+@functools.cache
+def values(module):
+    """What every schedule of CASES gives in float64: one program for all."""
+    made = [getattr(module, name)(**kwargs) for name, kwargs, _ in CASES]
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        want = getattr(optax, name)(**kwargs)
-        want = np.broadcast_to(
-            jax.vmap(want, out_axes=None if name == "constant_schedule" else 0)(jnp.asarray(steps)),
-            steps.shape,
-        )
-        got = np.asarray(getattr(gk, name)(**kwargs)(steps))
+        return jax.jit(lambda steps: [each_step(rate, steps) for rate in made])(STEPS)
+
+
+def each_step(rate, steps):
+    return jax.vmap(lambda step: jnp.asarray(rate(step)), out_axes=0)(steps)
+
+
+@pytest.mark.xdist_group("schedules of optax")
+@pytest.mark.parametrize("case", range(len(CASES)), ids=lambda i: f"{CASES[i][0]}-{i}")
+def test_agrees_with_optax_at_float64(case):
+    got, want = (np.asarray(values(module)[case]) for module in (gk, optax))
     # Near its end optax's 1 + cos(π t/T) has an absolute error of a rounding of 1: the tolerance is
-    # relative to the largest value.
-    np.testing.assert_allclose(got, want, rtol=1e-12, atol=2e-16 * np.abs(want).max())
+    # relative to the largest value. Its polynomial of power 2.5, jitted, is NaN from the end on.
+    known = np.isfinite(want) if CASES[case][1].get("power") == 2.5 else ...
+    assert np.isfinite(got).all()
+    atol = 2e-16 * np.abs(want[known]).max()
+    np.testing.assert_allclose(got[known], want[known], rtol=1e-12, atol=atol)
 
 
 # Lengths of 0 and fractions, ends above the peak, values of 0 and below, boundaries at 0, arrays.
@@ -289,14 +302,23 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize(("name", "args"), ODD, ids=lambda x: str(x)[:60])
-def test_agrees_with_optax_at_odd_arguments_and_far_beyond_the_end(name, args):
+@functools.cache
+def odd_values():
+    """What every schedule of ODD gives, of optax and of gradkit: one program for each library."""
     with jax.enable_x64(True):
         steps = jnp.concatenate([jnp.arange(120), jnp.array([312, 313, 10**4, 2**31 - 1])])
+        ours = [getattr(gk, name)(*args) for name, args in ODD]
+        got = jax.jit(lambda steps: [rate(steps) for rate in ours])(steps)
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            theirs = getattr(optax, name)(*args)
-            want = np.asarray(jax.jit(jax.vmap(lambda step: jnp.asarray(theirs(step))))(steps))
-        got = np.asarray(getattr(gk, name)(*args)(steps))
+            theirs = [getattr(optax, name)(*args) for name, args in ODD]
+            want = jax.jit(lambda steps: [each_step(rate, steps) for rate in theirs])(steps)
+    return got, want
+
+
+@pytest.mark.xdist_group("odd schedules of optax")
+@pytest.mark.parametrize("case", range(len(ODD)), ids=lambda i: f"{ODD[i][0]}{ODD[i][1]}"[:60])
+def test_agrees_with_optax_at_odd_arguments_and_far_beyond_the_end(case):
+    got, want = (np.asarray(side[case]) for side in odd_values())
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9)
 
 

@@ -296,7 +296,7 @@ def test_one_nan_micro_gradient_does_not_freeze_accumulation_bug_25(apply):
         apply=apply,
     )
     assert out == [0, 0, 0, 2.0, 2.0, 3.0]
-    assert inside["opt"].inner["apply_if_finite"]["skipped"] == 1
+    assert inside["opt"].inner["skipped"] == 1
 
 
 def test_apply_if_finite_is_optax_where_updates_are_finite():

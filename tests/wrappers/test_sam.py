@@ -84,7 +84,7 @@ def test_evaluation_weights_of_the_inner_optimizer_come_through():
     for _ in range(5):
         w, state = tx.apply(w, state, grad(w))
     kept = state.inner["sam"]
-    z = kept["optimizer"].inner["schedule_free_sgd"]["z"]
+    z = kept["optimizer"].inner["z"]
     np.testing.assert_allclose(
         gk.eval_params(tx, state, w)["a"],
         (kept["cache"]["a"] - 0.1 * z["a"]) / 0.9,

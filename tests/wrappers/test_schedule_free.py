@@ -281,3 +281,19 @@ def test_parameters_are_needed():
     tx = gk.schedule_free_sgd(0.1)
     with pytest.raises(ValueError, match=r"params=None, but this transform needs the parameters"):
         tx.update(jnp.ones(1), tx.init(jnp.ones(1)))
+
+
+def test_large_leaves_take_the_steps_of_small_ones_without_memory_for_them():
+    """On the CPU the inner update of a large leaf is computed twice."""
+    rng, tx = np.random.default_rng(0), gk.schedule_free_adamw(1e-2, weight_decay=0.1)
+    params = jnp.asarray(rng.normal(size=(256, 256)), jnp.float32)
+    rows = list(params.reshape(4, 64, 256))
+    state, small = tx.init(params), tx.init(rows)
+    step = jax.jit(tx.apply, donate_argnums=(0, 1)).lower(params, state, params).compile()
+    if jax.default_backend() == "cpu":
+        assert step.memory_analysis().temp_size_in_bytes < 4096
+    for _ in range(3):
+        grads = rng.normal(size=(256, 256)).astype(np.float32)
+        params, state = step(params, state, jnp.asarray(grads))
+        rows, small = jax.jit(tx.apply)(rows, small, list(grads.reshape(4, 64, 256)))
+    np.testing.assert_allclose(params, np.reshape(rows, (256, 256)), rtol=1e-6, atol=1e-7)

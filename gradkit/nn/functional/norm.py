@@ -89,9 +89,8 @@ def layer_norm(
         x, scale, bias, _, mask = prepare(x, scale, bias, feature_axes, mask)
         axes = _reduction_axes(x, reduction_axes)
         devices = devices_of(axis_name, axis_index_groups)
-        return standardize(x, scale, bias, axes, epsilon, mask=mask, dtype=dtype, devices=devices)[
-            0
-        ]
+        options: dict[str, Any] = {"mask": mask, "dtype": dtype, "devices": devices}
+        return standardize(x, scale, bias, axes, epsilon, **options)[0]
 
 
 def rms_norm(
@@ -273,9 +272,8 @@ def instance_norm(
         x, scale, bias, _, mask = prepare(x, scale, bias, feature_axes, mask)
         axes = _positions(x, feature_axes, "feature_axes")
         devices = devices_of(axis_name, axis_index_groups)
-        return standardize(x, scale, bias, axes, epsilon, mask=mask, dtype=dtype, devices=devices)[
-            0
-        ]
+        options: dict[str, Any] = {"mask": mask, "dtype": dtype, "devices": devices}
+        return standardize(x, scale, bias, axes, epsilon, **options)[0]
 
 
 def _positions(x: jax.Array, channels: Axes, name: str = "axis") -> tuple[int, ...]:

@@ -57,14 +57,15 @@ def affine(layer: Any, x: jax.Array, axes: Any, name: str = "feature_axes") -> t
     return scale, bias
 
 
-def options_of(layer: Any, **more: Any) -> dict[str, Any]:
-    """The keyword arguments that all functions of Flax's layers take."""
+def options_of(layer: Any, *own: str, **more: Any) -> dict[str, Any]:
+    """The keyword arguments that all functions of Flax's layers take, and the layer's own."""
     axis_name = None if layer.is_initializing() else layer.axis_name  # init is not mapped
     return {
         "epsilon": layer.epsilon,
         "dtype": layer.dtype,
         "axis_name": axis_name,
         "axis_index_groups": None if axis_name is None else layer.axis_index_groups,
+        **{name: getattr(layer, name) for name in own},
         **more,
     }
 

@@ -93,7 +93,7 @@ class BatchNorm(linen.BatchNorm):
                 given: dict[str, Any] = {"axis": self.axis, "epsilon": self.epsilon}
                 statistics = mean.value, var.value
                 return F.apply_statistics(x, *statistics, scale, bias, **given, dtype=self.dtype)
-            options = options_of(self, axis=self.axis, mask=mask)
+            options = options_of(self, "axis", mask=mask)
             y, batch = self._train(x, mean.value, var.value, scale, bias, options)
             if not self.is_initializing():
                 mean.value, var.value = F.running(

@@ -48,9 +48,9 @@ class LayerNorm(linen.LayerNorm):
     def __call__(self, x: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
         with inside(self):
             x = as_array(x)
-            axes = {"reduction_axes": self.reduction_axes, "feature_axes": self.feature_axes}
             parameters = affine(self, x, self.feature_axes)
-            return F.layer_norm(x, *parameters, **options_of(self, mask=mask, **axes))
+            options = options_of(self, "reduction_axes", "feature_axes", mask=mask)
+            return F.layer_norm(x, *parameters, **options)
 
 
 class RMSNorm(linen.RMSNorm):
@@ -82,9 +82,10 @@ class RMSNorm(linen.RMSNorm):
     def __call__(self, x: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
         with inside(self):
             x = as_array(x)
-            axes = {"reduction_axes": self.reduction_axes, "feature_axes": self.feature_axes}
             scale, _ = affine(self, x, self.feature_axes)
-            return F.rms_norm(x, scale, **options_of(self, mask=mask, **axes))
+            return F.rms_norm(
+                x, scale, **options_of(self, "reduction_axes", "feature_axes", mask=mask)
+            )
 
 
 class GroupNorm(linen.GroupNorm):
@@ -114,8 +115,7 @@ class GroupNorm(linen.GroupNorm):
     def __call__(self, x: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
         with inside(self):
             x = as_array(x)
-            groups: dict[str, Any] = {"num_groups": self.num_groups, "group_size": self.group_size}
-            options = options_of(self, mask=mask, reduction_axes=self.reduction_axes, **groups)
+            options = options_of(self, "num_groups", "group_size", "reduction_axes", mask=mask)
             return F.group_norm(x, *affine(self, x, -1, "axis"), **options)
 
 
@@ -146,7 +146,7 @@ class InstanceNorm(linen.InstanceNorm):
     def __call__(self, x: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
         with inside(self):
             x = as_array(x)
-            options = options_of(self, mask=mask, feature_axes=self.feature_axes)
+            options = options_of(self, "feature_axes", mask=mask)
             return F.instance_norm(x, *affine(self, x, self.feature_axes), **options)
 
 

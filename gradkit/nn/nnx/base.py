@@ -76,9 +76,9 @@ def inputs_of(layer: Any, x: Any, *variables: Any) -> tuple[Any, ...]:
     return tuple(layer.promote_dtype(arrays, dtype=layer.dtype))
 
 
-def options_of(layer: Any, **more: Any) -> dict[str, Any]:
-    """The keyword arguments that all functions of Flax's layers take."""
-    names = ("epsilon", "dtype", "axis_name", "axis_index_groups")
+def options_of(layer: Any, *own: str, **more: Any) -> dict[str, Any]:
+    """The keyword arguments that all functions of Flax's layers take, and the layer's own."""
+    names = ("epsilon", "dtype", "axis_name", "axis_index_groups", *own)
     return {name: getattr(layer, name) for name in names} | more
 
 

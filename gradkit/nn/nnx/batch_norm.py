@@ -96,7 +96,7 @@ class BatchNorm(NormLayer, nnx.BatchNorm):
                     "dtype": dtype,
                 }
                 return F.apply_statistics(x, mean, var, scale, bias, **options)
-            options = options_of(self, dtype=dtype, mask=mask, axis=self.axis)
+            options = options_of(self, "axis", dtype=dtype, mask=mask)
             y, batch = self._train(x, scale, bias, **options)
             statistics = F.running(
                 self.mean[...],

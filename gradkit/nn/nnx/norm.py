@@ -48,8 +48,8 @@ class LayerNorm(NormLayer, nnx.LayerNorm):
     def __call__(self, x: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
         with check.inside("LayerNorm"):
             x, scale, bias = inputs_of(self, x, self.scale, self.bias)
-            axes = {"reduction_axes": self.reduction_axes, "feature_axes": self.feature_axes}
-            return F.layer_norm(x, scale, bias, **options_of(self, mask=mask, **axes))
+            options = options_of(self, "reduction_axes", "feature_axes", mask=mask)
+            return F.layer_norm(x, scale, bias, **options)
 
 
 class RMSNorm(NormLayer, nnx.RMSNorm):
@@ -80,8 +80,9 @@ class RMSNorm(NormLayer, nnx.RMSNorm):
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         with check.inside("RMSNorm"):
             x, scale = inputs_of(self, x, self.scale)
-            axes = {"reduction_axes": self.reduction_axes, "feature_axes": self.feature_axes}
-            return F.rms_norm(x, scale, **options_of(self, mask=mask, **axes))
+            return F.rms_norm(
+                x, scale, **options_of(self, "reduction_axes", "feature_axes", mask=mask)
+            )
 
 
 class GroupNorm(NormLayer, nnx.GroupNorm):
@@ -121,8 +122,8 @@ class GroupNorm(NormLayer, nnx.GroupNorm):
     def __call__(self, x: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
         with check.inside("GroupNorm"):
             x, scale, bias = inputs_of(self, x, self.scale, self.bias)
-            groups = {"num_groups": self.num_groups, "reduction_axes": self.reduction_axes}
-            return F.group_norm(x, scale, bias, **options_of(self, mask=mask, **groups))
+            options = options_of(self, "num_groups", "reduction_axes", mask=mask)
+            return F.group_norm(x, scale, bias, **options)
 
 
 class InstanceNorm(NormLayer, nnx.InstanceNorm):
@@ -152,7 +153,7 @@ class InstanceNorm(NormLayer, nnx.InstanceNorm):
     def __call__(self, x: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
         with check.inside("InstanceNorm"):
             x, scale, bias = inputs_of(self, x, self.scale, self.bias)
-            options = options_of(self, mask=mask, feature_axes=self.feature_axes)
+            options = options_of(self, "feature_axes", mask=mask)
             return F.instance_norm(x, scale, bias, **options)
 
 

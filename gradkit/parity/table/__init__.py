@@ -15,7 +15,9 @@ from gradkit.parity.row import Row as Row
 from gradkit.parity.row import installed as installed
 from gradkit.parity.table.averages import AVERAGES
 from gradkit.parity.table.factored import FACTORED
+from gradkit.parity.table.kronecker import KRONECKER
 from gradkit.parity.table.linesearch import LINE_SEARCHES
+from gradkit.parity.table.matrices import MATRICES
 from gradkit.parity.table.optimizers import OPTIMIZERS
 from gradkit.parity.table.parameter_free import PARAMETER_FREE
 from gradkit.parity.table.recent import RECENT
@@ -28,6 +30,8 @@ TABLE: tuple[Row, ...] = (
     *OPTIMIZERS,
     *RECENT,
     *FACTORED,
+    *MATRICES,
+    *KRONECKER,
     *PARAMETER_FREE,
     *LINE_SEARCHES,
     *AVERAGES,

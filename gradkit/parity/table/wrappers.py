@@ -120,6 +120,11 @@ WRAPPERS: tuple[Row, ...] = (
     ),
     Row("apply_every", "", lambda k: k.apply_every(3)),
     Row("apply_if_finite", "", lambda k: k.apply_if_finite(k.adam(0.05), 3), feed="nans"),
+    Row(
+        "flatten",
+        "",
+        lambda k: k.flatten(k.chain(k.clip_by_block_rms(0.1), k.adam(0.05, 0.7, eps=1e-4))),
+    ),
     Row("conditionally_transform", "", lambda k: k.conditionally_transform(k.trace(0.9), _third)),
     Row("conditionally_mask", "", lambda k: k.conditionally_mask(k.trace(0.9), _third)),
     Row(

@@ -1,4 +1,4 @@
-"""Values of a state by name: the second half of ``gk.tree``."""
+"""Values of a state by name."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
