@@ -14,9 +14,9 @@ BACKTRACKING = scale_by_backtracking_linesearch(
 )
 # For quasi-Newton methods, which need the slope to fall too, or sᵀ y may be negative.
 ZOOM = scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one")
-# For conjugate gradients, which have no natural length and need a more exact search.
+# For conjugate gradients, which need a more exact search.
 EXACT = scale_by_zoom_linesearch(
-    max_linesearch_steps=20, curv_rtol=0.4, initial_guess_strategy="keep"
+    max_linesearch_steps=20, curv_rtol=0.4, initial_guess_strategy="one"
 )
 
 

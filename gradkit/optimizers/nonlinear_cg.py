@@ -22,11 +22,11 @@ METHODS = ("fletcher_reeves", "polak_ribiere", "hestenes_stiefel", "dai_yuan")
 
 
 @transform
-def scale_by_nonlinear_cg(method: str = "polak_ribiere", scale_init_precond: bool = True) -> Rule:
+def scale_by_nonlinear_cg(method: str = "polak_ribiere", scale_by_decrease: bool = False) -> Rule:
     """Compute the conjugate gradient direction, with one of four formulas for β.
 
     **Update rule** u = γ d, d = g + β d', d' and g' the direction and the gradient of the last
-    step, y = g − g', γ = min(1, 1 / ‖g₀‖) with the first gradient g₀, and β by the method:
+    step, y = g − g', γ = 1, and β by the method:
 
     - ``fletcher_reeves``: gᵀg / g'ᵀg'
     - ``polak_ribiere``: max(0, gᵀy / g'ᵀg'), known as PR+
@@ -36,19 +36,24 @@ def scale_by_nonlinear_cg(method: str = "polak_ribiere", scale_init_precond: boo
     (d' points uphill, hence the signs.) β = 0, a restart, where the denominator is zero, at the
     first step, and where −d would not descend: gᵀd ≤ 0.
 
+    The length of d says little. With ``scale_by_decrease`` γ = 2.02 (f' − f) / gᵀd, f' the last
+    value: for a quadratic function −u then leads to its least value along d, if that is as much
+    lower as the last step was. At first γ = 1.01 / ‖g‖, and where f has not decreased γ = 1.
+
     **State** ``updates`` and ``direction``: g' and d', 8 bytes per parameter, float32 or wider;
-    ``scale``: γ.
+    with ``scale_by_decrease`` also ``value``: f', which takes the extra argument ``value``.
 
     Args:
       method: one of the four names.
-      scale_init_precond: False for γ = 1, as without a line search, which finds the step size.
+      scale_by_decrease: scale the direction, for a line search that begins with a step of 1.
 
     Raises:
       ValueError: another method.
+      TypeError: no ``value`` where it is needed.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.scale_by_nonlinear_cg("fletcher_reeves", scale_init_precond=False)
+      >>> tx = gk.scale_by_nonlinear_cg("fletcher_reeves")
       >>> _, state = tx.update(jnp.array([2.0, 0.0]), tx.init(jnp.zeros(2)))
       >>> u, _ = tx.update(jnp.array([0.0, 1.0]), state)
       >>> assert u.tolist() == [0.5, 1.0]  # β = 1 / 4
@@ -59,10 +64,10 @@ def scale_by_nonlinear_cg(method: str = "polak_ribiere", scale_init_precond: boo
     check.one_of(METHODS, method=method)
 
     def init(params: Any) -> Any:
-        zeros, one = tree.zeros_like(params), jnp.ones((), numerics.scalar_dtype(params))
-        return {"updates": zeros, "direction": tree.zeros_like(params), "scale": one}
+        state = {"updates": tree.zeros_like(params), "direction": tree.zeros_like(params)}
+        return {**state, "value": tree.scalar(0.0, params)} if scale_by_decrease else state
 
-    def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
+    def update(updates: Any, state: Any, params: Any, *, value: Any = None, step: Any) -> Any:
         last, direction = state["updates"], state["direction"]
         change = tree.map(jnp.subtract, updates, last)
         # With a zero direction or gradient before, as at the first step, β = 0.
@@ -81,11 +86,13 @@ def scale_by_nonlinear_cg(method: str = "polak_ribiere", scale_init_precond: boo
         descends = tree.sq_norm(updates) + beta * tree.inner(updates, direction) > 0
         beta = jnp.where(descends | jnp.isnan(beta), beta, 0)
         new = tree.map(lambda g, u: g + tree.factor_like(beta, g) * u, updates, direction)
-        gamma = state["scale"]
-        if scale_init_precond:
-            gamma = jnp.where(step == 0, 1 / jnp.maximum(1, tree.norm(updates)), gamma)
-        after = {"updates": updates, "direction": new, "scale": gamma}
-        return tree.scale(new, gamma), after
+        after = {"updates": updates, "direction": new}
+        if not scale_by_decrease:
+            return new, after
+        value = numerics.loss_like(value, updates)
+        decrease = jnp.where(step > 0, state["value"] - value, tree.norm(updates) / 2)
+        factor = numerics.divide(2.02 * decrease, tree.inner(updates, new))
+        return tree.scale(new, jnp.where(factor > 0, factor, 1)), {**after, "value": value}
 
     return Rule(init, update)
 
@@ -94,13 +101,12 @@ def scale_by_nonlinear_cg(method: str = "polak_ribiere", scale_init_precond: boo
 def nonlinear_cg(
     learning_rate: Rate | None = None,
     method: str = "polak_ribiere",
-    scale_init_precond: bool = True,
     linesearch: Transform | None = EXACT,
 ) -> Transform:
     """Nonlinear conjugate gradients (CG), by Fletcher–Reeves, Polak–Ribière+ or others.
 
-    **Update rule** Δθ = −α u, u as in ``scale_by_nonlinear_cg``, α from a line search. It needs
-    less state than ``lbfgs`` and mostly more evaluations.
+    **Update rule** Δθ = −α u, u as in ``scale_by_nonlinear_cg``, scaled by the last decrease if
+    there is a line search for α. It needs less state than ``lbfgs`` and mostly more evaluations.
 
     **State** that of ``scale_by_nonlinear_cg``, 8 bytes per parameter, and that of the line search.
     Needs params and the extra arguments of the line search: ``value``, ``grad``, ``value_fn``, the
@@ -109,7 +115,6 @@ def nonlinear_cg(
     Args:
       learning_rate: a factor of the direction before the line search; None for 1.
       method: ``fletcher_reeves``, ``polak_ribiere``, ``hestenes_stiefel`` or ``dai_yuan``.
-      scale_init_precond: the first step that the line search tries has at most the length 1.
       linesearch: the transform that finds α, or None for α = 1. The default is more exact than
         that of quasi-Newton methods: the strong Wolfe conditions with c₂ = 0.4. With c₂ < ½ the
         directions of Fletcher and Reeves descend.
@@ -126,5 +131,5 @@ def nonlinear_cg(
 
     Reference: Nocedal and Wright 2006, Numerical Optimization, section 5.2.
     """
-    direction = scale_by_nonlinear_cg(method, scale_init_precond)
+    direction = scale_by_nonlinear_cg(method, scale_by_decrease=linesearch is not None)
     return with_linesearch(direction, learning_rate, linesearch)

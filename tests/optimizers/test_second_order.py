@@ -78,9 +78,17 @@ def test_quasi_newton_directions_are_those_of_the_textbook(kind, scaled):
 @pytest.mark.parametrize("method", METHODS)
 def test_conjugate_directions_are_those_of_the_textbook(method):
     expected = conjugate_directions(method)
-    np.testing.assert_allclose(run(gk.scale_by_nonlinear_cg(method, False)), expected, rtol=1e-10)
-    scale = max(1, np.linalg.norm(G[0]))
-    np.testing.assert_allclose(run(gk.scale_by_nonlinear_cg(method)), expected / scale, rtol=1e-10)
+    np.testing.assert_allclose(run(gk.scale_by_nonlinear_cg(method)), expected, rtol=1e-10)
+
+
+def test_conjugate_directions_are_scaled_to_the_last_decrease():
+    tx, g = gk.scale_by_nonlinear_cg("fletcher_reeves", True), jnp.array([3.0, 4.0])
+    u, state = tx.update(g, tx.init(g), value=7.0)
+    np.testing.assert_allclose(u, 1.01 * g / 5)
+    u, state = tx.update(2 * g, state, value=5.0)  # β = 4, d = 6 g: gᵀd = 12 · 25
+    np.testing.assert_allclose(u, 2.02 * 2 / 300 * 6 * g, rtol=1e-6)
+    u, _ = tx.update(g, state, value=6.0)  # the value has increased; β = 1 / 4
+    np.testing.assert_allclose(u, 2.5 * g, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -55,17 +55,18 @@ SECOND_ORDER = [
     ),
     Case(
         "scale_by_nonlinear_cg",
-        lambda: gk.scale_by_nonlinear_cg("hestenes_stiefel", False),
+        lambda: gk.scale_by_nonlinear_cg("hestenes_stiefel", True),
         bad=(
             (
                 lambda: gk.scale_by_nonlinear_cg("fletcher"),
                 r"method='fletcher' is not an option\. Expected one of 'fletcher_reeves'",
             ),
         ),
+        extras=lambda grads: {"value": jnp.float32(2.0)},
     ),
     Case(
         "nonlinear_cg",
-        lambda: gk.nonlinear_cg(0.5, "dai_yuan", False, linesearch=None),
+        lambda: gk.nonlinear_cg(0.5, "dai_yuan", linesearch=None),
         bad=(*rate("nonlinear_cg"), *search("nonlinear_cg")),
     ),
     Case(
