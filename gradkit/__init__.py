@@ -6,6 +6,7 @@ from gradkit import inspect as inspect
 from gradkit import linalg as linalg
 from gradkit import masks as masks
 from gradkit import privacy as privacy
+from gradkit import projections as projections
 from gradkit import schedules as schedules
 from gradkit import stores as stores
 from gradkit import tree as tree
@@ -215,12 +216,14 @@ from gradkit.transforms import (
     hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian,
 )
 from gradkit.transforms import keep_params_nonnegative as keep_params_nonnegative
+from gradkit.transforms import max_norm as max_norm
 from gradkit.transforms import normalize as normalize
 from gradkit.transforms import normalize_by_update_norm as normalize_by_update_norm
 from gradkit.transforms import orthogonalize_updates as orthogonalize_updates
 from gradkit.transforms import per_example_global_norm_clip as per_example_global_norm_clip
 from gradkit.transforms import per_example_layer_norm_clip as per_example_layer_norm_clip
 from gradkit.transforms import precondition as precondition
+from gradkit.transforms import project as project
 from gradkit.transforms import reduce_on_plateau as reduce_on_plateau
 from gradkit.transforms import scale as scale
 from gradkit.transforms import scale_by_backtracking_linesearch as scale_by_backtracking_linesearch
@@ -234,6 +237,7 @@ from gradkit.transforms import scale_by_trust_ratio as scale_by_trust_ratio
 from gradkit.transforms import scale_by_zoom_linesearch as scale_by_zoom_linesearch
 from gradkit.transforms import set_to_zero as set_to_zero
 from gradkit.transforms import stochastic_rounding as stochastic_rounding
+from gradkit.transforms import unit_norm as unit_norm
 from gradkit.transforms import value_and_grad_from_state as value_and_grad_from_state
 from gradkit.transforms import zero_nans as zero_nans
 from gradkit.tree import bias_correction as bias_correction

@@ -55,12 +55,14 @@ def converter(function: Callable[..., Any], signature: inspect.Signature) -> Cal
 
     def convert(name: str, value: Any) -> Any:
         parameter = signature.parameters[name]
-        if parameter.kind in variadic:
-            return value
-        value = _as_number(value)
         if name not in by_name:
             by_name[name] = _reader(resolved(parameter.annotation, function))
         read = by_name[name]
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD and read is not None:
+            return {key: read(key, _as_number(each)) for key, each in value.items()}
+        if parameter.kind in variadic:
+            return value
+        value = _as_number(value)
         if read is not None:
             return read(name, plain(value))
         # 0 where the default is 0.0 is a float too, and data like it.

@@ -38,11 +38,11 @@ def call_code(call: "Call") -> str:
 
 
 def _qualified(factory: Any) -> str:
-    """The name under which ``gradkit`` has the factory: ``adam``, ``masks.by_dtype``."""
+    """The name under which ``gradkit`` has a function: ``adam``, ``masks.by_dtype``."""
     name, package = str(factory.__name__), sys.modules.get("gradkit")
     if package is None or vars(package).get(name) is factory:
         return name
-    for room in ("averages", "masks", "schedules", "stores"):
+    for room in ("averages", "masks", "projections", "schedules", "stores"):
         if vars(vars(package)[room]).get(name) is factory:
             return f"{room}.{name}"
     return name
@@ -69,7 +69,8 @@ def code_of(value: Any) -> str:
             else f"array({np.array2string(np.asarray(value), separator=', ', threshold=8)})"
         )
     if inspect.isfunction(value):
-        return value.__qualname__
+        public = _qualified(value)
+        return public if "." in public else value.__qualname__
     return repr(value)
 
 

@@ -127,6 +127,11 @@ class Step:
         return f"<step of {self.tx!r}>"
 
 
+def _descending(grad: Any) -> Any:
+    """The gradient whose negative descends: of complex parameters the conjugate of JAX's."""
+    return jnp.conj(grad) if jnp.iscomplexobj(grad) else grad
+
+
 def _is_float(x: Any) -> bool:
     if isinstance(x, jax.core.Tracer) or np.ndim(x):
         return False
@@ -148,7 +153,8 @@ def make_step(
 
     **Update rule** ``value, grad = value_and_grad(loss_fn)(params, *args, **kwargs)``, then
     ``tx.apply(params, state, grad)``. ``value``, ``grad`` and ``value_fn`` are passed to the
-    transforms that take them.
+    transforms that take them. The gradient of a complex parameter is the conjugate of that of
+    ``jax.grad``, so that its negative descends.
 
     Args:
       loss_fn: ``loss_fn(params, *args, **kwargs) -> loss``, or ``(loss, aux)`` with ``has_aux``.
@@ -216,6 +222,7 @@ def make_step(
 
         value, grads = jax.value_and_grad(loss_fn, has_aux=has_aux)(params, *args, **kwargs)
         loss = value[0] if has_aux else value
+        grads = jax.tree.map(_descending, grads)
         known = {"value": loss, "grad": grads, "value_fn": value_fn}
         params, state = tx.apply(params, state, grads, **{**known, **given})
         return (params, state, *value) if has_aux else (params, state, value)

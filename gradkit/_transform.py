@@ -154,9 +154,10 @@ class Transform(Call):
                 updates, inner = run_members(entry.members, updates, inner, wide, context)
                 new = tree.add_rounded(context.leaves, updates)
             else:
-                start = inner[last.name]
+                keeps, start = last.name in inner, inner.get(last.name, ())
                 updates, inner = run_members(before, updates, inner, wide, context)
-                new, inner[last.name] = last.apply(updates, start, wide, context)
+                new, after = last.apply(updates, start, wide, context)
+                inner |= {last.name: after} if keeps else {}
             return tree.fill(new, params), entry.after(inner)
 
     def expand(self) -> "Transform":

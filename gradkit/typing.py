@@ -6,6 +6,7 @@
 | ``Rate`` | a number, a scalar array, a ``Schedule``, or a function of the step |
 | ``Mask`` | a tree of bools, a ``Predicate``, or a function of the parameters |
 | ``StoreLike`` | a dtype, a ``Store``, or None for the leaf's dtype, at least float32 |
+| ``Bound`` | an argument of a projection |
 | ``Key`` | a seed, a typed random key, or the data of one |
 | ``InitFn``, ``UpdateFn`` | the two functions of a ``Rule`` |
 | ``TransformInitFn``, ``TransformUpdateFn``, ... | the functions of a pair in optax's style |
@@ -46,6 +47,9 @@ Scalar = TypeAliasType("Scalar", float | jax.Array | np.ndarray | np.generic)
 
 Rate = TypeAliasType("Rate", "Scalar | Schedule | Callable[[jax.Array], ArrayLike]")
 """A hyperparameter that may depend on the step."""
+
+Bound = TypeAliasType("Bound", "Scalar | Schedule | PyTree")
+"""An argument of a projection: a number, a schedule, or a tree like the parameters."""
 
 Mask = TypeAliasType("Mask", "PyTree | Predicate | Callable[[Params], PyTree]")
 """Which leaves a transform sees."""

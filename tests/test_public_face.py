@@ -20,6 +20,7 @@ ROOMS = (
     "linalg",
     "masks",
     "privacy",
+    "projections",
     "schedules",
     "stores",
 )

@@ -110,7 +110,6 @@ SUBMODULES = {
     "optax.losses": "losses: use optax's, they work with any optimizer",
     "optax.microbatching": "memory of a model's pass over a batch: `MultiSteps`, or `jax.lax.scan` over micro-batches",
     "optax.perturbations": "smoothed functions: use optax's",
-    "optax.projections": "projections of parameters after a step: use optax's on what `apply` returns, or `keep_params_nonnegative`",
     "optax.second_order": "its functions are in `gradkit.curvature`",
     "optax.tree_utils": "`tree`, without the prefix: `tree_norm` is `tree.norm`",
 }

@@ -19,6 +19,23 @@ from gradkit import _xla as xla
 PRECISION = lax.Precision.HIGHEST
 
 
+def whole(x: Any) -> Any:
+    """A replicated array, where shardings are part of the types: products and roots need it whole.
+
+    Where they are not, the compiler decides.
+    """
+    return jax.sharding.reshard(x, jax.sharding.PartitionSpec()) if _is_typed(x) else x
+
+
+def placed(x: Any, like: Any) -> Any:
+    """The array in the sharding of another one of its shape, where that is part of its type."""
+    return jax.sharding.reshard(x, jax.typeof(like).sharding) if _is_typed(like) else x
+
+
+def _is_typed(x: Any) -> bool:
+    return jax.sharding.AxisType.Explicit in jax.typeof(x).sharding.mesh.axis_types
+
+
 def merged(shape: tuple[int, ...], limit: int) -> tuple[int, ...]:
     """The shape with neighbouring axes merged while their product is at most ``limit``."""
     result: list[int] = []
@@ -43,6 +60,7 @@ def blocking(shape: tuple[int, ...], limit: int) -> tuple[tuple[int, int], ...]:
 
 def to_blocks(x: Any, shape: tuple[int, ...], blocks: tuple[tuple[int, int], ...]) -> Any:
     """A leaf in the merged shape as a stack of its blocks."""
+    x = whole(x)
     if all(count == 1 for count, _ in blocks):
         return x.reshape(1, *shape)
     pads = [(0, count * size - n) for (count, size), n in zip(blocks, shape, strict=True)]

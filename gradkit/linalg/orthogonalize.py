@@ -156,19 +156,21 @@ def plan(
     if dtype is not None:
         dtype = check.floating_dtype(dtype=dtype)
     if restarts is not None:
-        restarts = tuple(restarts)
-        wrong = [r for r in restarts if type(r) is not int or not 0 < r < len(table)]
-        if wrong:
-            problem = f"restarts={restarts!r} has {wrong[0]!r}"
-            expected = f"integers from 1 to {len(table) - 1}, the iterations to restart before"
+        given = restarts if isinstance(restarts, (tuple, list)) else (restarts,)
+        if any(type(r) is not int or not 0 < r < len(table) for r in given):
+            problem = f"restarts={check.shown(restarts)} is out of range"
+            expected = f"a sequence of integers from 1 to {len(table) - 1}"
             check.refuse(problem, expected=expected)
+        restarts = tuple(given)
     return Plan(table, normalization, method, eps, dtype, precision, restarts)
 
 
-def triples(coefficients: Any, steps: Any, name: str = "coefficients") -> tuple[Triple, ...]:
-    """The triple of each iteration."""
+def triples(
+    coefficients: Any, steps: Any, name: str = "coefficients", steps_name: str = "steps"
+) -> tuple[Triple, ...]:
+    """The triple of each iteration; the names are those of the arguments, for messages."""
     if steps is not None:
-        check.integer(1, steps=steps)
+        check.integer(1, **{steps_name: steps})
     if isinstance(coefficients, str):
         if coefficients not in COEFFICIENTS:
             problem = f"{name}={coefficients!r} is not a known set"
@@ -179,19 +181,16 @@ def triples(coefficients: Any, steps: Any, name: str = "coefficients") -> tuple[
         default = 5 if len(rows) == 1 else min(5, len(rows))
     else:
         rows = _rows(coefficients, name)
-        default = 5 if len(rows) == 1 and np.ndim(_first(coefficients)) == 0 else len(rows)
+        one = len(rows) == 1 and np.ndim(coefficients[0]) == 0
+        default = 5 if one else len(rows)
     count = default if steps is None else int(steps)
     return tuple(rows[min(i, len(rows) - 1)] for i in range(count))
 
 
-def _first(coefficients: Any) -> Any:
-    return coefficients[0]
-
-
 def _rows(coefficients: Any, name: str) -> tuple[Triple, ...]:
     """A triple or a sequence of triples as a tuple of triples; the numbers may be traced."""
-    expected = "a triple (a, b, c), a sequence of triples, or a name"
-    problem = f"{name}={check.shown(coefficients)} is not a table of coefficients"
+    expected = "(a, b, c), a sequence of such triples, or a name"
+    problem = f"{name}={check.shown(coefficients)} is neither a triple nor a sequence of triples"
     given = (name, coefficients)
     if isinstance(coefficients, (jax.Array, np.ndarray)):
         if coefficients.ndim not in (1, 2) or coefficients.shape[-1] != 3 or not coefficients.size:
@@ -202,6 +201,8 @@ def _rows(coefficients: Any, name: str) -> tuple[Triple, ...]:
         return tuple((row[0], row[1], row[2]) for row in table)
     if not isinstance(coefficients, (tuple, list)) or not coefficients:
         check.refuse(problem, expected=expected, argument=given, error=TypeError)
+    if all(getattr(row, "ndim", 0) == 1 for row in coefficients):
+        coefficients = [tuple(row) for row in coefficients]
     nested = isinstance(coefficients[0], (tuple, list))
     rows = tuple(coefficients) if nested else (tuple(coefficients),)
     for row in rows:
@@ -242,10 +243,15 @@ def _svd(x: Any, how: Plan) -> Any:
 
 
 def _unit_peak(x: Any) -> tuple[Any, Any]:
-    """Each matrix divided by its largest entry, and that entry: squares then cannot overflow."""
+    """Each matrix divided by a power of two near its largest entry, and that power.
+
+    Squares then cannot overflow, and the division is exact.
+    """
     peak = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=(-2, -1), keepdims=True))
-    peak = jnp.where(peak == 0, jnp.ones_like(peak), peak)
-    return x / peak.astype(x.dtype), peak
+    _, exponent = jnp.frexp(peak)
+    power = jnp.ldexp(jnp.ones_like(peak), exponent - 1)
+    power = jnp.where(peak == 0, jnp.ones_like(peak), power)
+    return x / power.astype(x.dtype), power
 
 
 class _Side(NamedTuple):
@@ -306,13 +312,13 @@ def _kind(dtype: Any, own: Any) -> Any:
 
 def _normalized(x: Any, how: Plan, side: _Side) -> tuple[Any, Any]:
     """The matrix with singular values of at most 1, and its Gram matrix where that is known."""
-    x, peak = _unit_peak(x)
+    x, power = _unit_peak(x)
     if how.normalization in ("frobenius", "spectral"):
         if how.normalization == "frobenius":
             norm = numerics.sqrt(jnp.sum(numerics.abs_sq(x), axis=(-2, -1), keepdims=True))
         else:
             norm = largest(side._replace(kind=None).gram(x))
-        norm = norm + (_like(how.eps, norm) / peak if not _is_zero(how.eps) else 0.0)
+        norm = norm + (_like(how.eps, norm) / power if not _is_zero(how.eps) else 0.0)
         return numerics.divide(x, norm.astype(x.dtype)), None
     gram = side.gram(x)
     if how.normalization == "schatten":

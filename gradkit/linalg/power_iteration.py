@@ -58,6 +58,10 @@ def power_iteration(
         product = _product(matrix, precision)
         if v0 is None:
             v0 = _random_vector(matrix, key)
+        check.inexact(v0, "v0")
+        if not callable(matrix) and jnp.shape(v0) != matrix.shape[-1:]:
+            expected = f"a vector of {matrix.shape[-1]} entries, one for each column of matrix"
+            check.refuse(f"v0 is {check.kind_of(v0)}", expected=expected)
         return _iterate(product, tree.widen(v0), num_iters, error_tolerance)
 
 
@@ -114,6 +118,9 @@ def _iterate(product: Callable[[Any], Any], v0: Any, most: Any, tolerance: Any) 
 
     v = unit(v0, v0)
     image = product(v)
-    check.match(image, v)
+    if tree.signature(image) != tree.signature(v):
+        shapes = [jax.tree.map(check.shape_dtype, one) for one in (image, v)]
+        problem = f"matrix(v0) is {shapes[0]}"
+        check.refuse(problem, expected=f"a tree like v0, which is {shapes[1]}")
     v, image, _ = lax.while_loop(unfinished, iterate, (v, image, jnp.zeros((), jnp.int32)))
     return rayleigh(v, image), unit(image, v)

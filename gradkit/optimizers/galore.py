@@ -60,11 +60,12 @@ class _Matrix(NamedTuple):
         return self.shape[0] >= self.shape[1]
 
     def of(self, x: Any) -> Any:
-        return x.transpose(self.order).reshape(self.shape)
+        return axes.whole(x).transpose(self.order).reshape(self.shape)
 
     def back(self, x: Any, like: Any) -> Any:
         moved = x.reshape([like.shape[i] for i in self.order])
-        return moved.transpose(sorted(range(like.ndim), key=self.order.__getitem__))
+        turned = moved.transpose(sorted(range(like.ndim), key=self.order.__getitem__))
+        return axes.placed(turned, like)
 
     @property
     def small(self) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.typing import DTypeLike
 
 from gradkit import _checks as check
@@ -87,6 +88,7 @@ def scale_by_muon(
     Reference: Jordan 2024, https://kellerjordan.github.io/posts/muon/; Bernstein and Newhouse 2024,
     https://arxiv.org/abs/2409.20325.
     """
+    triples(ns_coeffs, ns_steps, "ns_coeffs", "ns_steps")  # refuses them by their names here
     if ns_dtype is not None:
         check.floating_dtype(ns_dtype=ns_dtype)
     direction = orthogonalize_updates(
@@ -99,7 +101,6 @@ def scale_by_muon(
         adaptive=adaptive,
         weight_dimension_numbers=weight_dimension_numbers,
     )
-    triples("standard", ns_steps)  # refuses a number of steps also where it is not used
     moment = ema(beta, accumulator_dtype=mu_dtype, nesterov=nesterov)
     return named_chain(("moment", moment), ("orthogonalize", direction)).rule
 
@@ -108,7 +109,9 @@ def _is_table(coefficients: Any) -> bool:
     """Whether coefficients are a sequence of triples, which says the number of steps."""
     if hasattr(coefficients, "ndim"):
         return bool(coefficients.ndim == 2)
-    return isinstance(coefficients, (tuple, list)) and isinstance(coefficients[0], (tuple, list))
+    if not isinstance(coefficients, (tuple, list)) or not coefficients:
+        return False
+    return isinstance(coefficients[0], (tuple, list)) or np.ndim(coefficients[0]) == 1
 
 
 @transform

@@ -8,7 +8,6 @@ A = Q_L m̂ Q_Rᵀ        B = Q_L^(−T) n Q_R^(−1)
 fixed point P is the inverse root of the covariance of the gradient. n is white noise.
 """
 
-import functools
 import math
 from typing import Any
 
@@ -20,11 +19,10 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit import _xla as xla
 from gradkit._rule import Part, Rule, gate
 from gradkit._transform import Transform, chain, transform
 from gradkit.averages.ema import ema
-from gradkit.linalg import axes
+from gradkit.linalg import axes, whitening
 from gradkit.schedules.decay import exponential_decay
 from gradkit.stores import as_store
 from gradkit.transforms.scale import scale_by_learning_rate
@@ -134,6 +132,8 @@ def scale_by_psgd_kron(
         if p.size == 0:
             return ()
         scale = preconditioner_init_scale ** (1 / max(p.ndim, 1))
+        if p.ndim == 1 and diagonals(p.shape)[0]:
+            return (scale * tree.zeros_like(p, 1.0),)
         return tuple(
             scale * (jnp.ones(n, p.dtype) if diagonal else jnp.eye(n, dtype=p.dtype))
             for n, diagonal in zip(p.shape or (1,), diagonals(p.shape), strict=True)
@@ -169,7 +169,8 @@ def scale_by_psgd_kron(
         """The factors of a leaf in its dtype."""
         shapes = ((n,) if one else (n, n) for n, one in zip(x.shape or (1,), diagonals(x.shape)))
         return tuple(
-            store.decode(kept, jnp.zeros(shape, x.dtype)) for kept, shape in zip(stored, shapes)
+            store.decode(axes.whole(kept), jnp.zeros(shape, x.dtype))
+            for kept, shape in zip(stored, shapes)
         )
 
     def fit(carry: Any, operands: Any) -> Any:
@@ -180,22 +181,37 @@ def scale_by_psgd_kron(
         treedef: Any
         leaves, treedef = jax.tree.flatten(inputs)
         keys = jax.random.split(now, max(len(leaves), 1))
-        results = []
-        columns = (leaves, keys, treedef.flatten_up_to(factors), treedef.flatten_up_to(bounds))
-        for given, each, stored, bound in zip(*columns, strict=len(leaves) > 0):
-            if given.size == 0:
-                results.append(((), ()))
-                continue
-            x = given.reshape(given.shape or (1,))
-            noise = jax.random.normal(each, x.shape, x.dtype)
+
+        def single(x: Any, key: Any, stored: Any, bound: Any) -> Any:
+            old = decoded(x, stored)
+            x = x.reshape(x.shape or (1,))
+            noise = jax.random.normal(key, x.shape, x.dtype)
             damping = _SQRT_EPS * jnp.mean(jnp.abs(x)) + 1e-9
-            old = decoded(given, lax.stop_gradient(stored))
-            rule = _procrustes if bounded else _triangular
+            rule = whitening.procrustes if bounded else whitening.triangular
             new, limit = rule(old, x + damping * noise, noise, bound, tree.factor_like(rate, x))
-            results.append((tuple(map(store.encode, _balanced(new))), limit))
-        new_factors, new_bounds = zip(*results, strict=True) if results else ((), ())
-        after = treedef.unflatten(new_factors), treedef.unflatten(new_bounds)
-        return (*lax.stop_gradient(after), following)
+            return tuple(map(store.encode, whitening.balanced(new))), limit
+
+        columns = map(treedef.flatten_up_to, lax.stop_gradient((factors, bounds)))
+        inside = [map(axes.whole, leaves), keys, *columns]
+        rows = jax.tree.map(axes.whole, list(zip(*inside, strict=len(leaves) > 0)))
+        groups: dict[Any, list[int]] = {}
+        for i, x in enumerate(leaves):
+            groups.setdefault((x.shape, x.dtype), []).append(i)
+        results: dict[int, Any] = {}
+        for members in groups.values():  # leaves of one shape are compiled once
+            if leaves[members[0]].size == 0:
+                results |= dict.fromkeys(members, ((), ()))
+            elif len(members) == 1:
+                results[members[0]] = single(*rows[members[0]])
+            else:
+                stack = jax.tree.map(lambda *x: jnp.stack(x), *(rows[i] for i in members))
+                found = jax.vmap(single)(*stack)
+                for j, i in enumerate(members):
+                    results[i] = jax.tree.map(lambda x, j=j: x[j], found)
+        pairs = [results[i] for i in range(len(leaves))]
+        after = zip(*pairs, strict=True) if pairs else ((), ())
+        new = lax.stop_gradient(tuple(treedef.unflatten(each) for each in after))
+        return (*jax.tree.map(axes.placed, new, (factors, bounds)), following)
 
     def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
         check.real_leaves(updates)
@@ -216,10 +232,11 @@ def scale_by_psgd_kron(
         def leaf(m: Any, stored: Any) -> Any:
             if m.size == 0:
                 return m
-            v = m.reshape(m.shape or (1,))
+            v = axes.whole(m).reshape(m.shape or (1,))
             for axis, q in enumerate(decoded(m, stored)):
-                v = _times(_times(v, q, axis), q.T, axis)
-            return (v / jnp.maximum(1.0, numerics.rms(v) / 1.1)).reshape(m.shape)
+                v = whitening.times(whitening.times(v, q, axis), q.T, axis)
+            v = (v / jnp.maximum(1.0, numerics.rms(v) / 1.1)).reshape(m.shape)
+            return axes.placed(v, m)
 
         after = {
             "moment": moment,
@@ -233,108 +250,6 @@ def scale_by_psgd_kron(
 
 
 _SQRT_EPS = float(np.finfo(np.float32).eps ** 0.5)
-
-
-# ---- one leaf ----------------------------------------------------------------------------------
-
-
-def _triangular(factors: Any, x: Any, noise: Any, bounds: Any, rate: Any) -> tuple[Any, Any]:
-    """DQ = E Q with E triangular."""
-    one, two = x, noise
-    for axis, q in enumerate(factors):
-        one, two = _times(one, q, axis), _solved(two, q, axis)
-    new = []
-    for axis, q in enumerate(factors):
-        first, second = _gram(one, axis, q), _gram(two, axis, q)
-        norm = _norm(first + second)
-        change = rate * (first - second) / jnp.where(norm == 0, 1.0, norm)
-        new.append(q - (change * q if q.ndim == 1 else _dot(jnp.triu(change), q)))
-    return new, bounds
-
-
-def _procrustes(factors: Any, x: Any, noise: Any, bounds: Any, rate: Any) -> tuple[Any, Any]:
-    """DQ = Q^½ E Q^(3/2), and a rotation towards a symmetric Q."""
-    for axis, q in enumerate(factors):
-        x = _times(_times(x, q, axis), q.T, axis)
-    new, limits = [], []
-    for axis, (q, bound) in enumerate(zip(factors, bounds, strict=True)):
-        first, second = _gram(x, axis, q), x.size / q.shape[0]
-        now = _norm(first) + second
-        limit = jnp.maximum(0.9 * bound + 0.1 * now, now)
-        step = rate / limit
-        if q.ndim == 1:
-            new.append(q - step * (first - second) * q)
-        else:
-            new.append(_rotated(q - step * (_dot(first, q) - second * q)))
-        limits.append(limit)
-    return new, tuple(limits)
-
-
-def _rotated(q: Any) -> Any:
-    """exp(a R) Q to second order, R = Qᵀ − Q normalized, a the step towards a symmetric matrix."""
-    generator = q.T - q
-    norm = _norm(generator)
-    generator = generator / jnp.where(norm == 0, 1.0, norm)
-    one = _dot(generator, q)
-    two = _dot(generator, one)
-    slope, curvature = jnp.trace(one), jnp.trace(two)
-    best = jnp.minimum(-slope / jnp.where(curvature < 0, curvature, -1.0), 0.125)
-    step = jnp.where(curvature < 0, best, 0.125)
-    return q + step * (one + 0.5 * step * two)
-
-
-def _balanced(factors: Any) -> Any:
-    """The factors with the same largest element; their product stays."""
-    sizes = jnp.stack([jnp.max(jnp.abs(q)) for q in factors])
-    common = jnp.exp(jnp.mean(jnp.log(sizes)))
-    return [q * (common / size) for q, size in zip(factors, sizes, strict=True)]
-
-
-def _norm(matrix: Any) -> Any:
-    """A lower bound of the spectral norm, at least 1/√2 of it; of a diagonal the norm."""
-    size = jnp.max(jnp.abs(matrix))
-    if matrix.ndim == 1:
-        return size
-    scaled = matrix / jnp.where(size == 0, 1.0, size)
-    column = jnp.take(scaled, jnp.argmax(jnp.sum(scaled**2, axis=0)), axis=1)
-    row = _dot(column, scaled)
-    length = numerics.norm(row)
-    return size * numerics.norm(_dot(scaled, row / jnp.where(length == 0, 1.0, length)))
-
-
-_dot = functools.partial(jnp.matmul, precision=axes.PRECISION)
-
-
-def _along(axis: int, rank: int) -> tuple[int, ...]:
-    """The shape in which a vector multiplies an axis."""
-    return tuple(-1 if i == axis else 1 for i in range(rank))
-
-
-def _times(x: Any, q: Any, axis: int) -> Any:
-    """Q X_(i), folded."""
-    if q.ndim == 1:
-        return x * q.reshape(_along(axis, x.ndim))
-    return axes.along(x[None], q[None], axis)[0]
-
-
-def _solved(x: Any, q: Any, axis: int) -> Any:
-    """Q^(−T) X_(i), folded."""
-    if q.ndim == 1:
-        return x / q.reshape(_along(axis, x.ndim))
-    moved = jnp.moveaxis(x, axis, 0)
-    flat = moved.reshape(moved.shape[0], -1)
-    return jnp.moveaxis(xla.one_by_one(_solve)(q, flat).reshape(moved.shape), 0, axis)
-
-
-def _solve(q: Any, x: Any) -> Any:
-    return lax.linalg.triangular_solve(q, x, left_side=True, lower=False, transpose_a=True)
-
-
-def _gram(x: Any, axis: int, q: Any) -> Any:
-    """X_(i) X_(i)ᵀ, or its diagonal where the factor is diagonal."""
-    if q.ndim == 1:
-        return jnp.sum(x * x, axis=tuple(i for i in range(x.ndim) if i != axis))
-    return axes.gram(x[None], axis)[0]
 
 
 @transform

@@ -133,8 +133,12 @@ def scale_by_shampoo(
         return tuple(axes.gram(stack, axis) for axis in range(stack.ndim - 1))
 
     def init(params: Any, *, context: Any) -> Any:
-        shapes = jax.tree.map(lambda p: jax.eval_shape(grams, p), params)
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        def zero(p: Any) -> Any:
+            if layout(p) is None:
+                return tree.magnitudes_like(p)
+            return tuple(jnp.zeros(x.shape, x.dtype) for x in jax.eval_shape(grams, p))
+
+        zeros = jax.tree.map(zero, params)
         identities = jax.tree.map(
             lambda p, x: tuple(map(axes.identity, x)) if isinstance(x, tuple) else (), params, zeros
         )
@@ -153,7 +157,7 @@ def scale_by_shampoo(
         stack = axes.to_blocks(m, *plan)
         for axis, root in enumerate(roots):
             stack = axes.along(stack, root, axis)
-        return axes.from_blocks(stack, *plan).reshape(m.shape)
+        return axes.placed(axes.from_blocks(stack, *plan).reshape(m.shape), m)
 
     def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
         moments, moment = first.update(updates, state["moment"], params, context=context)
@@ -167,6 +171,7 @@ def scale_by_shampoo(
         def refresh(roots: Any, operands: Any) -> Any:
             averages, seen, epsilon = operands
             orders = [2 * len(old) for old in treedef.flatten_up_to(roots) for _ in old]
+            structure: Any
             flat, structure = jax.tree.flatten(averages)
             found = _roots(flat, orders, seen, epsilon, exponent_override, root_method)
             return jax.tree.unflatten(structure, found)

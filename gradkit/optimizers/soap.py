@@ -103,13 +103,17 @@ def scale_by_soap(
 
     def rotate(x: Any, matrices: Any, like: Any) -> Any:
         """The leaf times a matrix along each side."""
-        stack = x.reshape(1, *shape_of(like))
+        if not matrices:
+            return x
+        stack = axes.whole(x).reshape(1, *shape_of(like))
         for axis, matrix in zip(sides(like), matrices, strict=True):
             stack = axes.along(stack, matrix[None], axis)
-        return stack.reshape(like.shape)
+        return axes.placed(stack.reshape(like.shape), like)
 
     def squares(x: Any) -> tuple[Any, ...]:
-        stack = x.reshape(1, *shape_of(x))
+        if not sides(x):
+            return ()
+        stack = axes.whole(x).reshape(1, *shape_of(x))
         return tuple(axes.gram(stack, axis)[0] for axis in sides(x))
 
     def init(params: Any) -> Any:
@@ -129,13 +133,16 @@ def scale_by_soap(
         """Moments and bases of all leaves after a step of the power iteration."""
         images, roots = [], []
         for like, _, v, bases, matrices in leaves:
-            kept = v.reshape(shape_of(like))
+            if not bases:
+                roots.append(v)
+                continue
+            kept = axes.whole(v).reshape(shape_of(like))
             for axis, basis, matrix in zip(sides(like), bases, matrices, strict=True):
                 image = jnp.matmul(matrix, basis, precision=axes.PRECISION)
                 order = jnp.argsort(-jnp.sum(jnp.real(jnp.conj(basis) * image), axis=0))
                 kept = jnp.take(kept, order, axis=axis)
                 images.append(jnp.take(image, order, axis=1)[None])
-            roots.append(kept.reshape(like.shape))
+            roots.append(axes.placed(kept.reshape(like.shape), v))
         found = iter(lax.stop_gradient(axes.together(axes.qr, images)))
         results = []
         for (like, stored, _, bases, _), v in zip(leaves, roots, strict=True):
@@ -176,6 +183,7 @@ def scale_by_soap(
         treedef: Any = jax.tree.structure(updates)
 
         def start(bases: Any, statistics: Any) -> Any:
+            structure: Any
             flat, structure = jax.tree.flatten(lax.stop_gradient(statistics))
             found = axes.together(lambda x: axes.eigh(x)[1], [x[None] for x in flat])
             return jax.tree.unflatten(structure, [lax.stop_gradient(q)[0, :, ::-1] for q in found])
@@ -186,8 +194,8 @@ def scale_by_soap(
             fixed = lax.stop_gradient((bases, statistics))
             columns = map(treedef.flatten_up_to, (likes, moments, roots, *fixed))
             results = refresh(list(zip(*columns, strict=True)))
-            made = zip(*results, strict=True) if results else ((), (), ())
-            return tuple(treedef.unflatten(column) for column in made)
+            after = zip(*results, strict=True) if results else ((), (), ())
+            return tuple(treedef.unflatten(column) for column in after)
 
         bases = gate(step == 0, start, state["bases"], statistics, pure=True)
         due = started & (step % precondition_frequency == 0)

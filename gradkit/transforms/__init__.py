@@ -29,6 +29,9 @@ from gradkit.transforms.privacy import (
 )
 from gradkit.transforms.privacy import per_example_global_norm_clip as per_example_global_norm_clip
 from gradkit.transforms.privacy import per_example_layer_norm_clip as per_example_layer_norm_clip
+from gradkit.transforms.project import max_norm as max_norm
+from gradkit.transforms.project import project as project
+from gradkit.transforms.project import unit_norm as unit_norm
 from gradkit.transforms.rounding import compensated as compensated
 from gradkit.transforms.rounding import stochastic_rounding as stochastic_rounding
 from gradkit.transforms.sanitize import set_to_zero as set_to_zero

@@ -42,6 +42,8 @@ MAKERS = {
     "lookahead": lambda: gk.chain(gk.lookahead(gk.sgd(0.1, 0.9), 2, 0.5)),
     "schedule_free": lambda: gk.schedule_free_adamw(0.1),
     "weight_ema": lambda: gk.chain(gk.sgd(0.1), gk.weight_ema(0.9)),
+    "shampoo": lambda: gk.shampoo(0.1, matrix_epsilon=0.1, block_size=8, precondition_frequency=2),
+    "soap": lambda: gk.soap(0.1, eps=1e-3, precondition_frequency=2),
     "partition": lambda: gk.where(gk.by_rank(2), gk.adamw(0.1), gk.sgd(0.1, momentum=0.9)),
 }
 

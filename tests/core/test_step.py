@@ -368,3 +368,12 @@ def test_replace_takes_every_path_of_hyperparameters(case):
     for path, value in paths.items():
         if isinstance(value, float):
             assert isinstance(tx.replace({path: value}), gk.Transform)
+
+
+def test_complex_parameters_descend():
+    at = jnp.array([1.0 + 2.0j, -3.0 - 1.0j], jnp.complex64)
+    step = gk.make_step(lambda z: jnp.sum(jnp.abs(z - at) ** 2), gk.sgd(0.25), donate=False)
+    z, state = jnp.zeros(2, jnp.complex64), step.tx.init(jnp.zeros(2, jnp.complex64))
+    z, _, loss = step(z, state)
+    np.testing.assert_allclose(z, at / 2, rtol=1e-6)
+    assert loss == pytest.approx(15.0)

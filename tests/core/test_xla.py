@@ -57,3 +57,13 @@ def test_the_norm_is_the_same_on_every_backend():
         np.testing.assert_allclose(wrap(jax.grad(tree.norm))(x)["a"], [1 / 3, -2 / 3], 1e-6)
     assert (jax.grad(tree.norm)(jnp.zeros(3)) == 0).all()
     np.testing.assert_allclose(jax.vmap(tree.norm)({"a": jnp.eye(2)}), [1.0, 1.0], 1e-6)
+
+
+def test_one_by_one_is_the_function_and_maps_in_a_loop_on_the_cpu():
+    a = jnp.stack([jnp.eye(3), jnp.diag(jnp.array([3.0, 1.0, 2.0]))])
+    values = lambda x: jnp.linalg.eigh(x)[0]
+    single = xla.one_by_one(values)
+    np.testing.assert_array_equal(single(a[1]), [1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(jax.jit(jax.vmap(single))(a), jax.vmap(values)(a))
+    loops = "scan" in str(jax.make_jaxpr(jax.vmap(single))(a))
+    assert loops == xla.on_cpu()

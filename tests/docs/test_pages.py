@@ -29,7 +29,17 @@ def shown() -> dict[str, set[str] | None]:
 
 def public() -> dict[str, object]:
     """Every public function and class, at the top level and in the namespaces."""
-    spaces = (gk, gk.averages, gk.inspect, gk.masks, gk.privacy, gk.schedules, gk.stores, gk.tree)
+    spaces = (
+        gk,
+        gk.averages,
+        gk.inspect,
+        gk.masks,
+        gk.privacy,
+        gk.projections,
+        gk.schedules,
+        gk.stores,
+        gk.tree,
+    )
     return {
         name: value
         for space in spaces

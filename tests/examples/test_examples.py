@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -146,3 +147,21 @@ def test_the_benchmark_measures_every_contender_of_every_row(tmp_path):
         )
         assert row["of_copy"] == pytest.approx(row["gb_per_s"] / row["copy_gb_per_s"])
     assert report["quick"]
+
+
+def test_language_model_sweeps_trains_and_writes(tmp_path, capsys):
+    pytest.importorskip("flax")
+    picture = tmp_path / "language_model.png"
+    arguments = ["--quick", "--optimizers", "AdamW", "--out", str(picture)]
+    load("language_model").main(arguments)
+    told = capsys.readouterr().out
+    name, rate, losses, loss, steps, _, _ = re.search(
+        r"│ (\w+)\s+│\s+([\d.]+) │\s+([\d. ]+) │\s+([\d.]+) │\s+(\d+) │\s+([\d.]+) │\s+(\d+) │",
+        told,
+    ).groups()
+    assert name == "AdamW"
+    assert float(rate) == (3e-3, 1e-2, 3e-2)[np.argmin([float(each) for each in losses.split()])]
+    assert float(loss) < 4.2  # log 103 = 4.6 is a guess
+    assert 0 < int(steps) <= 12
+    assert len(told.split("AdamW writes:")[1].strip()) >= 40
+    assert picture.read_bytes().startswith(PNG)

@@ -216,7 +216,7 @@ def test_coefficients_may_be_traced_and_given_as_arrays():
     x = jnp.asarray(matrix((3, 5)), jnp.float32)
     triple = COEFFICIENTS["standard"][0]
     plain = orthogonalize(x)
-    for given in (list(triple), np.array(triple)):
+    for given in (list(triple), np.array(triple), [np.array(triple)] * 5):
         found = orthogonalize(x, coefficients=given)
         np.testing.assert_array_equal(found, plain)
 
@@ -252,13 +252,13 @@ BAD = {
     ),
     "two numbers": (
         lambda x: orthogonalize(x, coefficients=(1.0, 2.0)),
-        r"coefficients=\(1.0, 2.0\) is not a table of coefficients",
+        r"coefficients=\(1.0, 2.0\) is neither a triple",
     ),
-    "no triple": (lambda x: orthogonalize(x, coefficients=()), "is not a table"),
-    "pairs": (lambda x: orthogonalize(x, coefficients=((1.0, 2.0),)), "is not a table"),
+    "no triple": (lambda x: orthogonalize(x, coefficients=()), "is neither a triple"),
+    "pairs": (lambda x: orthogonalize(x, coefficients=((1.0, 2.0),)), "is neither a triple"),
     "a matrix of pairs": (
         lambda x: orthogonalize(x, coefficients=jnp.ones((2, 2))),
-        "is not a table",
+        "is neither a triple",
     ),
     "infinity": (lambda x: orthogonalize(x, coefficients=(1.0, float("inf"), 0.0)), "finite b"),
     "no step": (lambda x: orthogonalize(x, steps=0), "steps=0 is out of range"),
@@ -269,8 +269,9 @@ BAD = {
     "an integer dtype": (lambda x: orthogonalize(x, dtype="int8"), "is not a floating dtype"),
     "a late restart": (
         lambda x: orthogonalize(x, method="gram", restarts=(2, 5)),
-        r"restarts=\(2, 5\) has 5. Expected integers from 1 to 4",
+        r"restarts=\(2, 5\) is out of range. Expected a sequence of integers from 1 to 4",
     ),
+    "one restart": (lambda x: orthogonalize(x, method="gram", restarts=9), "restarts=9 is out of"),
 }
 
 

@@ -79,8 +79,13 @@ BAD = {
     "no key": (lambda: gk.power_iteration(jnp.eye(2), key="a"), "key='a' is not a random key"),
     "another tree": (
         lambda: gk.power_iteration(lambda v: {"b": v["a"]}, v0={"a": jnp.ones(2)}),
-        "has no update|has no parameter",
+        r"matrix\(v0\) is \{'b'.*Expected a tree like v0",
     ),
+    "another length": (
+        lambda: gk.power_iteration(jnp.eye(2), v0=jnp.ones(3)),
+        r"v0 is float32\[3\]. Expected a vector of 2 entries",
+    ),
+    "integers": (lambda: gk.power_iteration(jnp.eye(2), v0=jnp.ones(2, int)), "this v0 is int32"),
 }
 
 

@@ -141,6 +141,16 @@ def test_a_predicate_or_a_function_says_which_leaves_are_matrices():
         gk.muon(0.1, muon_weight_dimension_numbers=gk.by_path("embeding")).init(params)
 
 
+def test_dimension_numbers_may_be_a_prefix_of_the_tree():
+    kernels = {"a": jnp.ones((3, 2)), "b": jnp.ones((2, 3, 2))}
+    params = {"layers": kernels, "head": {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}}
+    numbers = {"layers": gk.MuonDimensionNumbers(-2, -1), "head": None}
+    groups = gk.muon(0.1, muon_weight_dimension_numbers=numbers).init(params).inner["muon"]
+    average = groups["muon"]["scale_by_muon"]["moment"]["average"]
+    assert jax.tree.map(jnp.shape, average["layers"]) == {"a": (3, 2), "b": (2, 3, 2)}
+    assert average["head"] == {"w": None, "b": None}
+
+
 @pytest.mark.parametrize("params", [{"w": jnp.ones((3, 2))}, {"b": jnp.ones(2)}, {}])
 def test_a_tree_may_have_leaves_on_one_side_only(params):
     for tx in (gk.muon(0.1, ns_steps=1), gk.scion(0.1, steps=1)):

@@ -21,10 +21,11 @@ def bound(matrix):
     return np.linalg.norm(matrix @ (row / np.linalg.norm(row)))
 
 
-def noise_of(key, shape):
-    """The noise of one update for one leaf, and the next key."""
+def noise_of(key, shape, leaf=0, leaves=1):
+    """The noise of one update for one leaf of several, and the next key."""
     following, now = jax.random.split(key, 2)
-    return following, np.asarray(jax.random.normal(jax.random.split(now, 1)[0], shape, float))
+    own = jax.random.split(now, leaves)[leaf]
+    return following, np.asarray(jax.random.normal(own, shape, float))
 
 
 def rotated(q):
@@ -67,7 +68,9 @@ def fitted(left, right, m, noise, limits, lr, mode):
     return [q * np.sqrt(sizes[0] * sizes[1]) / s for q, s in zip(new, sizes, strict=True)]
 
 
-def psgd_of(grads, b1, every, lr, scale, mode, diagonal=(False, False), key=3, momentum=True):
+def psgd_of(
+    grads, b1, every, lr, scale, mode, diagonal=(False, False), key=3, momentum=True, at=(0, 1)
+):
     """PSGD with two factors, as its authors' code has it."""
     factors = [
         scale**0.5 * (np.ones(n) if one else np.eye(n))
@@ -78,7 +81,7 @@ def psgd_of(grads, b1, every, lr, scale, mode, diagonal=(False, False), key=3, m
         m = b1 * m + (1 - b1) * g
         average = m / (1 - b1**t)
         if t % every == 0:
-            key, noise = noise_of(key, g.shape)
+            key, noise = noise_of(key, g.shape, *at)
             factors = fitted(*factors, average if momentum else g, noise, limits, lr, mode)
         left, right = (q if q.ndim == 2 else np.diag(q) for q in factors)
         v = left.T @ left @ average @ right.T @ right
@@ -107,6 +110,18 @@ def test_psgd_is_that_of_its_authors(case):
     with jax.enable_x64(True):
         wanted = list(psgd_of(grads, 0.8, 3, 0.2, 0.5, **{"mode": "triangular", **more}))
         np.testing.assert_allclose(follow(tx, grads), wanted, rtol=1e-6, atol=1e-8)
+
+
+def test_leaves_of_one_shape_are_updated_as_each_alone():
+    grads = {"a": draws((4, 3), 6), "b": draws((4, 3), 6, seed=1)}
+    tx = gk.scale_by_psgd_kron(0.8, 0.5, key=3)
+    with jax.enable_x64(True):
+        _, found = jax.jit(
+            lambda s: jax.lax.scan(lambda s, g: tx.update(g, s)[::-1], s, grads),
+        )(tx.init({name: jnp.zeros((4, 3)) for name in grads}))
+        for i, name in enumerate(grads):
+            wanted = list(psgd_of(grads[name], 0.8, 2, 0.1, 1.0, "triangular", at=(i, 2)))
+            np.testing.assert_allclose(found[name], wanted, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("q_update", ["triangular", "procrustes"])

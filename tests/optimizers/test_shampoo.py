@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gradkit as gk
+from tests.contracts.programs import equations
 from tests.optimizers.trajectories import adam_of, follow, matrices
 
 
@@ -164,6 +165,31 @@ def test_between_refreshes_the_roots_keep_their_buffers():
     assert not (roots[0] == roots[1]).all()
     assert (roots[1] == roots[2]).all()
     assert not (roots[2] == roots[3]).all()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: gk.shampoo(0.1, block_size=2),
+        lambda: gk.soap(0.1),
+        lambda: gk.psgd_kron(0.1),
+        lambda: gk.galore(0.1, 2),
+    ],
+    ids=["shampoo", "soap", "psgd_kron", "galore"],
+)
+def test_no_decomposition_runs_as_a_batch_on_the_cpu(make):
+    # jaxlib waits for a batch in one of the threads that run it: several at a time never end.
+    tx, params = make(), {name: jnp.ones((2, 4, 6)) for name in "ab"}
+
+    def update(params):
+        return tx.update(params, tx.init(params), params)[0]
+
+    names = {"eigh", "qr", "geqrf", "householder_product", "svd", "triangular_solve"}
+    for function in (update, jax.vmap(update)):
+        program = jax.make_jaxpr(function)(params)
+        found = [e for e in equations(program) if e.primitive.name in names]
+        assert all(v.aval.ndim <= 2 for e in found for v in e.invars)
+    assert found
 
 
 def test_one_vmap_serves_many_learning_rates():

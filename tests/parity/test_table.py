@@ -129,6 +129,7 @@ VARIED = (
     "adafactor",
     "adan",
     "lbfgs",
+    "galore",
     "madgrad",
     "mechanize",
     "muon",

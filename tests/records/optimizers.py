@@ -49,8 +49,8 @@ def muon_like(name: str, *lead: Any) -> tuple[Any, ...]:
     factory = getattr(gk, name)
     return (
         (lambda: factory(*lead, "dyon"), f"ns_coeffs='dyon' {SET}"),
-        (lambda: factory(*lead, (1.0, 2.0)), r"ns_coeffs=\(1.0, 2.0\) is not a table"),
-        (lambda: factory(*lead, ns_steps=0), "steps=0 is out of range"),
+        (lambda: factory(*lead, (1.0, 2.0)), r"ns_coeffs=\(1.0, 2.0\) is neither a triple"),
+        (lambda: factory(*lead, ns_steps=0), "ns_steps=0 is out of range"),
         (lambda: factory(*lead, beta=1.0), f"beta=.* {DECAY}"),
         (lambda: factory(*lead, eps=-1.0), f"eps=.* {AT_LEAST_0}"),
         (lambda: factory(*lead, mu_dtype="int8"), DTYPE),

@@ -278,6 +278,44 @@ TRANSFORMS = [
         complex=False,
     ),
     Case(
+        "project",
+        lambda: gk.project(gk.projections.projection_l2_ball, scale=0.5),
+        bad=(
+            (
+                lambda: gk.project(gk.projections.projection_l2_ball, scale=-1.0),
+                "scale=-1.0 is out of range. Expected scale >= 0",
+            ),
+            (
+                lambda: gk.project(gk.projections.projection_box, lower=1.0, upper=0.0),
+                "lower=1.0 is above upper=0.0: the box is empty",
+            ),
+            (
+                lambda: gk.project(gk.projections.projection_simplex, total=1.0),
+                "projection_simplex has no argument 'total'",
+            ),
+            (lambda: gk.project(gk.projections.projection_simplex, axis=1.5), "is not an axis"),
+        ),
+        needs_params=True,
+        rounds=True,
+    ),
+    Case(
+        "max_norm",
+        lambda: gk.max_norm(0.5),
+        bad=(
+            (lambda: gk.max_norm(-1.0), "max_value=-1.0 is out of range. Expected max_value >= 0"),
+            (lambda: gk.max_norm(1.0, "rows"), "axis='rows' is not an axis"),
+        ),
+        needs_params=True,
+        rounds=True,
+    ),
+    Case(
+        "unit_norm",
+        lambda: gk.unit_norm(mask=gk.by_rank(2)),
+        bad=((lambda: gk.unit_norm(1.5), "axis=1.5 is not an axis"),),
+        needs_params=True,
+        rounds=True,
+    ),
+    Case(
         "normalize",
         lambda: gk.normalize(),
         bad=((lambda: gk.normalize(1.0), "too many positional arguments"),),

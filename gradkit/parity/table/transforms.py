@@ -41,6 +41,47 @@ def _below_zero(step: int) -> dict[str, Any]:
     return {"value": -1.0 - step // 40 + math.exp(-step / 10) + 1e-3 * math.sin(7 * step)}
 
 
+def _constrained(o: Any, projection: Callable[[Any], Any]) -> Any:
+    """Optax's projection of what the parameters would be, as the last transform of a chain."""
+
+    def update(updates: Any, params: Any) -> Any:
+        near = projection(jax.tree.map(jax.numpy.add, params, updates))
+        return jax.tree.map(jax.numpy.subtract, near, params)
+
+    return o.chain(o.sgd(0.3), o.stateless(update))
+
+
+def _projected(name: str, most: int | None = None, **options: Any) -> Row:
+    """``project`` with a projection that both libraries have."""
+
+    def reference(o: Any) -> Any:
+        projection = getattr(o.projections, f"projection_{name}")
+        return _constrained(o, lambda tree: projection(tree, **options))
+
+    return Row(
+        "project",
+        name.replace("_", " "),
+        lambda k: k.chain(
+            k.sgd(0.3), k.project(getattr(k.projections, f"projection_{name}"), **options)
+        ),
+        reference,
+        atol=1e-14,
+        dtypes=WIDE,
+        note="optax has the projection, not the transform, and keeps zeros off a sphere",
+        most=most,
+    )
+
+
+def _columns(tree: Any, length: Callable[[Any], Any]) -> Any:
+    """Matrices with columns of another norm; other leaves as they are."""
+
+    def leaf(x: Any) -> Any:
+        norm = jax.numpy.sqrt(jax.numpy.sum(x * x, axis=tuple(range(x.ndim - 1)), keepdims=True))
+        return x * (length(norm) / norm) if x.ndim > 1 else x
+
+    return jax.tree.map(leaf, tree)
+
+
 TRANSFORMS: tuple[Row, ...] = (
     Row("identity", "", lambda k: k.identity()),
     Row("set_to_zero", "", lambda k: k.set_to_zero()),
@@ -142,6 +183,28 @@ TRANSFORMS: tuple[Row, ...] = (
         "scale_by_param_block_rms",
         "",
         lambda k: k.chain(k.scale_by_param_block_rms(0.5), k.scale(-0.01)),
+    ),
+    _projected("non_negative"),
+    _projected("simplex", scale=1.5),
+    _projected("l1_ball", scale=2.0),
+    _projected("l1_sphere", most=25, scale=2.0),
+    _projected("l2_ball", scale=1.2),
+    _projected("l2_sphere", scale=1.2),
+    Row(
+        "max_norm",
+        "",
+        lambda k: k.chain(k.sgd(0.3), k.max_norm(0.8)),
+        lambda o: _constrained(
+            o, lambda tree: _columns(tree, lambda norm: jax.numpy.minimum(norm, 0.8))
+        ),
+        note="optax has none: Keras' MaxNorm of the columns, without its epsilon",
+    ),
+    Row(
+        "unit_norm",
+        "",
+        lambda k: k.chain(k.sgd(0.3), k.unit_norm()),
+        lambda o: _constrained(o, lambda tree: _columns(tree, jax.numpy.ones_like)),
+        note="optax has none: Keras' UnitNorm of the columns, without its epsilon",
     ),
     Row("keep_params_nonnegative", "", lambda k: k.chain(k.sgd(0.5), k.keep_params_nonnegative())),
     contrib("normalize", "", lambda k: k.normalize()),
