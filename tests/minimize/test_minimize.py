@@ -51,6 +51,23 @@ def test_problems_are_solved_with_few_more_evaluations_than_scipy(method, name):
     assert int(ours.evaluations) <= 1.2 * count
 
 
+@pytest.mark.parametrize(("method", "scipys"), [("nonlinear_cg", "CG"), ("newton_cg", "Newton-CG")])
+def test_other_methods_end_where_those_of_scipy_do(method, scipys):
+    optimize = pytest.importorskip("scipy.optimize")
+    (problem,) = (p for p in PROBLEMS if p.name == "Beale")
+    with jax.enable_x64(True):
+        slope = jax.jit(jax.grad(problem.value))
+        theirs = optimize.minimize(
+            lambda x: float(problem.value(jnp.asarray(x))),
+            problem.start,
+            jac=lambda x: np.asarray(slope(x)),
+            method=scipys,
+        )
+        start, tx = jnp.asarray(problem.start), getattr(gk, method)()
+        ours = gk.minimize(problem.value, start, tx, tol=1e-6)
+    np.testing.assert_allclose(np.asarray(ours.x), theirs.x, rtol=1e-4)
+
+
 def test_the_table_of_the_page_says_what_is_promised():
     page = (ROOT / "docs" / "minimize.md").read_text(encoding="utf-8")
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
@@ -207,6 +224,14 @@ def test_progress_reports_and_does_not_change_the_solution():
     np.testing.assert_array_equal(told.x, plain.x)
     assert [row[0] for row in said] == sorted(row[0] for row in said)
     assert said[-1] == (told.steps, told.value, told.grad_norm)
+
+
+def test_a_bar_shows_the_progress(capfd):
+    pytest.importorskip("tqdm")
+    gk.minimize(bowl, START, gk.sgd(0.25), progress=True, max_steps=3, tol=0.0)
+    told = capfd.readouterr().err
+    assert "3/3" in told
+    assert "value=" in told
 
 
 def decay(p, t, y):
