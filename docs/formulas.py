@@ -37,6 +37,9 @@ def _lines(*lines: str) -> str:
 
 ADAM_AVERAGES = r"m &= \ema{g}{b_1}, \qquad v = \ema{|g|^2}{b_2}"
 
+SEARCHED = "the loss, its gradient and the loss as a function of the parameters (`value`, `grad`,"
+SEARCHED += " `value_fn`), for the line search"
+
 FAMILIES: dict[str, dict[str, Method]] = {
     "Gradient descent and momentum": {
         "sgd": Method(
@@ -349,6 +352,50 @@ FAMILIES: dict[str, dict[str, Method]] = {
             lambda rate: gk.sophia(rate, gamma=1.0),
             rates=(1e-3, 0.2),
             extras="the loss as a function of the parameters (`value_fn` or `obj_fn`)",
+        ),
+        "newton": Method(
+            r"\D_t = -\alpha_t\, |H_t + \lambda I|^{-1} g_t, \qquad H = \nabla^2 L"
+            r" = Q \Lambda Q^\top, \quad |H| = Q\, |\Lambda|\, Q^\top",
+            lambda rate: gk.newton(),
+            fixed=True,
+            extras=SEARCHED,
+        ),
+        "newton_cg": Method(
+            r"\D_t = -\alpha_t\, u_t, \qquad \lVert (H_t + \lambda I)\, u_t - g_t \rVert"
+            r" \le \min\left(\tfrac12, \sqrt{\lVert g_t \rVert}\right) \lVert g_t \rVert,"
+            r" \qquad \lVert u_t \rVert \le r_t",
+            lambda rate: gk.newton_cg(),
+            fixed=True,
+            extras=SEARCHED,
+        ),
+        "levenberg_marquardt": Method(
+            r"\D_t = -(J_t^\top J_t + \lambda_t D_t^2)^{-1} g_t, \qquad"
+            r" g = J^\top r, \quad L = \tfrac12 \lVert r(\theta) \rVert^2",
+            lambda rate: gk.levenberg_marquardt(),
+            fixed=True,
+            extras="the residuals as a function of the parameters (`residual_fn`)",
+        ),
+        "bfgs": Method(
+            _lines(
+                r"\D_t &= -\alpha_t\, H_t\, g_t, \qquad"
+                r" H \leftarrow (I - \rho\, s y^\top)\, H\, (I - \rho\, y s^\top)"
+                r" + \rho\, s s^\top",
+                r"s &= \theta_t - \theta_{t-1}, \qquad y = g_t - g_{t-1}, \qquad"
+                r" \rho = \frac{1}{s^\top y}",
+            ),
+            lambda rate: gk.bfgs(),
+            fixed=True,
+            extras=SEARCHED,
+        ),
+        "nonlinear_cg": Method(
+            _lines(
+                r"\D_t &= -\alpha_t\, u_t, \qquad u_t = g_t + \beta_t\, u_{t-1}",
+                r"\beta_t &= \max\left(0, \frac{g_t^\top (g_t - g_{t-1})}"
+                r"{\lVert g_{t-1} \rVert^2}\right) \qquad\text{(Polak–Ribière+)}",
+            ),
+            lambda rate: gk.nonlinear_cg(),
+            fixed=True,
+            extras=SEARCHED,
         ),
     },
     "Matrix preconditioners": {

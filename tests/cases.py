@@ -23,10 +23,11 @@ from tests.records.case import zeros as zeros
 from tests.records.masks import MASKS
 from tests.records.optimizers import OPTIMIZERS
 from tests.records.schedules import SCHEDULES
+from tests.records.second_order import SECOND_ORDER
 from tests.records.transforms import TRANSFORMS
 from tests.records.wrappers import WRAPPERS
 
-CASES = [*AVERAGES, *TRANSFORMS, *WRAPPERS, *OPTIMIZERS, *MASKS, *SCHEDULES]
+CASES = [*AVERAGES, *TRANSFORMS, *WRAPPERS, *OPTIMIZERS, *SECOND_ORDER, *MASKS, *SCHEDULES]
 NAMES = {case.name for case in CASES}
 
 

@@ -20,15 +20,15 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lowest floor first; a file imports from its own floor or from below. What is imported for type
 # checkers only does not count: typing names the types of masks and stores.
 FLOORS = [
-    ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree"),
+    ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat"),
     ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate", "_rule", "_restore"),
     ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),
-    ("linalg", "masks", "projections", "schedules", "stores"),
+    ("curvature", "linalg", "masks", "projections", "schedules", "stores"),
     ("averages",),
     ("transforms",),
     ("wrappers",),
     ("optimizers", "privacy"),
-    ("_step", "inspect", "tree", "interop"),
+    ("_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
     ("parity",),
 ]
 GROUND = {"jax", "numpy", "typing_extensions"}
@@ -44,6 +44,7 @@ LAZY = {
     "torch": {"parity"},
     "rich": {"parity"},
     "matplotlib": {"schedules"},
+    "tqdm": {"_minimize"},
 }  # and who inside a function
 
 

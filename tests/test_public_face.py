@@ -13,7 +13,17 @@ import gradkit as gk
 from tests.cases import CASES, factories
 
 ROOT = Path(gk.__file__).parent
-ROOMS = ("averages", "inspect", "linalg", "masks", "privacy", "projections", "schedules", "stores")
+ROOMS = (
+    "averages",
+    "curvature",
+    "inspect",
+    "linalg",
+    "masks",
+    "privacy",
+    "projections",
+    "schedules",
+    "stores",
+)
 MOST_ANY = 0.15
 
 

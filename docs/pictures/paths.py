@@ -23,6 +23,8 @@ DOCS = Path(__file__).parents[1]
 sys.path.insert(0, str(DOCS))
 from formulas import FAMILIES, Method  # noqa: E402  beside this script
 
+from gradkit._entry import extras_taken  # noqa: E402
+
 WIDTH, HEIGHT, GAP = 350, 250, 20
 TURN = np.array([[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]], np.float32)
 
@@ -37,6 +39,12 @@ def rosenbrock(x):
     """Rosenbrock's function with the factor 10."""
     return (1.0 - x[0]) ** 2 + 10.0 * (x[1] - x[0] ** 2) ** 2
 
+
+# The residuals r of each function, which is ½‖r‖².
+RESIDUALS = {
+    ravine: lambda x: jnp.array([1.0, 30.0]) ** 0.5 * (TURN.T @ x),
+    rosenbrock: lambda x: 2**0.5 * jnp.stack([1.0 - x[0], 10**0.5 * (x[1] - x[0] ** 2)]),
+}
 
 # name -> function, start, minimum, steps, window (left, right, bottom, top), levels
 LANDSCAPES = {
@@ -74,6 +82,8 @@ def path(method: Method, name: str, function, start, steps: int, rate):
         value, grad = jax.value_and_grad(function)(x)
         given = jnp.stack([grad] * 8) if method.examples else grad
         extras = {"value": value, "grad": grad, "value_fn": function}
+        if "residual_fn" in extras_taken(tx):
+            extras["residual_fn"] = RESIDUALS[function]
         updates, state = tx.update(given, state, x, **extras)
         return (x + updates, state), (x, value)
 

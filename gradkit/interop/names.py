@@ -110,7 +110,7 @@ SUBMODULES = {
     "optax.losses": "losses: use optax's, they work with any optimizer",
     "optax.microbatching": "memory of a model's pass over a batch: `MultiSteps`, or `jax.lax.scan` over micro-batches",
     "optax.perturbations": "smoothed functions: use optax's",
-    "optax.second_order": "Hessians and products with them: use optax's",
+    "optax.second_order": "its functions are in `gradkit.curvature`",
     "optax.tree_utils": "`tree`, without the prefix: `tree_norm` is `tree.norm`",
 }
 _LAZY = ("nn", "parity")  # rooms that are imported when they are first used

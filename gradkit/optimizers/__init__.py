@@ -30,6 +30,10 @@ from gradkit.optimizers.amsgrad import amsgrad as amsgrad
 from gradkit.optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from gradkit.optimizers.asgd import asgd as asgd
 from gradkit.optimizers.asgd import scale_by_asgd as scale_by_asgd
+from gradkit.optimizers.bfgs import bfgs as bfgs
+from gradkit.optimizers.bfgs import dfp as dfp
+from gradkit.optimizers.bfgs import scale_by_bfgs as scale_by_bfgs
+from gradkit.optimizers.bfgs import scale_by_dfp as scale_by_dfp
 from gradkit.optimizers.came import came as came
 from gradkit.optimizers.cocob import cocob as cocob
 from gradkit.optimizers.cocob import scale_by_cocob as scale_by_cocob
@@ -54,6 +58,12 @@ from gradkit.optimizers.laprop import laprop as laprop
 from gradkit.optimizers.lars import lars as lars
 from gradkit.optimizers.lbfgs import lbfgs as lbfgs
 from gradkit.optimizers.lbfgs import scale_by_lbfgs as scale_by_lbfgs
+from gradkit.optimizers.levenberg_marquardt import gauss_newton as gauss_newton
+from gradkit.optimizers.levenberg_marquardt import levenberg_marquardt as levenberg_marquardt
+from gradkit.optimizers.levenberg_marquardt import scale_by_gauss_newton as scale_by_gauss_newton
+from gradkit.optimizers.levenberg_marquardt import (
+    scale_by_levenberg_marquardt as scale_by_levenberg_marquardt,
+)
 from gradkit.optimizers.lion import lion as lion
 from gradkit.optimizers.lion import scale_by_lion as scale_by_lion
 from gradkit.optimizers.madgrad import madgrad as madgrad
@@ -67,7 +77,13 @@ from gradkit.optimizers.muon import scale_by_muon as scale_by_muon
 from gradkit.optimizers.nadam import nadam as nadam
 from gradkit.optimizers.nadam import nadamw as nadamw
 from gradkit.optimizers.nesterov import nesterov as nesterov
+from gradkit.optimizers.newton import newton as newton
+from gradkit.optimizers.newton import scale_by_newton as scale_by_newton
+from gradkit.optimizers.newton_cg import newton_cg as newton_cg
+from gradkit.optimizers.newton_cg import scale_by_newton_cg as scale_by_newton_cg
 from gradkit.optimizers.noisy_sgd import noisy_sgd as noisy_sgd
+from gradkit.optimizers.nonlinear_cg import nonlinear_cg as nonlinear_cg
+from gradkit.optimizers.nonlinear_cg import scale_by_nonlinear_cg as scale_by_nonlinear_cg
 from gradkit.optimizers.normuon import normuon as normuon
 from gradkit.optimizers.normuon import scale_by_normuon as scale_by_normuon
 from gradkit.optimizers.novograd import novograd as novograd

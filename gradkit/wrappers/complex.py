@@ -49,22 +49,22 @@ class _Complex(NamedTuple):
 
 def _split_view(context: Context) -> View:
     def extra(name: str, value: Any, updates: Any) -> Any:
-        if name in ("value_fn", "loss_fn", "obj_fn") and callable(value):
+        if name in ("value_fn", "loss_fn", "obj_fn", "residual_fn") and callable(value):
 
             @functools.wraps(value)  # with the names of its arguments
             def joined(parts: Any, *args: Any, **kwargs: Any) -> Any:
-                return value(_join(parts), *args, **kwargs)
+                return value(join(parts), *args, **kwargs)
 
             return joined
         like: Any = jax.tree.structure(updates)
         is_like = jax.tree.structure(value) == like
         arrays = all(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(value))
-        return _split(value) if is_like and arrays else value
+        return split(value) if is_like and arrays else value
 
-    return View(_split, lambda new, old: _join(new), extra, splits=True)
+    return View(split, lambda new, old: join(new), extra, splits=True)
 
 
-def _split(tree: Any) -> Any:
+def split(tree: Any) -> Any:
     def leaf(x: Any) -> Any:
         kind = jax.dtypes.result_type(x)
         if not jnp.issubdtype(kind, jnp.complexfloating):
@@ -77,7 +77,7 @@ def _split(tree: Any) -> Any:
     return jax.tree.map(leaf, tree)
 
 
-def _join(tree: Any) -> Any:
+def join(tree: Any) -> Any:
     def is_split(x: Any) -> bool:
         return isinstance(x, _Complex)
 

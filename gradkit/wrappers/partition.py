@@ -272,7 +272,7 @@ def _selection(select: Callable[[Context], PyTree], all_extras: bool) -> Callabl
             return jax.tree.map(lambda yes, n, o: n if yes else o, on, new, old)
 
         def extra(name: str, value: Any, updates: Any) -> Any:
-            if name in ("value_fn", "loss_fn", "obj_fn") and callable(value):
+            if name in ("value_fn", "loss_fn", "obj_fn", "residual_fn") and callable(value):
                 # A function of all parameters as one of the group's, the others fixed.
                 @functools.wraps(value)  # with the names of its arguments
                 def within(own: Any, *args: Any, **kwargs: Any) -> Any:

@@ -92,6 +92,17 @@ def test_compose_traces_once_for_two_learning_rates_and_finds_the_best_of_a_popu
     assert (tmp_path / "compose.png").read_bytes().startswith(PNG)
 
 
+def test_minimize_solves_three_landscapes_by_second_order_methods(tmp_path):
+    picture, names = tmp_path / "minimize.png", ("gradient descent", "BFGS", "Newton")
+    told = run("examples/minimize.py", "--steps", 200, "--methods", *names, "--out", picture)
+    rows = {line[:22].strip(): line[22:].split("|") for line in told.splitlines() if "|" in line}
+    assert tuple(rows) == names
+    assert all("converged" in cell for name in names[1:] for cell in rows[name])
+    steps = {name: int(cells[0].split()[0]) for name, cells in rows.items()}
+    assert steps["Newton"] < steps["BFGS"] < steps["gradient descent"]
+    assert picture.read_bytes().startswith(PNG)
+
+
 def test_resume_ends_with_the_weights_of_an_uninterrupted_run(tmp_path):
     pytest.importorskip("flax")
     picture, checkpoint = tmp_path / "resume.png", tmp_path / "resume.npz"

@@ -49,6 +49,15 @@ ALONE = {
         ),
         "neither optax nor torch has it: tests/optimizers",
     ),
+    **dict.fromkeys(
+        (
+            *("bfgs", "dfp", "gauss_newton", "levenberg_marquardt", "newton", "newton_cg"),
+            *("nonlinear_cg", "scale_by_bfgs", "scale_by_dfp", "scale_by_gauss_newton"),
+            *("scale_by_levenberg_marquardt", "scale_by_newton", "scale_by_newton_cg"),
+            "scale_by_nonlinear_cg",
+        ),
+        "neither optax nor torch has it: tests/optimizers/test_second_order.py, tests/minimize",
+    ),
     "scale_by_shape": "a part of muon, whose rows hold it",
     "scale_by_rprop": "optax gives every update one step late; rprop stands against torch",
     "scale_by_asgd": "torch has no links; asgd has a row",
