@@ -2,6 +2,7 @@
 
 from gradkit import averages as averages
 from gradkit import curvature as curvature
+from gradkit import initializers as initializers
 from gradkit import inspect as inspect
 from gradkit import linalg as linalg
 from gradkit import masks as masks
@@ -11,6 +12,8 @@ from gradkit import schedules as schedules
 from gradkit import stores as stores
 from gradkit import tree as tree
 from gradkit import typing as typing
+from gradkit._check_gradient import check_gradient as check_gradient
+from gradkit._gradient_report import GradientReport as GradientReport
 from gradkit._minimize import least_squares as least_squares
 from gradkit._minimize import minimize as minimize
 from gradkit._result import Result as Result

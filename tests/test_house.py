@@ -23,12 +23,12 @@ FLOORS = [
     ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat"),
     ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate", "_rule", "_restore"),
     ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),
-    ("curvature", "linalg", "masks", "projections", "schedules", "stores"),
+    ("curvature", "initializers", "linalg", "masks", "projections", "schedules", "stores"),
     ("averages",),
     ("transforms",),
     ("wrappers",),
     ("optimizers", "privacy"),
-    ("_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
+    ("_check_gradient", "_gradient_report", "_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
     ("parity",),
 ]
 GROUND = {"jax", "numpy", "typing_extensions"}
