@@ -12,8 +12,8 @@ from gradkit import schedules as schedules
 from gradkit import stores as stores
 from gradkit import tree as tree
 from gradkit import typing as typing
-from gradkit._check_gradient import check_gradient as check_gradient
-from gradkit._gradient_report import GradientReport as GradientReport
+from gradkit._gradient_check import GradientReport as GradientReport
+from gradkit._gradient_check import check_gradient as check_gradient
 from gradkit._minimize import least_squares as least_squares
 from gradkit._minimize import minimize as minimize
 from gradkit._result import Result as Result

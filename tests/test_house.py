@@ -28,7 +28,7 @@ FLOORS = [
     ("transforms",),
     ("wrappers",),
     ("optimizers", "privacy"),
-    ("_check_gradient", "_gradient_report", "_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
+    ("_gradient_check", "_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
     ("parity",),
 ]
 GROUND = {"jax", "numpy", "typing_extensions"}

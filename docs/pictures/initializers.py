@@ -63,21 +63,21 @@ def signals(activation, initializer):
     return jax.grad(loss, has_aux=True)(zeros)
 
 
-def ridges(ax, samples, limit, colors) -> None:
+def ridges(ax, samples, low, high, colors) -> None:
     """One histogram for each layer, the first on top; all of the same height."""
-    edges = np.linspace(-limit, limit, 82)
+    edges = np.linspace(low, high, 101)
     middle = (edges[1:] + edges[:-1]) / 2
     for i, (sample, color) in enumerate(zip(samples, colors)):
-        counts, _ = np.histogram(np.clip(np.ravel(sample), -limit, limit), edges)
-        height = 1.55 * np.sqrt(counts / counts.max())  # the root shows the tails
+        counts, _ = np.histogram(np.ravel(sample), edges)
         base = DEPTH - 1 - i
+        height = 1.55 * np.sqrt(counts / max(counts.max(), 1))  # the root shows the tails
         ax.fill_between(middle, base, base + height, color=color, lw=0, alpha=0.85, zorder=i)
         ax.plot(middle, base + height, color="white", lw=0.6, zorder=i)
-    ax.set_xlim(-limit, limit)
+    ax.set_xlim(low, high)
     ax.set_ylim(-0.2, DEPTH + 0.9)
-    ax.set_yticks([])
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.tick_params(labelsize=6.5, length=2)
+    ax.tick_params(axis="y", length=0)
 
 
 def draw(path: Path) -> None:
@@ -86,34 +86,23 @@ def draw(path: Path) -> None:
     figure, axes = pyplot.subplots(
         2, len(COLUMNS), figsize=(13.5, 6.4), layout="constrained", sharey=True
     )
+    ranges = {"tanh": (-1.05, 1.05), "logistic": (-0.02, 1.02), "relu": (0.0, 3.0)}
     for (title, network), (above, below) in zip(COLUMNS.items(), axes.T, strict=True):
         gradients, activations = jax.device_get(signals(*network))
-        limit = 2.5 if title.startswith("relu") else 1.05
-        ridges(above, activations, limit, colors)
-        # Gradients by their logarithm: what vanishes or explodes does so by orders of magnitude.
-        sizes = [np.std(g) for g in gradients]
-        below.plot(np.log10(sizes), DEPTH - 0.5 - np.arange(DEPTH), color="0.35", lw=1, zorder=20)
-        for i, (g, color) in enumerate(zip(gradients, colors)):
-            logs = np.log10(np.abs(np.ravel(g)) + 1e-30)
-            edges = np.linspace(-13, 7, 121)
-            counts, _ = np.histogram(logs[logs > -29], edges)
-            base, height = DEPTH - 1 - i, 1.55 * np.sqrt(counts / max(counts.max(), 1))
-            middle = (edges[1:] + edges[:-1]) / 2
-            below.fill_between(middle, base, base + height, color=color, lw=0, alpha=0.85, zorder=i)
-            below.plot(middle, base + height, color="white", lw=0.6, zorder=i)
-        below.plot(
-            np.log10(sizes), DEPTH - 0.5 - np.arange(DEPTH), "o", color="0.15", ms=2.5, zorder=21
-        )
-        below.set_xlim(-13, 7)
+        name = title.partition("\n")[0]
+        if name == "relu":
+            activations = [a[a > 0] for a in activations]  # half of them are exactly zero
+        ridges(above, activations, *ranges[name], colors)
+        above.set_title(title, fontsize=8.5)
+        # Gradients by their logarithm: they vanish or explode by orders of magnitude.
+        ridges(below, [np.log10(np.abs(g[g != 0])) for g in gradients], -13, 7, colors)
+        rms = [np.log10(np.sqrt(np.mean(g**2))) for g in gradients]
+        heights = DEPTH - 0.5 - np.arange(DEPTH)
+        below.plot(rms, heights, "o-", color="0.15", lw=0.8, ms=2.5, zorder=20)
         below.set_xticks([-12, -6, 0, 6], ["$10^{-12}$", "$10^{-6}$", "1", "$10^6$"])
-        below.tick_params(labelsize=6.5, length=2)
-        below.spines[["top", "right", "left"]].set_visible(False)
-        name, _, call = title.partition("\n")
-        above.set_title(f"{name}\n{call}", fontsize=8.5)
-    for ax, label in zip(axes[:, 0], ("activations", "gradients: magnitude")):
+    for ax, label in zip(axes[:, 0], ("activations", "gradients (magnitude)")):
         ax.set_ylabel(label, fontsize=10)
         ax.set_yticks([0.2, DEPTH - 0.8], ["layer 10", "layer 1"], fontsize=7)
-        ax.tick_params(axis="y", length=0)
     path.parent.mkdir(exist_ok=True)
     figure.set_dpi(110)
     figure.canvas.draw()

@@ -54,8 +54,8 @@ def warm_start(
       params: the initialized parameters, a tree of arrays.
       pretrained: another tree of arrays, or a flat dict by dotted path.
       rename: how paths of ``pretrained`` are called in ``params``: a dict from a path, or the
-        beginning of one up to a dot, to its replacement (the longest match applies, None drops the
-        leaf), or a function from a path to a path or None.
+        beginning of one up to a dot, to its replacement (the longest match applies, "" is the
+        beginning of all, None drops the leaf), or a function from a path to a path or None.
       mismatched: what to do with a leaf of another shape: "refuse", or "fresh" to keep the initial
         value.
 
@@ -132,12 +132,13 @@ def _renamed(tree: Any, rename: Any) -> tuple[dict[str, tuple[str, Any]], list[t
         old = check.keystr(key_path)
         new: str | None = old
         if isinstance(rename, Mapping):
-            starts = [s for s in rename if old == s or old.startswith(f"{s}.")]
+            starts = [s for s in rename if not s or old == s or old.startswith(f"{s}.")]
             if starts:
                 start = max(starts, key=len)
                 used.update(starts)
                 new = rename[start]
-                new = None if new is None else (new + old[len(start) :]).lstrip(".")
+                if new is not None:
+                    new = ".".join(part for part in (new, old[len(start) :].strip(".")) if part)
         elif rename is not None:
             new = rename(old)
             if new is not None and not isinstance(new, str):
@@ -168,7 +169,8 @@ def _like(value: Any, leaf: Any, path: str) -> Any:
     if not alike:
         problem = f"the pretrained leaf is {check.kind_of(value)}"
         expected = check.shape_dtype(leaf)
-        check.refuse(problem, expected=expected, path=path, error=TypeError)
+        fix = "Convert it to a NumPy array" if have is None else ""
+        check.refuse(problem, expected=expected, fix=fix, path=path, error=TypeError)
     value = jnp.array(value, want, copy=True)
     if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and leaf.committed:
         return jax.device_put(value, leaf.sharding)

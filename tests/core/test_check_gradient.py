@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradkit as gk
-from gradkit._check_gradient import _judge, _Probes
+from gradkit._gradient_check.quotients import Probes, judge
 
 
 @jax.custom_vjp
@@ -106,7 +106,7 @@ def judged(fun, x, gradient):
     """The reason and the verdict for a function of one number, without compiling it."""
     h = 1e-5 * max(1.0, abs(x))
     values = np.array([[fun(x + d) for d in (h, -h, h / 10, -h / 10)]])
-    found = _judge(fun(x), _Probes(np.array([gradient]), np.array([h]), values), 1e-7)
+    found = judge(fun(x), Probes(np.array([gradient]), np.array([h]), values), 1e-7)
     return found.reason[0], not found.bad[0]
 
 
@@ -137,7 +137,7 @@ def test_smooth_functions_have_no_kinks_and_small_errors_are_seen():
     slopes, h = rng.normal(size=30), np.full(30, 1e-5)
     fun = lambda change: (0.3 + change + 1e4) - 1e4
     values = fun(slopes[:, None] * h[0] * np.array([1, -1, 0.1, -0.1]))
-    found = _judge(fun(0.0), _Probes(slopes, h, values), 1e-7)
+    found = judge(fun(0.0), Probes(slopes, h, values), 1e-7)
     assert not found.bad.any()
     assert np.max(np.abs(found.difference - slopes)) > 1e-9
 

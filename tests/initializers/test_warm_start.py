@@ -58,6 +58,15 @@ def test_renaming_by_function_by_the_longest_match_and_from_a_flat_dict():
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), by_dict, by_function))
 
 
+def test_an_empty_name_is_the_beginning_of_all_paths():
+    inner = {"w": jnp.zeros(2), "b": {"c": jnp.zeros(2)}}
+    nested, _ = warm_start(
+        {"model": inner}, jax.tree.map(jnp.ones_like, inner), rename={"": "model"}
+    )
+    flat, _ = warm_start(inner, nested, rename={"model": ""})
+    assert all((leaf == 1).all() for leaf in jax.tree.leaves(flat))
+
+
 def test_the_pretrained_array_is_copied_and_lies_where_the_parameter_lies():
     device = jax.devices()[-1]
     new = {"w": jax.device_put(jnp.zeros(4), device)}

@@ -1,14 +1,10 @@
 """Check gradients against two-sided difference quotients.
 
-    d_i = (f(θ + h e_i) − f(θ − h e_i)) / 2h        ‖d − g‖ / (‖d‖ + ‖g‖) ≤ tol
-
-Every element is probed with the steps h and h/10. Of a smooth loss the quotients of both steps
-agree to O(h²), and the slopes from below and from above differ by O(h). Where those slopes differ
-more than the slopes of the two steps on the smoother side, there is a kink within the step.
+d_i = (f(θ + h e_i) − f(θ − h e_i)) / 2h        ‖d − g‖ / (‖d‖ + ‖g‖) ≤ tol
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +13,10 @@ from jax import lax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
-from gradkit._gradient_report import GradientElement, GradientReport, GradientRow
+from gradkit._gradient_check.quotients import SHORTER, Found, Probes, judge
+from gradkit._gradient_check.report import GradientElement, GradientReport, GradientRow
 from gradkit.typing import Key, Params, PyTree
 
-_EPS = float(np.finfo(np.float64).eps)
-_SHORTER = 0.1  # the second step, relative to the first
 _DIRECTIONS = "(directions)"
 
 
@@ -120,7 +115,7 @@ def check_gradient(
             index = index.astype(int)
             wide = _widen(args)
             value, probes = _probe(loss_fn, flat, wide, has_aux, index, lines, float(eps))
-        found = _judge(value, probes, float(tol))
+        found = judge(value, probes, float(tol))
         rows, at = [], 0
         for (path, leaf), picks, size in zip(leaves, chosen, flat.sizes):
             where = [_index(i, leaf) for i in picks]
@@ -191,17 +186,9 @@ class _Flat:
         return jax.tree.unflatten(self.treedef, leaves)
 
 
-class _Probes(NamedTuple):
-    """Values of the loss beside the parameters, of each element and direction."""
-
-    gradient: np.ndarray  # [n]
-    step: np.ndarray  # [n]
-    values: np.ndarray  # [n, 4]: at +h, −h, +h/10, −h/10
-
-
 def _probe(
     loss_fn: Any, flat: _Flat, args: Any, has_aux: bool, index: Any, lines: Any, eps: float
-) -> tuple[float, _Probes]:
+) -> tuple[float, Probes]:
     """The loss, its derivatives and its values at the steps: one compilation."""
     leaves, treedef = jax.tree.flatten(args)
     is_array = [isinstance(x, (jax.Array, np.ndarray)) for x in leaves]
@@ -219,7 +206,7 @@ def _probe(
         eps * np.maximum(1.0, np.abs(flat.theta[index])),
         np.full(len(lines), eps * max(1.0, float(np.linalg.norm(flat.theta)))),
     ])  # fmt: skip
-    offsets = (step[:, None] * np.array([1.0, -1.0, _SHORTER, -_SHORTER])).ravel()
+    offsets = (step[:, None] * np.array([1.0, -1.0, SHORTER, -SHORTER])).ravel()
     element = np.repeat([*index.tolist(), *[-1] * len(lines)], 4)
     line = np.repeat([*[0] * len(index), *range(len(lines))], 4)
 
@@ -247,7 +234,7 @@ def _probe(
         fix = "Choose parameters at which it is finite"
         check.refuse(f"the loss is {float(values[0])} at params", expected="a finite loss", fix=fix)
     along = np.concatenate([gradient[index], lines @ gradient])
-    return float(values[0]), _Probes(along, step, values[1:].reshape(-1, 4))
+    return float(values[0]), Probes(along, step, values[1:].reshape(-1, 4))
 
 
 def _judge_loss(
@@ -297,71 +284,8 @@ def _is_jaxpr(value: Any) -> bool:
     return hasattr(getattr(value, "jaxpr", value), "eqns")
 
 
-class _Found(NamedTuple):
-    """What the probes say of each element."""
-
-    gradient: np.ndarray
-    difference: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    floor: np.ndarray
-    reason: np.ndarray  # "", "kink", "discontinuous", "not finite" or "differs"
-    bad: np.ndarray
-
-    def part(self, start: int, count: int) -> "_Found":
-        return _Found(*(x[start : start + count] for x in self))
-
-
-@np.errstate(all="ignore")
-def _judge(value: float, probes: _Probes, tol: float) -> _Found:
-    """The reason and the verdict of every element."""
-    g, h = probes.gradient, probes.step
-    up, down, near_up, near_down = probes.values.T
-    h2 = h * _SHORTER
-    right, left = (up - value) / h, (value - down) / h
-    right2, left2 = (near_up - value) / h2, (value - near_down) / h2
-    far, near = (right + left) / 2, (right2 + left2) / 2
-    jump, jump2 = np.abs(right - left), np.abs(right2 - left2)
-
-    # The rounding error of one value: that of its size, or more where the loss cancels inside. The
-    # excess of the second difference over its share is that error. A quarter of the elements has
-    # less; kinks exceed it, and the bound keeps it below them where most elements are kinks.
-    unit = _EPS * max(abs(value), float(np.nanmax(np.abs(probes.values), initial=0.0)), 1e-300)
-    excess = np.abs(jump2 - _SHORTER * jump) * h2
-    excess = excess[np.isfinite(excess)]
-    typical = 3 * float(np.quantile(excess, 0.25)) if len(excess) else 0.0
-    noise = min(max(unit, typical), 1e5 * unit)
-
-    smoother = np.minimum(np.abs(right - right2), np.abs(left - left2))
-    size2 = np.maximum(np.abs(right2), np.abs(left2))
-    broken = jump2 > 2 * smoother + 100 * noise / h2 + 10 * tol * size2
-    torn = broken & (size2 > 5 * np.maximum(np.abs(right), np.abs(left)))
-    kink = broken & ~torn
-    margin = 1e-3 * jump2 + 16 * noise / h2
-    between = (g >= np.minimum(left2, right2) - margin) & (g <= np.maximum(left2, right2) + margin)
-
-    floors = 16 * noise / h, 16 * noise / h2 + 0.03 * np.abs(far - near)
-    use_near = np.abs(g - near) < np.abs(g - far)
-    difference = np.where(use_near, near, far)
-    close = [
-        np.abs(g - d) <= tol * (np.abs(g) + np.abs(d)) + floor
-        for d, floor in zip((far, near), floors)
-    ]
-    agrees = close[0] | close[1]
-    finite = np.isfinite(g) & np.isfinite(probes.values).all(axis=1)
-    # Far from a kink within the longer step, the shorter one sees a smooth loss.
-    reason = np.select(
-        [~finite, torn, kink, ~agrees],
-        ["not finite", "discontinuous", "kink", "differs"],
-        "",
-    )
-    bad = ~finite | torn | np.where(kink, ~between, ~agrees)
-    floor = np.where(use_near, floors[1], floors[0])
-    return _Found(g, difference, left2, right2, floor, reason, bad)
-
-
 def _row(
-    path: str, shape: Any, size: int, where: list[Any], found: _Found, tol: float
+    path: str, shape: Any, size: int, where: list[Any], found: Found, tol: float
 ) -> GradientRow:
     smooth = np.isin(found.reason, ["", "differs"])
     g, d = found.gradient[smooth], found.difference[smooth]
