@@ -30,6 +30,7 @@ def check_gradient(
     tol: float = 1e-7,
     key: Key = 0,
     has_aux: bool = False,
+    grad_fn: Callable[..., Any] | None = None,
 ) -> GradientReport:
     """Check the gradient of a loss against two-sided differences, custom derivatives included.
 
@@ -53,12 +54,15 @@ def check_gradient(
       tol: the relative tolerance > 0. Differences within the rounding error of the quotients pass.
       key: a seed or a random key, which chooses the elements and directions.
       has_aux: whether ``loss_fn`` returns ``(loss, aux)``.
+      grad_fn: a gradient written by hand, ``grad_fn(params, *args)``, to check in place of JAX's; a
+        tree like ``params``.
 
     Returns:
       a `GradientReport`: true when it passed, prints as a table, ``assert_passed()`` for tests.
 
     Raises:
-      ValueError: a loss that is not finite or is computed in a lower precision; no parameters;
+      ValueError: a loss that is not finite or is computed in a lower precision; no parameters; a
+        gradient of other shapes;
         ``samples``, ``directions``, ``eps`` or ``tol`` out of range, or nothing to check.
       TypeError: ``loss_fn`` is not a function or does not return one real number; leaves that are
         not floating.
@@ -87,6 +91,8 @@ def check_gradient(
     """
     with check.inside("check_gradient"):
         check.arity(1 + len(args), "the parameters and args", loss_fn=loss_fn)
+        if grad_fn is not None:
+            check.arity(1 + len(args), "the parameters and args", grad_fn=grad_fn)
         for name, count in (("samples", samples), ("directions", directions)):
             if count is not None:
                 check.integer(0, **{name: count})
@@ -114,7 +120,7 @@ def check_gradient(
             index = np.concatenate([c + start for c, start in zip(chosen, flat.starts)])
             index = index.astype(int)
             wide = _widen(args)
-            value, probes = _probe(loss_fn, flat, wide, has_aux, index, lines, float(eps))
+            value, probes = _probe(loss_fn, grad_fn, flat, wide, has_aux, index, lines, float(eps))
         found = judge(value, probes, float(tol))
         rows, at = [], 0
         for (path, leaf), picks, size in zip(leaves, chosen, flat.sizes):
@@ -176,6 +182,24 @@ class _Flat:
         self.starts = [0, *np.cumsum(self.sizes)[:-1].tolist()]
         self.theta = np.concatenate(parts)
 
+    def vector(self, tree: Any) -> Any:
+        """The vector of a gradient; of a complex leaf JAX's is the conjugate of the slopes."""
+        expected = jax.tree.unflatten(self.treedef, list(map(np.zeros, self.shapes)))
+        leaves, treedef = jax.tree.flatten(tree)
+        if treedef != self.treedef:
+            problem = f"grad_fn returned the tree {treedef}"
+            check.refuse(problem, expected=f"that of params, {self.treedef}")
+        parts = []
+        paths = jax.tree_util.tree_leaves_with_path(expected)
+        for (path, _), x, shape, pair in zip(paths, leaves, self.shapes, self.complex):
+            if np.shape(x) != shape:
+                problem = f"grad_fn returned {check.shape_dtype(x)}"
+                where = check.keystr(path)
+                check.refuse(problem, expected=f"the shape {list(shape)}", path=where)
+            flat = jnp.ravel(jnp.asarray(x))
+            parts += [flat.real, -flat.imag] if pair else [flat.real]
+        return jnp.concatenate([x.astype(jnp.float64) for x in parts])
+
     def tree(self, theta: Any) -> Any:
         """The tree of a vector."""
         leaves = []
@@ -187,17 +211,32 @@ class _Flat:
 
 
 def _probe(
-    loss_fn: Any, flat: _Flat, args: Any, has_aux: bool, index: Any, lines: Any, eps: float
+    loss_fn: Any,
+    grad_fn: Any,
+    flat: _Flat,
+    args: Any,
+    has_aux: bool,
+    index: Any,
+    lines: Any,
+    eps: float,
 ) -> tuple[float, Probes]:
     """The loss, its derivatives and its values at the steps: one compilation."""
     leaves, treedef = jax.tree.flatten(args)
     is_array = [isinstance(x, (jax.Array, np.ndarray)) for x in leaves]
 
-    def loss(theta: Any, arrays: Any) -> Any:
+    def called(function: Any, theta: Any, arrays: Any) -> Any:
         following = iter(arrays)
         full = [next(following) if given else x for x, given in zip(leaves, is_array)]
-        out = loss_fn(flat.tree(theta), *jax.tree.unflatten(treedef, full))
+        return function(flat.tree(theta), *jax.tree.unflatten(treedef, full))
+
+    def loss(theta: Any, arrays: Any) -> Any:
+        out = called(loss_fn, theta, arrays)
         return out[0] if has_aux else out
+
+    def gradient_of(theta: Any, arrays: Any) -> Any:
+        if grad_fn is None:
+            return jax.grad(loss)(theta, arrays)
+        return flat.vector(called(grad_fn, theta, arrays))
 
     theta = jnp.asarray(flat.theta)
     arrays = [x for x, given in zip(leaves, is_array) if given]
@@ -221,7 +260,7 @@ def _probe(
             )
             return loss(moved, arrays)
 
-        return jax.grad(loss)(theta, arrays), lax.map(at, rows)
+        return gradient_of(theta, arrays), lax.map(at, rows)
 
     rows = (
         np.concatenate([[0], element]).astype(np.int32),

@@ -12,7 +12,7 @@ class GradientElement:
     Attributes:
       index: of the element in its leaf; of a complex leaf the last entry is "real" or "imag".
         ``()`` for a leaf of rank zero.
-      gradient: what JAX returned.
+      gradient: the derivative that is checked.
       difference: the two-sided difference quotient.
       left: the one-sided quotient from below, and
       right: from above.

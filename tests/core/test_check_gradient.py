@@ -92,6 +92,25 @@ def test_a_wrong_custom_derivative_is_found_at_its_element():
         report.assert_passed()
 
 
+def test_a_gradient_written_by_hand_is_checked_in_place_of_the_one_of_jax():
+    def loss(p, x):
+        return jnp.sum((x @ p["w"] - 1) ** 2) + jnp.abs(p["z"]) ** 2
+
+    def by_hand(p, x):
+        residual = x @ p["w"] - 1
+        return {"w": 2 * x.T @ residual, "z": 2 * jnp.conj(p["z"])}
+
+    def transposed(p, x):
+        return {"w": 2 * x @ (x @ p["w"] - 1), "z": 2 * p["z"]}
+
+    p = {"w": jnp.linspace(0.0, 1.0, 3), "z": jnp.array(1.0 + 2.0j, jnp.complex64)}
+    x = jnp.arange(9.0).reshape(3, 3)
+    assert gk.check_gradient(loss, p, x, grad_fn=by_hand)
+    report = gk.check_gradient(loss, p, x, grad_fn=transposed)
+    assert [len(row.wrong) for row in report.rows] == [3, 1]
+    assert report.rows[1].wrong[0].index == ("imag",)
+
+
 def test_directions_find_an_error_in_an_element_that_is_not_sampled():
     report = gk.check_gradient(
         lambda w: bent(w, jnp.ones(200)).sum(), jnp.ones(200), samples=1, directions=2
@@ -200,6 +219,23 @@ REFUSED = {
         lambda: gk.check_gradient(net, P),
         TypeError,
         r"loss_fn=net cannot be called with 1 positional argument",
+    ),
+    "gradient's tree": (
+        lambda: gk.check_gradient(jnp.sum, jnp.ones(2), grad_fn=lambda w: {"w": w}),
+        ValueError,
+        r"grad_fn returned the tree PyTreeDef.* Expected that of params",
+    ),
+    "gradient's shape": (
+        lambda: gk.check_gradient(
+            lambda p: p["w"].sum(), {"w": jnp.ones(2)}, grad_fn=lambda p: {"w": 1.0}
+        ),
+        ValueError,
+        r"check_gradient, w: grad_fn returned float64\[\]\. Expected the shape \[2\]",
+    ),
+    "no gradient": (
+        lambda: gk.check_gradient(jnp.sum, jnp.ones(2), grad_fn=3),
+        TypeError,
+        r"grad_fn=3 is not a function",
     ),
     "nothing": (
         lambda: gk.check_gradient(jnp.sum, jnp.ones(2), samples=0, directions=0),
