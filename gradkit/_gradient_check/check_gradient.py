@@ -185,6 +185,7 @@ class _Flat:
     def vector(self, tree: Any) -> Any:
         """The vector of a gradient; of a complex leaf JAX's is the conjugate of the slopes."""
         expected = jax.tree.unflatten(self.treedef, list(map(np.zeros, self.shapes)))
+        treedef: Any
         leaves, treedef = jax.tree.flatten(tree)
         if treedef != self.treedef:
             problem = f"grad_fn returned the tree {treedef}"

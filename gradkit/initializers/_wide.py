@@ -11,8 +11,17 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 
 
-def wide(name: str, draw: Callable[..., Any], dtype: Any, least_rank: int = 0) -> Initializer:
-    """The initializer that calls ``draw`` in a wide dtype; messages name the factory ``name``."""
+def wide(
+    name: str,
+    draw: Callable[..., Any],
+    dtype: Any,
+    least_rank: int = 0,
+    sharded: bool = True,
+) -> Initializer:
+    """The initializer that calls ``draw`` in a wide dtype; messages name the factory ``name``.
+
+    A draw that is not ``sharded`` takes no ``out_sharding``: its result is resharded.
+    """
     if dtype is not None:
         check.floating_dtype(dtype=dtype)
     default = dtype
@@ -27,9 +36,10 @@ def wide(name: str, draw: Callable[..., Any], dtype: Any, least_rank: int = 0) -
                 problem = f"shape={tuple(shape)} is not that of a weight"
                 fix = "Use constant(0.0) for biases, or gaussian"
                 check.refuse(problem, expected=f"at least {least_rank} axes", fix=fix)
-            sharding = {} if out_sharding is None else {"out_sharding": out_sharding}
+            given = out_sharding is not None
+            sharding = {"out_sharding": out_sharding} if given and sharded else {}
             drawn = draw(numerics.as_key(key), tuple(shape), numerics.wide(kind), **sharding)
             result: jax.Array = numerics.cast(drawn, kind)
-            return result
+            return jax.sharding.reshard(result, out_sharding) if given and not sharded else result
 
     return initializer

@@ -115,7 +115,7 @@ def orthogonal(
         check.finite(scale=scale)
         check.integer(None, column_axis=column_axis)
         draw = of_jax.orthogonal(scale, column_axis)
-        return wide("orthogonal", draw, dtype, least_rank=2)
+        return wide("orthogonal", draw, dtype, least_rank=2, sharded=False)
 
 
 def sparse(
@@ -170,4 +170,4 @@ def sparse(
             rest = [n for i, n in enumerate(shape) if i != column_axis % len(shape)]
             return jnp.moveaxis(weights.reshape(*rest, columns), -1, column_axis)
 
-        return wide("sparse", draw, dtype, least_rank=2)
+        return wide("sparse", draw, dtype, least_rank=2, sharded=False)

@@ -231,15 +231,17 @@ def test_lsuv_gives_every_layer_unit_variance_in_the_order_of_the_layers():
 
 
 def test_lsuv_says_which_layer_it_cannot_scale():
-    dead = layered()
-    dead["a_second"]["w"] *= 0.0
-    dead["b_first"]["w"] = init.lecun()(0, (6, 8))
-    with pytest.raises(ValueError, match=r"lsuv, a_second\.w: the output of this layer has the va"):
-        init.lsuv(outputs, dead, DATA)
-    biased = layered()
-    biased["b_first"]["b"] = jnp.linspace(0.0, 9.0, 8)
-    with pytest.raises(ValueError, match=r"b_first\.w: the variance is .* after 1 steps\. .*bias"):
-        init.lsuv(outputs, biased, DATA, max_steps=1, key=0)
+    def one_layer(p):
+        return {"w": p["w"] + p["b"]}
+
+    p = {"w": jnp.zeros(8), "b": jnp.zeros(8)}
+    with pytest.raises(
+        ValueError, match=r"lsuv, w: the output of this layer has the variance 0\. "
+    ):
+        init.lsuv(one_layer, p)
+    p = {"w": jnp.linspace(0.0, 9.0, 8), "b": jnp.linspace(0.0, 9.0, 8)}
+    with pytest.raises(ValueError, match=r"lsuv, w: the variance is .* after 1 steps\. .*biases"):
+        init.lsuv(one_layer, p, max_steps=1)
 
 
 def flax_layers(kind):
@@ -351,3 +353,13 @@ def test_every_initializer_takes_a_key_a_shape_and_a_dtype():
     for name in ("gaussian", "lecun", "xavier", "he", "orthogonal", "sparse"):
         made = getattr(init, name)()
         assert list(inspect.signature(made).parameters)[:3] == ["key", "shape", "dtype"]
+
+
+def test_a_sharding_is_that_of_the_result_and_changes_no_value():
+    mesh = jax.make_mesh((1,), ("x",), axis_types=(jax.sharding.AxisType.Explicit,))
+    spec = jax.sharding.PartitionSpec("x", None)
+    with jax.set_mesh(mesh):
+        for made in (init.gaussian(), init.orthogonal(), init.sparse(2)):
+            weights = made(0, (4, 3), "float32", out_sharding=spec)
+            assert jax.typeof(weights).sharding.spec == spec
+            np.testing.assert_array_equal(weights, made(0, (4, 3)))
