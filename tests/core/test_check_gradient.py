@@ -82,7 +82,7 @@ def test_a_wrong_custom_derivative_is_found_at_its_element():
     assert report.rows[1].size == 2
     assert (wrong.index, wrong.gradient, wrong.reason) == ((3,), 0.0, "differs")
     np.testing.assert_allclose(wrong.difference, 2 * float(w[3]), rtol=1e-8)
-    # The seeds' ratio of norms, over the leaf.
+    # The ratio of norms, over the leaf.
     exact = 2 * np.asarray(w, float)
     found = exact * (np.arange(6) != 3)
     norm = np.linalg.norm
