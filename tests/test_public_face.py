@@ -19,6 +19,7 @@ ROOMS = (
     "inspect",
     "linalg",
     "masks",
+    "metrics",
     "privacy",
     "projections",
     "schedules",

@@ -34,6 +34,7 @@ def public() -> dict[str, object]:
         gk.averages,
         gk.inspect,
         gk.masks,
+        gk.metrics,
         gk.privacy,
         gk.projections,
         gk.schedules,
