@@ -19,8 +19,8 @@
 
 The functions are pure and compiled; under ``jit`` and ``vmap`` all shapes are known from the
 arguments. Labels are integers 0, ..., C − 1 of any shape. ``sample_weight`` and ``where`` (False
-leaves a sample out, whatever is in it) have the shape of the labels. Bad values are refused where
-they are known; traced ones make the reading NaN.
+leaves a sample out, whatever is in it) have the shape of the labels. Outside ``jit`` the values are
+read on the host, and bad ones are refused; traced ones make the reading NaN.
 
 An accumulator is a pytree with ``init(...)``, ``update(labels, predictions)``, ``a + b``,
 ``psum(axis_name)`` over devices, ``collapse()`` along a stacked axis, and one method for each

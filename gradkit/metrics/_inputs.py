@@ -26,10 +26,11 @@ def array(name: str, value: Any, expected: str) -> jax.Array:
     try:
         if value is None:
             raise TypeError
-        return jnp.asarray(value)
+        found = jnp.asarray(value)
     except (TypeError, ValueError):
         problem = f"{name}={check.shown(value)} is not an array of numbers"
         check.refuse(problem, expected=expected, error=TypeError)
+    return numerics.gather(found)  # a sort needs all samples on each device
 
 
 def labels(name: str, value: Any) -> jax.Array:
@@ -42,7 +43,7 @@ def labels(name: str, value: Any) -> jax.Array:
         if jnp.issubdtype(found.dtype, jnp.floating):
             fix = "Of scores, pass jnp.argmax(scores, axis=-1), or scores > 0"
         check.refuse(problem, expected="integer labels", fix=fix, error=TypeError)
-    return found
+    return found.astype(numerics.wider(jnp.int32, found.dtype))
 
 
 def pair(y_true: Any, y_pred: Any) -> tuple[jax.Array, jax.Array]:
@@ -51,7 +52,7 @@ def pair(y_true: Any, y_pred: Any) -> tuple[jax.Array, jax.Array]:
     if true.shape != pred.shape:
         problem = f"y_pred is {check.shape_dtype(pred)} for y_true {check.shape_dtype(true)}"
         check.refuse(problem, expected="the same shape")
-    dtype = numerics.wider(jnp.int32, true.dtype, pred.dtype)
+    dtype = numerics.wider(true.dtype, pred.dtype)
     return true.astype(dtype), pred.astype(dtype)
 
 

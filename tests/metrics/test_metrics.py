@@ -282,6 +282,24 @@ def test_labels_have_any_shape_and_scores_any_real_dtype():
         assert ours.roc_auc(true, -big) == 0.0
 
 
+def test_labels_of_eight_bits_reach_every_class():
+    true, prob = np.array([3, 200], np.uint8), np.zeros((2, 300))
+    prob[[0, 1], [3, 201]] = 1.0
+    assert ours.top_k_accuracy(true, prob, k=1) == 0.5
+    assert ours.confusion_matrix(true, true, num_classes=300)[200, 200] == 1
+
+
+def test_arrays_may_be_sharded_explicitly():
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    case = CASES["ties"]
+    given = [case[name] for name in ("true", "pred", "prob", "score")] + [np.ones(N, bool)]
+    wanted = everything(*given)
+    with jax.set_mesh(mesh):
+        sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+        found = everything(*(jax.device_put(x, sharding) for x in given))
+    jax.tree.map(same, found, jax.tree.map(np.asarray, wanted))
+
+
 def test_many_samples_are_exact_in_float32():
     rng = np.random.default_rng(0)
     score = rng.integers(0, 1000, 2**17).astype(np.float32)
