@@ -8,6 +8,7 @@
 | ``roc_curve``, ``precision_recall_curve`` | scores | the curves over all thresholds |
 | ``roc_auc``, ``average_precision`` | scores | the areas under them, exact with ties |
 | ``calibration_error`` | probabilities | how far probabilities are from frequencies |
+| ``bias_variance`` | errors | whether a model underfits or overfits, in words |
 
 | accumulator | of a stream | |
 |---|---|---|
@@ -34,6 +35,8 @@ from gradkit.metrics.classification import fbeta as fbeta
 from gradkit.metrics.classification import precision as precision
 from gradkit.metrics.classification import recall as recall
 from gradkit.metrics.classification import top_k_accuracy as top_k_accuracy
+from gradkit.metrics.diagnosis import BiasVariance as BiasVariance
+from gradkit.metrics.diagnosis import bias_variance as bias_variance
 from gradkit.metrics.ranking import average_precision as average_precision
 from gradkit.metrics.ranking import precision_recall_curve as precision_recall_curve
 from gradkit.metrics.ranking import roc_auc as roc_auc
