@@ -9,6 +9,7 @@
 | ``roc_auc``, ``average_precision`` | scores | the areas under them, exact with ties |
 | ``calibration_error`` | probabilities | how far probabilities are from frequencies |
 | ``bias_variance`` | errors | whether a model underfits or overfits, in words |
+| ``k_fold``, ``as_folds`` | labels; a splitter | the splits of cross-validation, to map over |
 
 | accumulator | of a stream | |
 |---|---|---|
@@ -37,6 +38,9 @@ from gradkit.metrics.classification import recall as recall
 from gradkit.metrics.classification import top_k_accuracy as top_k_accuracy
 from gradkit.metrics.diagnosis import BiasVariance as BiasVariance
 from gradkit.metrics.diagnosis import bias_variance as bias_variance
+from gradkit.metrics.folds import Folds as Folds
+from gradkit.metrics.folds import as_folds as as_folds
+from gradkit.metrics.folds import k_fold as k_fold
 from gradkit.metrics.ranking import average_precision as average_precision
 from gradkit.metrics.ranking import precision_recall_curve as precision_recall_curve
 from gradkit.metrics.ranking import roc_auc as roc_auc
