@@ -86,6 +86,14 @@ def mean_precision(steps: Steps) -> jax.Array:
     return total(steps.hits / steps.tps[-1] * precisions(steps.tps, steps.fps))
 
 
+@jax.jit
+def ties(positive: Any, negative: Any) -> jax.Array:
+    """Half of the fraction of pairs of a positive and a negative that share a bin."""
+    positive, negative = tally.real(positive), tally.real(negative)
+    pairs = (positive / jnp.sum(positive)) * (negative / jnp.sum(negative))
+    return total(pairs) / 2
+
+
 def precisions(tps: Any, fps: Any) -> jax.Array:
     """The precision at each threshold; 0 where nothing is at or above it."""
     both = tps + fps

@@ -1,5 +1,6 @@
 """Accumulators of scores: the area under the ROC curve of a stream, by bins or exact."""
 
+import functools
 from typing import Any
 
 import jax
@@ -89,20 +90,14 @@ class BinnedScores(Accumulator):
         """
         with check.inside("BinnedScores.update"):
             positive, score, weight = _batch(y_true, y_score, sample_weight, where)
-            bins = self.positive.shape[-1]
-            bad = jnp.isnan(score) & (weight != 0)
-            place = jnp.clip((score - self.low) / (self.high - self.low), 0, 1) * bins
-            place = jnp.where(jnp.isnan(score), 0, place).astype(int)
-            place = jnp.minimum(place, bins - 1)
-            zero = jnp.zeros((), weight.dtype)
-
-            def add(total: jax.Array, mine: jax.Array) -> jax.Array:
-                batch = jnp.where(mine, weight, zero)
-                return base.add(total, jnp.zeros(bins, weight.dtype).at[place].add(batch))
-
-            positives, negatives = add(self.positive, positive), add(self.negative, ~positive)
-        invalid = self.invalid + jnp.sum(bad, dtype=self.invalid.dtype)
-        return BinnedScores(positives, negatives, invalid, self.low, self.high)
+            batch = _histograms(
+                positive, score, weight, self.low, self.high, bins=self.positive.shape[-1]
+            )
+            positives, negatives = (
+                base.add(self.positive, batch[0]),
+                base.add(self.negative, batch[1]),
+            )
+        return BinnedScores(positives, negatives, self.invalid + batch[2], self.low, self.high)
 
     def _steps(self) -> curves.Steps:
         edges = jnp.linspace(self.low, self.high, self.positive.size + 1, dtype=float)[:-1]
@@ -122,9 +117,7 @@ class BinnedScores(Accumulator):
         Returns:
           a scalar ≥ 0.
         """
-        positive, negative = (x.astype(float) for x in (self.positive, self.negative))
-        pairs = (positive / jnp.sum(positive)) * (negative / jnp.sum(negative))
-        return curves.total(pairs) / 2
+        return curves.ties(self.positive, self.negative)
 
     def average_precision(self) -> jax.Array:
         """Return the average precision, with the scores in a bin as ties.
@@ -291,6 +284,20 @@ def _batch(
     score = inputs.scores("y_score", y_score, true, weight, classes=False)
     inputs.in_range(2, weight, y_true=true)
     return (true == 1).ravel(), score.ravel().astype(float), weight.ravel()
+
+
+@functools.partial(jax.jit, static_argnames=("bins",))
+def _histograms(
+    positive: Any, score: Any, weight: Any, low: Any, high: Any, *, bins: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The weights of positives and of negatives in each bin, and the number of NaN."""
+    nan = jnp.isnan(score)
+    place = jnp.clip((score - low) / (high - low), 0, 1) * bins
+    place = jnp.minimum(jnp.where(nan, 0, place).astype(int), bins - 1)
+    zero = jnp.zeros((), weight.dtype)
+    both = jnp.stack([jnp.where(positive, weight, zero), jnp.where(positive, zero, weight)])
+    counts = jnp.zeros((2, bins), weight.dtype).at[:, place].add(both)
+    return counts[0], counts[1], jnp.sum(nan & (weight != 0), dtype=int)
 
 
 @jax.jit

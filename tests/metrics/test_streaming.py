@@ -134,11 +134,11 @@ def test_a_batch_is_added_by_one_program_and_counts_are_integers():
 
 
 def test_bins_say_how_far_their_area_can_be_from_the_exact_one():
-    true = RNG.random(400) < 0.4
+    true = RNG.random(64) < 0.4
     score = np.clip(RNG.normal(0.4 + 0.2 * true, 0.2), 0, 1)
-    exact = ours.roc_auc(true, score)
+    exact = np.mean(score[true][:, None] > score[~true])
     errors = []
-    for bins in (4, 16, 64):
+    for bins in (4, 64):
         seen = ours.BinnedScores.init(bins).update(true, score)
         assert abs(seen.roc_auc() - exact) <= seen.roc_auc_error()
         errors.append(float(seen.roc_auc_error()))
@@ -182,9 +182,10 @@ def test_under_jit_bad_samples_make_the_readings_nan():
 
 
 def test_infinite_scores_are_in_the_bins_at_the_ends():
-    seen = ours.BinnedScores.init(4).update(np.array([0, 1]), np.array([-np.inf, np.inf]))
+    true = np.array([0, 1, 1])
+    seen = ours.BinnedScores.init(4).update(true, np.array([-np.inf, np.inf, 1.5]))
     assert seen.negative.tolist() == [1, 0, 0, 0]
-    assert seen.positive.tolist() == [0, 0, 0, 1]
+    assert seen.positive.tolist() == [0, 0, 0, 2]
 
 
 Y, P = np.array([0, 1, 1]), np.array([0.2, 0.7, 0.6])
