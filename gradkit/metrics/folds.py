@@ -193,10 +193,9 @@ def _by_class(labels: np.ndarray, k: int, key: Any) -> np.ndarray:
     code = np.argsort(np.argsort(first))[code]  # classes in the order of their first samples
     ordered, place = np.sort(code), np.zeros(len(labels), int)
     shares = np.stack([np.bincount(ordered[i::k], minlength=len(classes)) for i in range(k)])
-    keys = None if key is None else jax.random.split(numerics.as_key(key), len(classes))
+    order = np.arange(len(labels)) if key is None else _permutation(key, len(labels))
     for c in range(len(classes)):
-        mine = np.repeat(np.arange(k), shares[:, c])
-        place[code == c] = mine if keys is None else mine[_permutation(keys[c], len(mine))]
+        place[order[code[order] == c]] = np.repeat(np.arange(k), shares[:, c])
     return place
 
 
