@@ -1,7 +1,7 @@
 """What the accumulators share: merging by ``+``, over devices, and along a stacked axis."""
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,17 @@ def accumulator(*static: str) -> Any:
 
 class Accumulator:
     """Sums over samples that have been seen: a pytree whose leaves add."""
+
+    _rank: ClassVar[int]
+
+    def _single(self) -> None:
+        """Refuse accumulators along a stacked axis, whose leaves have one more."""
+        leaf = jax.tree.leaves(self)[0]
+        if jnp.ndim(leaf) != self._rank:
+            problem = f"these are several accumulators: a leaf is {check.shape_dtype(leaf)}"
+            fix = "Merge them with collapse(), or read each under jax.vmap"
+            with check.inside(type(self).__name__):
+                check.refuse(problem, expected="one accumulator", fix=fix)
 
     def __add__(self: A, other: A) -> A:
         """Merge two accumulators of the same shapes."""

@@ -1,6 +1,6 @@
 """Accumulators: metrics over batches, devices and processes, as pytrees that add."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,7 @@ class Mean(Accumulator):
       >>> assert mean.compute() == 3.0  # of four values, not of two batches
     """
 
+    _rank: ClassVar[int] = 0
     total: jax.Array
     weight: jax.Array
 
@@ -63,6 +64,7 @@ class Mean(Accumulator):
         Returns:
           a new accumulator.
         """
+        self._single()
         with check.inside("Mean.update"):
             found = inputs.array("values", values, "real numbers")
             if not numerics.is_number(found) or jnp.iscomplexobj(found):
@@ -78,6 +80,7 @@ class Mean(Accumulator):
         Returns:
           a scalar.
         """
+        self._single()
         return self.total / self.weight
 
 
@@ -105,6 +108,7 @@ class Confusion(Accumulator):
       >>> assert jnp.allclose(seen.accuracy(), 5 / 6) and jnp.allclose(seen.recall(), 2 / 3)
     """
 
+    _rank: ClassVar[int] = 2
     counts: jax.Array
     out_of_range: jax.Array
 
@@ -143,6 +147,7 @@ class Confusion(Accumulator):
         Returns:
           a new accumulator.
         """
+        self._single()
         with check.inside("Confusion.update"):
             true, pred = inputs.pair(y_true, y_pred)
             weight = inputs.weights(sample_weight, where, true)
@@ -157,6 +162,7 @@ class Confusion(Accumulator):
         Returns:
           a scalar; NaN of no sample.
         """
+        self._single()
         return tally.accuracy(self.counts, self.out_of_range)
 
     def precision(
@@ -221,6 +227,7 @@ class Confusion(Accumulator):
     def _reading(
         self, read: Any, average: Any, pos_label: Any, zero_division: Any, **options: Any
     ) -> jax.Array:
+        self._single()
         with check.inside(f"Confusion.{read.__name__}"):
             options |= {"average": average, "pos_label": pos_label, "zero_division": zero_division}
             return read(self.counts, self.out_of_range, **options)
@@ -247,6 +254,7 @@ class Calibration(Accumulator):
       >>> assert jnp.allclose(seen.compute(), 0.2)  # (0.3 + 0.1) / 2
     """
 
+    _rank: ClassVar[int] = 1
     weight: jax.Array
     hits: jax.Array
     probability: jax.Array
@@ -285,6 +293,7 @@ class Calibration(Accumulator):
         Returns:
           a new accumulator.
         """
+        self._single()
         with check.inside("Calibration.update"):
             given = calibration.outcomes(y_true, y_prob, sample_weight, where)
         batch = calibration.sums(*given, n_bins=self.weight.shape[-1])
@@ -300,6 +309,7 @@ class Calibration(Accumulator):
         Returns:
           a scalar; NaN of no sample.
         """
+        self._single()
         with check.inside("Calibration.compute"):
             check.one_of(calibration.NORMS, norm=norm)
         return calibration.error(self.weight, self.hits, self.probability, norm=norm)
@@ -311,4 +321,5 @@ class Calibration(Accumulator):
           (mean outcome, mean probability) of each bin, as ``sklearn.calibration.calibration_curve``
           has them; NaN of an empty bin.
         """
+        self._single()
         return calibration.curve(self.weight, self.hits, self.probability)

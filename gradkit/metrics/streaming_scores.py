@@ -1,7 +1,7 @@
 """Accumulators of scores: the area under the ROC curve of a stream, by bins or exact."""
 
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,7 @@ class BinnedScores(Accumulator):
       >>> assert seen.roc_auc() == 0.875 and seen.roc_auc_error() == 0.125  # 0.41 and 0.45 tie
     """
 
+    _rank: ClassVar[int] = 1
     positive: jax.Array
     negative: jax.Array
     invalid: jax.Array
@@ -88,6 +89,7 @@ class BinnedScores(Accumulator):
         Returns:
           a new accumulator.
         """
+        self._single()
         with check.inside("BinnedScores.update"):
             positive, score, weight = _batch(y_true, y_score, sample_weight, where)
             batch = _histograms(
@@ -100,6 +102,7 @@ class BinnedScores(Accumulator):
         return BinnedScores(positives, negatives, self.invalid + batch[2], self.low, self.high)
 
     def _steps(self) -> curves.Steps:
+        self._single()
         edges = jnp.linspace(self.low, self.high, self.positive.size + 1, dtype=float)[:-1]
         return curves.of_bins(self.positive, self.negative, edges, self.invalid != 0)
 
@@ -117,6 +120,7 @@ class BinnedScores(Accumulator):
         Returns:
           a scalar ≥ 0.
         """
+        self._single()
         return curves.ties(self.positive, self.negative)
 
     def average_precision(self) -> jax.Array:
@@ -161,6 +165,7 @@ class Scores(Accumulator):
       >>> assert (seen + more).roc_auc() == 1.0
     """
 
+    _rank: ClassVar[int] = 1
     positive: jax.Array
     score: jax.Array
     weight: jax.Array
@@ -204,6 +209,7 @@ class Scores(Accumulator):
         Raises:
           ValueError: no room, where that is known.
         """
+        self._single()
         with check.inside("Scores.update"):
             given = _batch(y_true, y_score, sample_weight, where)
             made = _put(self, *given)
@@ -272,6 +278,7 @@ class Scores(Accumulator):
         return curves.mean_precision(self._steps())
 
     def _steps(self) -> curves.Steps:
+        self._single()
         steps = curves.above(self.positive, self.score, self.weight)
         return curves.invalid_if(self.dropped != 0, *steps)
 

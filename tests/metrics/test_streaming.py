@@ -187,6 +187,10 @@ def test_infinite_scores_are_in_the_bins_at_the_ends():
     assert seen.positive.tolist() == [0, 0, 0, 2]
 
 
+def several(kind):
+    return jax.tree.map(lambda x: jnp.stack([x, x]), KINDS[kind][0]())
+
+
 Y, P = np.array([0, 1, 1]), np.array([0.2, 0.7, 0.6])
 REFUSED = [
     (lambda: ours.Confusion.init(0), ValueError, "Confusion.init: num_classes=0 is out of range"),
@@ -220,6 +224,12 @@ REFUSED = [
         ValueError,
         r"other=BinnedScores\(low=0.0, high=2.0\) differs from BinnedScores\(low=0.0, high=1.0\)",
     ),
+    (lambda: several("Mean").compute(), ValueError, "Mean: these are several accumulators: a leaf"),
+    (lambda: several("Confusion").accuracy(), ValueError, "Merge them with collapse"),
+    (lambda: several("Confusion").update(Y, Y), ValueError, "Confusion: these are several"),
+    (lambda: several("Calibration").compute(), ValueError, "Calibration: these are several"),
+    (lambda: several("BinnedScores").roc_auc(), ValueError, "BinnedScores: these are several"),
+    (lambda: several("Scores").roc_auc(), ValueError, "Scores: these are several"),
     (lambda: ours.Calibration.init(0), ValueError, "Calibration.init: n_bins=0"),
     (lambda: ours.Calibration.init(3).update(Y, P * 9), ValueError, "y_prob has the value"),
     (lambda: ours.Calibration.init(3).compute(norm="l3"), ValueError, "norm='l3' is not an option"),
