@@ -6,6 +6,7 @@ from gradkit import initializers as initializers
 from gradkit import inspect as inspect
 from gradkit import linalg as linalg
 from gradkit import masks as masks
+from gradkit import metrics as metrics
 from gradkit import privacy as privacy
 from gradkit import projections as projections
 from gradkit import schedules as schedules

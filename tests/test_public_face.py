@@ -20,6 +20,7 @@ ROOMS = (
     "inspect",
     "linalg",
     "masks",
+    "metrics",
     "privacy",
     "projections",
     "schedules",

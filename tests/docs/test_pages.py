@@ -35,6 +35,7 @@ def public() -> dict[str, object]:
         gk.initializers,
         gk.inspect,
         gk.masks,
+        gk.metrics,
         gk.privacy,
         gk.projections,
         gk.schedules,
