@@ -23,7 +23,7 @@ FLOORS = [
     ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat"),
     ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate", "_rule", "_restore"),
     ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),
-    ("curvature", "linalg", "masks", "projections", "schedules", "stores"),
+    ("curvature", "linalg", "losses", "masks", "projections", "schedules", "stores"),
     ("averages",),
     ("transforms",),
     ("wrappers",),

@@ -18,6 +18,7 @@ ROOMS = (
     "curvature",
     "inspect",
     "linalg",
+    "losses",
     "masks",
     "privacy",
     "projections",

@@ -33,6 +33,7 @@ def public() -> dict[str, object]:
         gk,
         gk.averages,
         gk.inspect,
+        gk.losses,
         gk.masks,
         gk.privacy,
         gk.projections,
