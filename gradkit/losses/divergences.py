@@ -49,7 +49,7 @@ def kl_divergence(
 
     Reference: Goodfellow et al. 2016, section 3.13.
     """
-    log_p, t, kept, per_row = _rows(log_predictions, targets, axis, where, "targets")
+    log_p, t, _, per_row = _rows(log_predictions, targets, axis, where, "targets")
     return arrays.weigh(jnp.sum(_terms(log_p, t), axis=-1), per_row, weights)
 
 
@@ -89,7 +89,7 @@ def kl_divergence_with_log_targets(
     **Differs from optax**: log targets of −∞ add 0, not NaN; half precision is computed in float32;
     ``weights``.
     """
-    log_p, log_t, kept, per_row = _rows(log_predictions, log_targets, axis, where, "log_targets")
+    log_p, log_t, _, per_row = _rows(log_predictions, log_targets, axis, where, "log_targets")
     never = jnp.isneginf(log_t)
     log_t, log_p = jnp.where(never, 0, log_t), jnp.where(never, 0, log_p)
     terms = jnp.where(never, 0, jnp.exp(log_t) * (log_t - log_p))
