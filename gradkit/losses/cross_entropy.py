@@ -165,7 +165,7 @@ def softmax_cross_entropy(
     Reference: Goodfellow et al. 2016, section 6.2.2.
     """
     x, y, kept, per_row = _rows(logits, labels, axis, where)
-    return arrays.weigh(softmax.cross_entropy(x, y, kept), per_row, weights)
+    return arrays.weigh(softmax.cross_entropy(softmax.only(x, kept), y), per_row, weights)
 
 
 @explained()
@@ -210,8 +210,6 @@ def softmax_cross_entropy_with_integer_labels(
     **Value** log Σ_c exp(x_c) − x_y, computed as (m − x_y) + log1p(Σ exp(x_c − m) of the others),
     m the largest logit: a loss of 1e-20 keeps its digits in float32.
 
-    The backward pass computes the probabilities again from the logits, so none are kept.
-
     Args:
       logits: floats of shape [..., classes].
       labels: integers in [0, classes), of the shape of the result.
@@ -248,20 +246,20 @@ def softmax_cross_entropy_with_integer_labels(
     per_row = None if kept is None else jnp.any(kept, axis=-1)
     labels = arrays.labels_of("labels", labels, x.shape[:-1], x.shape[-1], per_row)
 
-    def rows(x: jax.Array) -> jax.Array:
-        (x,) = arrays.keep(kept, x.astype(numerics.wide(x.dtype)))
-        m, rest = softmax.largest_and_rest(x, kept)
-        chosen = arrays.is_label(labels, x.shape)
-        if kept is not None:
-            chosen &= kept
-        below = jnp.sum(jnp.where(chosen, m - x, 0), axis=-1)
-        loss = below + jnp.log1p(rest[..., 0])
-        return loss if kept is None else jnp.where(jnp.any(chosen, axis=-1), loss, 0)
-
-    loss = jax.checkpoint(rows)(x)
     good = arrays.in_range(labels, x.shape[-1])
-    loss = jnp.where(good if per_row is None else good | ~per_row, loss, jnp.nan)
-    return arrays.weigh(loss, per_row, weights)
+    index = jnp.where(good, labels, 0)
+    (x,) = arrays.keep(kept, x.astype(numerics.wide(x.dtype)))
+    if kept is None:
+        loss = softmax.integer_cross_entropy(x, index)
+    else:
+        chosen = jnp.take_along_axis(kept, index[..., None], axis=-1)[..., 0]
+        # The label of a row that does not count is one that is kept, whose loss is finite.
+        index = jnp.where(chosen, index, jnp.argmax(kept, axis=-1).astype(index.dtype))
+        loss = softmax.integer_cross_entropy(softmax.only(x, kept), index)
+        loss = jnp.where(chosen, loss, 0)
+    if per_row is not None:
+        good |= ~per_row
+    return arrays.weigh(jnp.where(good, loss, jnp.nan), per_row, weights)
 
 
 @explained()
@@ -309,7 +307,7 @@ def poly_loss_cross_entropy(
     if kept is not None:
         wrong = jnp.where(kept, wrong, 0)
     factor = arrays.number("epsilon", epsilon, x)
-    loss = softmax.cross_entropy(x, y, kept) + factor * jnp.sum(wrong, axis=-1)
+    loss = softmax.cross_entropy(softmax.only(x, kept), y) + factor * jnp.sum(wrong, axis=-1)
     return arrays.weigh(loss, per_row, weights)
 
 

@@ -95,7 +95,7 @@ def _forward(
     def join(carry: Any, start: Any, width: int) -> Any:
         m, rest, own = carry
         x = _logits(h, kernel, start, width, precision)
-        own = own + jnp.sum(jnp.where(arrays.is_label(y - start, x.shape), x, 0), axis=-1)
+        own = own + _own(x, y - start)
         top, others = (a[:, 0] for a in softmax.largest_and_rest(x))
         # The larger of two maxima is counted as 1, and the other one with the rest.
         new = top > m
@@ -104,16 +104,19 @@ def _forward(
         a, b = jnp.where(new, others, rest), jnp.where(new, rest, others)
         return high, a + (1 + b) * factor, own
 
-    dtype = numerics.wide(h.dtype)
-    zero = jnp.zeros(len(h), dtype)
     # The first chunk begins the sums: no infinity to begin with.
     first = _logits(h, kernel, 0, chunk, precision)
     m, rest = (a[:, 0] for a in softmax.largest_and_rest(first))
-    own = jnp.sum(jnp.where(arrays.is_label(y, first.shape), first, 0), axis=-1)
-    carry = _over(classes, chunk, join, (m, rest, own + zero), skip=1)
-    m, rest, own = carry
+    m, rest, own = _over(classes, chunk, join, (m, rest, _own(first, y)), skip=1)
     log_rest = jnp.log1p(rest)
     return (m - own) + log_rest, jnp.stack([m, log_rest])
+
+
+def _own(x: jax.Array, y: jax.Array) -> jax.Array:
+    """The elements that labels name, and 0 for a label of another chunk."""
+    here = arrays.in_range(y, x.shape[1])
+    own = jnp.take_along_axis(x, jnp.where(here, y, 0)[:, None], axis=-1)[:, 0]
+    return jnp.where(here, own, 0)
 
 
 def _over(classes: int, chunk: int, body: Any, carry: Any, skip: int = 0) -> Any:

@@ -55,7 +55,7 @@ def ranking_softmax_loss(
         w = arrays.real("weights", weights).astype(x.dtype)
         y = y * arrays.fit("weights", w, x.shape, "logits")
     x, y = arrays.keep(kept, x, y)
-    loss = softmax.cross_entropy(x, y, kept)
+    loss = softmax.cross_entropy(softmax.only(x, kept), y)
     lists = None if kept is None else jnp.any(kept, axis=-1)
     if lists is not None:
         loss = jnp.where(lists, loss, 0)
