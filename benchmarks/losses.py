@@ -7,6 +7,7 @@ What XLA allocates beside arguments and results, by ``compiled.memory_analysis()
 
 import jax
 import jax.numpy as jnp
+import optax
 
 import gradkit as gk
 
@@ -22,8 +23,6 @@ def temporary(loss, *arguments) -> float:
 
 def measured(tokens=TOKENS, features=FEATURES, vocabulary=VOCABULARY, dtype=jnp.bfloat16):
     """Megabytes by the name of the loss, from logits and from hidden states."""
-    import optax
-
     labels = jax.ShapeDtypeStruct((tokens,), jnp.int32)
     logits = jax.ShapeDtypeStruct((tokens, vocabulary), dtype)
     hidden = jax.ShapeDtypeStruct((tokens, features), dtype)

@@ -16,8 +16,10 @@ Axis = int | tuple[int, ...] | None
 def real(name: str, value: Any) -> jax.Array:
     """An array of real numbers, which may be integers."""
     try:
-        array = jnp.asarray(value)
+        array = None if isinstance(value, (str, bytes)) else jnp.asarray(value)
     except (TypeError, ValueError):
+        array = None
+    if array is None:
         problem = f"{name}={check.shown(value)} is not an array"
         check.refuse(problem, expected="an array of real numbers", error=TypeError)
     kinds = (jnp.floating, jnp.integer, jnp.bool_)

@@ -233,7 +233,8 @@ def _unit(x: jax.Array, least: jax.Array) -> jax.Array:
     # The largest element has the square 1, so that no square overflows or vanishes.
     size = lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True, initial=0))
     size = jnp.where(size == 0, 1, size)
-    norm = size * numerics.sqrt(jnp.sum((x / size) ** 2, axis=-1, keepdims=True))
+    scaled = x / size
+    norm = size * numerics.sqrt(jnp.sum(scaled * scaled, axis=-1, keepdims=True))
     return numerics.divide(x, jnp.maximum(norm, lax.sqrt(least)))
 
 
