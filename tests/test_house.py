@@ -6,10 +6,13 @@ A test collects all offenders and names them by file.
 import ast
 import doctest
 import inspect
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import gradkit as gk
 from tests.cases import CASES, factories
@@ -222,3 +225,10 @@ def test_importing_gradkit_imports_no_framework():
         ).stdout.strip()
         == "[]"
     )
+
+
+@pytest.mark.xdist_group("grouped")
+def test_workers_keep_the_tests_of_a_group_together(request):
+    """Without groups each worker compiles the programs of all records."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@grouped")
