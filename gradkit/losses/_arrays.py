@@ -215,3 +215,16 @@ def scored(name: str, scores: Any, labels: Any, where: Any) -> tuple[Any, Any, A
     if kept is None:
         return f, y, None, good
     return jnp.where(kept[..., None], f, 0), y, kept, good | ~kept
+
+
+def refuse_outside(name: str, x: jax.Array, kept: jax.Array | None, fix: str) -> None:
+    """Refuse elements, known now and not masked, that are no probabilities (but for rounding)."""
+    if not known(x) or (kept is not None and not known(kept)):
+        return
+    values = np.asarray(x)
+    wrong = (values < -1e-5) | (values > 1 + 1e-5)
+    if kept is not None:
+        wrong &= np.asarray(kept)
+    if wrong.any():
+        problem = f"{name} has the value {float(values[wrong][0]):g}"
+        check.refuse(problem, expected=f"0 <= {name} <= 1", fix=fix)

@@ -10,6 +10,7 @@ from gradkit.losses import _arrays as arrays
 from gradkit.losses import _softmax as softmax
 
 Axis = int | tuple[int, ...] | None
+_SIGNS = "For the targets -1 and 1 there is gk.losses.logistic_loss"
 
 
 @explained()
@@ -36,7 +37,7 @@ def sigmoid_binary_cross_entropy(
 
     Raises:
       TypeError: logits that are not floating.
-      ValueError: shapes that do not match.
+      ValueError: shapes that do not match, labels outside [0, 1] (where they are not traced).
 
     Example:
       >>> import gradkit as gk, jax, jax.numpy as jnp
@@ -45,12 +46,13 @@ def sigmoid_binary_cross_entropy(
       >>> assert jnp.allclose(loss, jnp.array([0.0, 1e4, jnp.log(2.0)]))
 
     **Differs from optax**: half-precision logits are computed in float32; arrays of different rank
-    are refused, not broadcast; ``where`` and ``weights``.
+    and labels outside [0, 1] are refused; ``where`` and ``weights``.
 
     Reference: Goodfellow et al. 2016, section 6.2.2.
     """
     x, y = arrays.pair("logits", logits, "labels", labels)
     kept = arrays.mask(where, x.shape, "logits")
+    arrays.refuse_outside("labels", y, kept, _SIGNS)
     x, y = arrays.keep(kept, x, y)
     return arrays.weigh(_binary(x, y), kept, weights)
 
@@ -92,7 +94,7 @@ def sigmoid_focal_loss(
 
     Raises:
       TypeError: logits that are not floating.
-      ValueError: shapes that do not match.
+      ValueError: shapes that do not match, labels outside [0, 1] (where they are not traced).
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -107,6 +109,7 @@ def sigmoid_focal_loss(
     x, y = arrays.pair("logits", logits, "labels", labels)
     power = arrays.number("gamma", gamma, x)
     kept = arrays.mask(where, x.shape, "logits")
+    arrays.refuse_outside("labels", y, kept, _SIGNS)
     x, y = arrays.keep(kept, x, y)
     loss = _binary(x, y) * jnp.exp(power * _log_mix(x, y))
     if alpha is not None:

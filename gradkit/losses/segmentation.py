@@ -218,10 +218,7 @@ def _refuse_no_probabilities(x: jax.Array, kept: jax.Array | None) -> None:
     values = np.asarray(x, np.float64)
     fix = "Logits are converted by apply_softmax=True"
     if x.shape[-1] == 1:
-        wrong = (values < 0) | (values > 1)
-        if wrong.any():
-            problem = f"predictions has the value {values[wrong][0]:g}"
-            check.refuse(problem, expected="probabilities", fix=fix)
+        arrays.refuse_outside("predictions", x, kept, fix)
         return
     sums = values.sum(axis=-1)
     wrong = abs(sums - 1) > 1e-4
