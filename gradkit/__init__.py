@@ -2,16 +2,20 @@
 
 from gradkit import averages as averages
 from gradkit import curvature as curvature
+from gradkit import initializers as initializers
 from gradkit import inspect as inspect
 from gradkit import linalg as linalg
 from gradkit import losses as losses
 from gradkit import masks as masks
+from gradkit import metrics as metrics
 from gradkit import privacy as privacy
 from gradkit import projections as projections
 from gradkit import schedules as schedules
 from gradkit import stores as stores
 from gradkit import tree as tree
 from gradkit import typing as typing
+from gradkit._gradient_check import GradientReport as GradientReport
+from gradkit._gradient_check import check_gradient as check_gradient
 from gradkit._minimize import least_squares as least_squares
 from gradkit._minimize import minimize as minimize
 from gradkit._result import Result as Result

@@ -26,12 +26,13 @@ FLOORS = [
     ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat"),
     ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate", "_rule", "_restore"),
     ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),
-    ("curvature", "linalg", "losses", "masks", "projections", "schedules", "stores"),
+    ("curvature", "initializers", "linalg", "losses", "masks", "metrics", "projections"),
+    ("schedules", "stores"),
     ("averages",),
     ("transforms",),
     ("wrappers",),
     ("optimizers", "privacy"),
-    ("_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
+    ("_gradient_check", "_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
     ("parity",),
 ]
 GROUND = {"jax", "numpy", "typing_extensions"}

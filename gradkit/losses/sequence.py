@@ -49,9 +49,9 @@ def ctc_loss(
         traced, labels out of range, labels that are the blank, paddings that are not on the right.
 
     Example:
-      >>> import gradkit as gk, jax.numpy as jnp
+      >>> import gradkit as gk, jax, jax.numpy as jnp
       >>> logits, frames = jnp.zeros((1, 2, 2)), jnp.zeros((1, 2))
-      >>> loss = gk.ctc_loss(logits, frames, jnp.array([[1]]), jnp.zeros((1, 1)))
+      >>> loss = jax.jit(gk.ctc_loss)(logits, frames, jnp.array([[1]]), jnp.zeros((1, 1)))
       >>> assert jnp.allclose(loss, -jnp.log(0.75))  # 11, 01 and 10 of the four sequences
 
     **Differs from optax**: the loss is not negative where rounding would make it so; padded frames
@@ -95,9 +95,9 @@ def ctc_loss_with_forward_probs(
       TypeError, ValueError: as ``ctc_loss``.
 
     Example:
-      >>> import gradkit as gk, jax.numpy as jnp
+      >>> import gradkit as gk, jax, jax.numpy as jnp
       >>> logits, frames = jnp.zeros((1, 2, 2)), jnp.zeros((1, 2))
-      >>> loss, blank, label = gk.ctc_loss_with_forward_probs(
+      >>> loss, blank, label = jax.jit(gk.ctc_loss_with_forward_probs)(
       ...     logits, frames, jnp.array([[1]]), jnp.zeros((1, 1))
       ... )
       >>> assert jnp.allclose(jnp.exp(label[:, 0, 0]), jnp.array([0.5, 0.5]))
