@@ -19,6 +19,7 @@ ROOMS = (
     "initializers",
     "inspect",
     "linalg",
+    "losses",
     "masks",
     "metrics",
     "privacy",

@@ -34,6 +34,7 @@ def public() -> dict[str, object]:
         gk.averages,
         gk.initializers,
         gk.inspect,
+        gk.losses,
         gk.masks,
         gk.metrics,
         gk.privacy,
