@@ -135,7 +135,7 @@ def confusion_matrix(
 ) -> jax.Array:
     """Compute the confusion matrix: how often class i is predicted as class j.
 
-    **Value** C_ij = Σ w [y_true = i] [y_pred = j].
+    **Value** C_ij = Σ w over the samples with y_true = i and y_pred = j.
 
     Args:
       y_true: the true labels 0, ..., C − 1, integers or bools of any shape.
