@@ -78,7 +78,7 @@ def partition(
 ) -> Rule:
     """Apply to each leaf the transform of its label.
 
-    **Update rule** u_leaf ← transforms[label(leaf)](g)_leaf.
+    **Update rule** u_leaf ← T(g)_leaf with T = transforms[label(leaf)].
 
     **State** that of each transform under its label, for its own leaves.
 
