@@ -89,7 +89,8 @@ class Confusion(Accumulator):
     """Accumulate a confusion matrix: accuracy, precision, recall and F-scores of a stream, exact.
 
     **Value** C_ij = Σ w over the samples with y_true = i and y_pred = j. The readings are
-    those of the functions ``accuracy``, ``precision``, ``recall`` and ``fbeta`` of all samples at once.
+    those of the functions ``accuracy``, ``precision``, ``recall`` and ``fbeta`` of all samples at
+    once.
 
     **State** ``counts`` (C, C) and ``out_of_range``, integers: exact up to 2³¹ − 1 samples in
     32 bits. With ``weighted=True`` floating numbers, exact up to rounding.
