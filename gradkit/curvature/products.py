@@ -153,6 +153,7 @@ def jacobian_matrix(residuals: Callable[..., PyTree], params: Params, *args: Any
         check.function(residuals=residuals)
         params = point(params)
         out = jax.eval_shape(lambda p: residuals(p, *args), params)
+        check.tree_of_arrays(out, "what residuals returned")
         check.real_leaves(out)
         rows, columns = Flat(out), Flat(params)
         mode = jax.jacfwd if rows.size >= columns.size else jax.jacrev
