@@ -273,10 +273,14 @@ def _start(x0: Any) -> Any:
         check.refuse(problem, fix="Pass an array: jnp.array(x0, float)", error=TypeError)
     for path, leaf in jax.tree_util.tree_leaves_with_path(x0):
         if not check.is_inexact(leaf):
+            fix = "Convert it, as with x0.astype(float)"
+            if check.dtype_of(leaf) is None:
+                fix = "Split the model: eqx.partition(model, eqx.is_inexact_array), and pass the "
+                fix += "arrays as x0"
             check.refuse(
                 f"x0 is {check.kind_of(leaf)}",
                 expected="floating numbers",
-                fix="Convert it, as with x0.astype(float)",
+                fix=fix,
                 path="" if leaf is x0 else check.keystr(path),
                 error=TypeError,
             )

@@ -333,6 +333,11 @@ def test_no_residuals_are_already_small():
             r"progress=True under jit or vmap",
         ),
         (
+            lambda: gk.minimize(bowl, {"w": jnp.ones(1), "activation": jnp.tanh}),
+            TypeError,
+            r"minimize, activation: x0 is .*\. Expected floating numbers\. Split the model",
+        ),
+        (
             lambda: gk.minimize(bowl, jnp.ones(1), progress=3),
             TypeError,
             r"progress=3 is neither a bool nor a function\. Expected True, False, or a function",
