@@ -1,4 +1,6 @@
-"""A step of Shampoo, SOAP, PSGD and GaLore beside AdamW: ``python -m benchmarks.kronecker``.
+"""A step of Shampoo, SOAP, PSGD and GaLore beside AdamW's and Muon's.
+
+    python -m benchmarks.kronecker
 
 All take the same gradients of the transformer tree of ``benchmarks.step`` in one process and take
 turns. A turn has a whole period of ten steps, of which one computes the roots, eigenvectors or
@@ -38,6 +40,7 @@ def optimizers(side: int) -> dict[str, gk.Transform]:
     """Longer axes than ``side`` are split into blocks, or keep the identity."""
     return {
         "adamw": gk.adamw(1e-3),
+        "muon": gk.muon(1e-3),
         "shampoo": gk.shampoo(1e-3, block_size=side, precondition_frequency=PERIOD),
         "shampoo, newton": gk.shampoo(
             1e-3, block_size=side, precondition_frequency=PERIOD, root_method="newton"

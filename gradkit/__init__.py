@@ -2,15 +2,20 @@
 
 from gradkit import averages as averages
 from gradkit import curvature as curvature
+from gradkit import initializers as initializers
 from gradkit import inspect as inspect
 from gradkit import linalg as linalg
+from gradkit import losses as losses
 from gradkit import masks as masks
+from gradkit import metrics as metrics
 from gradkit import privacy as privacy
 from gradkit import projections as projections
 from gradkit import schedules as schedules
 from gradkit import stores as stores
 from gradkit import tree as tree
 from gradkit import typing as typing
+from gradkit._gradient_check import GradientReport as GradientReport
+from gradkit._gradient_check import check_gradient as check_gradient
 from gradkit._minimize import least_squares as least_squares
 from gradkit._minimize import minimize as minimize
 from gradkit._result import Result as Result
@@ -61,6 +66,27 @@ from gradkit.linalg import MuonDimensionNumbers as MuonDimensionNumbers
 from gradkit.linalg import matrix_inverse_pth_root as matrix_inverse_pth_root
 from gradkit.linalg import nnls as nnls
 from gradkit.linalg import power_iteration as power_iteration
+from gradkit.losses import convex_kl_divergence as convex_kl_divergence
+from gradkit.losses import cosine_distance as cosine_distance
+from gradkit.losses import cosine_similarity as cosine_similarity
+from gradkit.losses import ctc_loss as ctc_loss
+from gradkit.losses import ctc_loss_with_forward_probs as ctc_loss_with_forward_probs
+from gradkit.losses import generalized_kl_divergence as generalized_kl_divergence
+from gradkit.losses import hinge_loss as hinge_loss
+from gradkit.losses import huber_loss as huber_loss
+from gradkit.losses import kl_divergence as kl_divergence
+from gradkit.losses import l2_loss as l2_loss
+from gradkit.losses import log_cosh as log_cosh
+from gradkit.losses import ntxent as ntxent
+from gradkit.losses import safe_softmax_cross_entropy as safe_softmax_cross_entropy
+from gradkit.losses import sigmoid_binary_cross_entropy as sigmoid_binary_cross_entropy
+from gradkit.losses import sigmoid_focal_loss as sigmoid_focal_loss
+from gradkit.losses import smooth_labels as smooth_labels
+from gradkit.losses import softmax_cross_entropy as softmax_cross_entropy
+from gradkit.losses import (
+    softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels,
+)
+from gradkit.losses import squared_error as squared_error
 from gradkit.masks import by_path as by_path
 from gradkit.masks import by_rank as by_rank
 from gradkit.optimizers import GaLoreDimensionNumbers as GaLoreDimensionNumbers

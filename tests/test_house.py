@@ -6,10 +6,13 @@ A test collects all offenders and names them by file.
 import ast
 import doctest
 import inspect
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import gradkit as gk
 from tests.cases import CASES, factories
@@ -23,12 +26,13 @@ FLOORS = [
     ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat"),
     ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate", "_rule", "_restore"),
     ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),
-    ("curvature", "linalg", "masks", "projections", "schedules", "stores"),
+    ("curvature", "initializers", "linalg", "losses", "masks", "metrics", "projections"),
+    ("schedules", "stores"),
     ("averages",),
     ("transforms",),
     ("wrappers",),
     ("optimizers", "privacy"),
-    ("_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
+    ("_gradient_check", "_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
     ("parity",),
 ]
 GROUND = {"jax", "numpy", "typing_extensions"}
@@ -222,3 +226,10 @@ def test_importing_gradkit_imports_no_framework():
         ).stdout.strip()
         == "[]"
     )
+
+
+@pytest.mark.xdist_group("grouped")
+def test_workers_keep_the_tests_of_a_group_together(request):
+    """Without groups each worker compiles the programs of all records."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@grouped")

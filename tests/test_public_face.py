@@ -16,9 +16,12 @@ ROOT = Path(gk.__file__).parent
 ROOMS = (
     "averages",
     "curvature",
+    "initializers",
     "inspect",
     "linalg",
+    "losses",
     "masks",
+    "metrics",
     "privacy",
     "projections",
     "schedules",

@@ -78,17 +78,8 @@ OTHER_STATE_NAMES = """
 """
 TYPE = "schedules here have no state: a function of the step is a `Schedule`"
 TYPE_NAMES = "StatefulSchedule WrappedSchedule"
-LOSS = "a loss: use optax's, it works with any optimizer"
-LOSS_NAMES = """
-    convex_kl_divergence cosine_distance cosine_similarity ctc_loss ctc_loss_with_forward_probs
-    generalized_kl_divergence hinge_loss huber_loss
-    kl_divergence l2_loss log_cosh ntxent safe_softmax_cross_entropy sigmoid_binary_cross_entropy
-    sigmoid_focal_loss softmax_cross_entropy
-    softmax_cross_entropy_with_integer_labels squared_error
-"""
 OUTSIDE = {
     "multi_normal": "a distribution: use optax's, or `jax.scipy.stats`",
-    "smooth_labels": "a change of labels: use optax's, it works with any optimizer",
 }
 # Every name of optax that gradkit does not have: the heading of its table, and what to use.
 ANSWERS = {
@@ -97,7 +88,6 @@ ANSWERS = {
     **dict.fromkeys(STATELESS_NAMES.split(), ("Another way", STATELESS)),
     **dict.fromkeys(OTHER_STATE_NAMES.split(), ("Another way", OTHER_STATE)),
     **dict.fromkeys(TYPE_NAMES.split(), ("Another way", TYPE)),
-    **dict.fromkeys(LOSS_NAMES.split(), ("Not an optimizer", LOSS)),
     **{name: ("Not an optimizer", text) for name, text in OUTSIDE.items()},
 }
 SUBMODULES = {
@@ -107,7 +97,6 @@ SUBMODULES = {
     ),
     "optax.assignment": "matching of rows and columns: use optax's",
     "optax.experimental": "aggregation over examples: `dpsgd` and `per_example_global_norm_clip`",
-    "optax.losses": "losses: use optax's, they work with any optimizer",
     "optax.microbatching": "memory of a model's pass over a batch: `MultiSteps`, or `jax.lax.scan` over micro-batches",
     "optax.perturbations": "smoothed functions: use optax's",
     "optax.second_order": "its functions are in `gradkit.curvature`",

@@ -34,7 +34,7 @@ def test_an_optimizer_on_an_explicit_mesh_is_that_of_one_device(facts, name):
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_state_has_the_sharding_of_the_parameters(facts, name):
     assert facts[f"explicit {name}"]["typed"]
-    assert facts[f"explicit {name}"]["jitted_init"]
+    assert facts[f"explicit {name}"]["traced_init"]
 
 
 def test_a_step_takes_and_returns_the_shardings_that_it_is_given(facts):

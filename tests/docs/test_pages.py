@@ -32,8 +32,11 @@ def public() -> dict[str, object]:
     spaces = (
         gk,
         gk.averages,
+        gk.initializers,
         gk.inspect,
+        gk.losses,
         gk.masks,
+        gk.metrics,
         gk.privacy,
         gk.projections,
         gk.schedules,

@@ -7,7 +7,7 @@ of a count by hand: for each name that gradkit lacked, in how many files it stan
 import pytest
 
 import gradkit as gk
-from gradkit.interop.names import ANSWERS, LOSS_NAMES, OUTSIDE, SUBMODULES
+from gradkit.interop.names import ANSWERS, OUTSIDE, SUBMODULES
 
 # Names used in optax's notebooks that gradkit once lacked: files. Another 35 names were there from
 # the beginning.
@@ -34,9 +34,8 @@ REPOSITORIES = {
     "tree.update_moment": 13, "tree.cast": 13, "safe_increment": 8, "MaskedNode": 6,
     "periodic_update": 6, "muon": 5, "lbfgs": 3, "TransformInitFn": 1, "TransformUpdateFn": 1,
 }  # fmt: skip
-# Losses, matrix methods and line searches, perturbations, assignment: not in this version.
+# Perturbations and assignment: not in this version.
 ELSEWHERE = {
-    *LOSS_NAMES.split(),
     *OUTSIDE,
     "perturbations",
     "assignment",
@@ -99,8 +98,8 @@ def test_a_name_that_is_lacking_says_what_to_use():
         _ = gk.microbatch
     with pytest.raises(AttributeError, match=r"gradkit has no 'adammw': .*did you mean 'adamw'\?"):
         _ = gk.adammw
-    with pytest.raises(AttributeError, match=r"gradkit has no 'losses': .*use optax's"):
-        _ = gk.losses
+    with pytest.raises(AttributeError, match=r"gradkit has no 'assignment': .*use optax's"):
+        _ = gk.assignment
     with pytest.raises(AttributeError, match=r"gradkit has no 'tree_norm': `tree\.norm`"):
         _ = gk.tree_norm
     assert not hasattr(gk, "__nonsense__")

@@ -158,6 +158,9 @@ def main():
     say("devices", count=len(jax.devices()))
     mapped = functools.partial(step, axis_name="batch")
     split, out = P("batch"), ((P("batch"), P(), P()), (P("batch"), P()))
+    sharded = jax.jit(
+        jax.shard_map(mapped, mesh=MESH, in_specs=(split, P(), split, split), out_specs=out)
+    )
     for name, mask in {
         "masked": MASK,
         "whole": jnp.ones((32, 1), bool),
@@ -169,12 +172,9 @@ def main():
             for a in (X, SCALE, mask, WEIGHT)
         ]
         say(f"jit {name}", distance=distance(alone, jax.jit(step)(*args)))
-        sharded = jax.shard_map(
-            mapped, mesh=MESH, in_specs=(split, P(), split, split), out_specs=out
-        )
         say(
             f"shard_map {name}",
-            distance=distance(alone, jax.jit(sharded)(*args)),
+            distance=distance(alone, sharded(*args)),
             finite=all(np.isfinite(a).all() for a in jax.tree.leaves(alone)),
         )
     seen = np.asarray(X, np.float64)[np.asarray(MASK)[:, 0]]
