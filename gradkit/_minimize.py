@@ -151,6 +151,7 @@ def _run(
     if not isinstance(args, (tuple, list)):
         problem_ = f"args={check.shown(args)} is not a tuple"
         check.refuse(problem_, fix="For one argument write args=(a,)", error=TypeError)
+    _arrays(args)
     x, args = _without_derivative((_start(x0), tuple(args)))
     tol = _tolerance(tol, x)
     leaves = jax.tree.leaves((x, args, tx))
@@ -159,13 +160,17 @@ def _run(
         problem, x = problem._replace(complex=True), split(x)
     problem.judge(x, args)
     size = max_steps if trace else None
+    if not isinstance(progress, bool) and not callable(progress):
+        expected = "True, False, or a function of (steps, value, grad_norm)"
+        problem_ = f"progress={check.shown(progress)} is neither a bool nor a function"
+        check.refuse(problem_, expected=expected, error=TypeError)
     if progress and traced:
         fix = "Call minimize outside jit and vmap, or leave progress out"
         check.refuse(f"progress={progress!r} under jit or vmap", fix=fix)
     if progress:
         carry = _watched(problem, tx, x, args, tol, max_steps, size, progress)
     else:
-        carry = solve(problem, tx, x, args, tol, max_steps, size)
+        carry = _solved(problem, tx, x, args, tol, max_steps, size)
     if not traced:
         _finite_start(problem, carry)
     status = jnp.where(carry.status == RUNNING, MAX_STEPS, carry.status)
@@ -177,6 +182,17 @@ def _run(
             kept = jax.tree.map(lambda leaf: np.asarray(leaf)[: int(carry.steps) + 1], kept)
     x = join(carry.x) if problem.complex else carry.x
     return Result(x, carry.value, carry.norm, carry.steps, carry.evaluations, status, kept)
+
+
+def _solved(*operands: Any) -> Carry:
+    try:
+        carry = solve(*operands)
+    except ValueError as error:  # JAX's, of a variable that the function closes over
+        if "Reverse-mode differentiation" in str(error):
+            _refuse_derivative((), ())
+        raise
+    found: Carry = _without_derivative(carry)
+    return found
 
 
 @jax.custom_jvp
@@ -257,14 +273,27 @@ def _start(x0: Any) -> Any:
         check.refuse(problem, fix="Pass an array: jnp.array(x0, float)", error=TypeError)
     for path, leaf in jax.tree_util.tree_leaves_with_path(x0):
         if not check.is_inexact(leaf):
+            fix = "Convert it, as with x0.astype(float)"
+            if check.dtype_of(leaf) is None:
+                fix = "Split the model: eqx.partition(model, eqx.is_inexact_array), and pass the "
+                fix += "arrays as x0"
             check.refuse(
                 f"x0 is {check.kind_of(leaf)}",
                 expected="floating numbers",
-                fix="Convert it, as with x0.astype(float)",
+                fix=fix,
                 path="" if leaf is x0 else check.keystr(path),
                 error=TypeError,
             )
     return numerics.strong(x0)
+
+
+def _arrays(args: Any) -> None:
+    """Refuse further arguments that are no data of a compiled loop, such as strings."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(args):
+        if check.dtype_of(leaf) is None:
+            problem = f"args{jax.tree_util.keystr(path)} is {check.kind_of(leaf)}"
+            fix = "Put it into the function: functools.partial(fun, name=value)"
+            check.refuse(problem, expected="arrays and numbers", fix=fix, error=TypeError)
 
 
 def _tolerance(tol: Any, x: Any) -> Any:
@@ -272,6 +301,9 @@ def _tolerance(tol: Any, x: Any) -> Any:
     eps = float(jnp.finfo(dtype).eps)
     if tol is None:
         return eps ** (1 / 3)
+    check.as_number("tol", tol)
+    if isinstance(tol, jax.Array) and not isinstance(tol, jax.core.Tracer) and not tol.ndim:
+        tol = float(tol)
     check.non_negative(tol=tol)
     if np.ndim(tol):
         check.refuse(f"tol={check.shape_dtype(tol)} has rank {np.ndim(tol)}", expected="a number")

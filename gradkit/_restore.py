@@ -97,7 +97,8 @@ def _refuse_leaf(name: str, like: Any, i: int, problem: str, expected: Any) -> N
 def _restructured(state: Any, like: Any) -> Any:
     """The containers of ``like`` with the contents of ``state``.
 
-    A checkpoint turns named tuples into dicts, and tuples into lists.
+    A checkpoint turns named tuples into dicts, and tuples into lists; ``nnx.Optimizer`` turns the
+    containers that are kept in place of one of its variables into an ``nnx.State``.
     """
     if isinstance(like, tuple) and hasattr(like, "_fields"):
         if isinstance(state, Mapping) and set(state) == set(like._fields):
@@ -117,7 +118,12 @@ def _restructured(state: Any, like: Any) -> Any:
             return like
         if isinstance(state, (tuple, list)) and len(state) == len(like):
             return type(like)(map(_restructured, state, like))
-    return state
+    paths, wanted = (
+        [check.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+        for tree in (state, like)
+    )
+    treedef: Any = jax.tree.structure(like)
+    return treedef.unflatten(jax.tree.leaves(state)) if paths == wanted else state
 
 
 def _differ(name: str, state: Any, like: Any) -> None:

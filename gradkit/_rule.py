@@ -153,7 +153,8 @@ class View(NamedTuple):
       merge: ``merge(new, old) -> tree``, the part's tree put back into the whole.
       extra: ``extra(name, value, updates) -> value``, an extra argument as the part sees it.
       splits: leaves are taken apart, so that the whole tree has other paths inside.
-      stack: how ``stacked`` runs what is inside; None to leave it as it is outside.
+      stack: how ``stacked`` runs what is inside; None to leave it as it is outside, False to run
+        what is inside on the tree as it is.
     """
 
     see: Callable[[PyTree], PyTree]
@@ -165,8 +166,13 @@ class View(NamedTuple):
     def within(self, context: "Context") -> "Context":
         """The context of the part, without its extra arguments."""
         whole = self.see(context.whole) if self.splits else context.whole
-        stack = context.stack if self.stack is None else self.stack
+        stack = context.stack if self.stack is None else (self.stack or None)
         return context._replace(leaves=self.see(context.leaves), whole=whole, stack=stack)
+
+
+def unstacked(context: "Context") -> View:
+    """The view of a part that `stacked` runs on the tree, which is not like the parameters."""
+    return View(lambda tree: tree, lambda new, old: new, stack=False)
 
 
 class Part(NamedTuple):

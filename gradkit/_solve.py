@@ -1,6 +1,7 @@
 """The compiled loop of ``minimize`` and ``least_squares``."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -50,18 +51,32 @@ class Problem(NamedTuple):
         def value_fn(x: Any) -> Any:
             found = inner(x)
             if not self.residuals:
-                return jnp.asarray(found)
+                return jnp.asarray(found) if numerics.is_number(found) else found
             check.tree_of_arrays(found, "what residuals returned")
             check.real_leaves(found)
+            for path, leaf in jax.tree_util.tree_leaves_with_path(found):
+                if not check.is_inexact(leaf):
+                    problem = f"residuals returned {check.kind_of(leaf)}"
+                    expected, at = "floating numbers", check.keystr(path) if path else ""
+                    check.refuse(problem, expected=expected, path=at, error=TypeError)
             return tree.sq_norm(found) / 2
 
         return value_fn
 
     def judge(self, x: Any, args: Any) -> None:
-        """Refuse a function that does not return one real number."""
-        value = jax.eval_shape(self.value_fn(args), x)
+        """Refuse a function that cannot be called, or does not return one real number."""
+        name = check.shown(self.fun)
+        try:
+            inspect.signature(self.fun).bind(x, *args)
+        except TypeError as error:
+            problem = f"{name} cannot be called: {error}"
+            check.refuse(problem, fix="Pass its further arguments as args=(...)", error=TypeError)
+        except ValueError:  # a builtin without a signature
+            pass
+        returned: list[Any] = []  # as it is: eval_shape would refuse what is no array
+        jax.eval_shape(lambda x: returned.append(self.value_fn(args)(x)), x)
         fix = "Reduce it, as with jnp.sum; for residuals call least_squares(residuals, x0)"
-        real_number(value, check.shown(self.fun), fix)
+        real_number(returned[0], name, fix)
 
 
 class Carry(NamedTuple):

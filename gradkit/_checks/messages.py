@@ -200,7 +200,9 @@ def kind_of(value: Any) -> str:
 
 
 def dtype_of(leaf: Any) -> Any:
-    """The dtype of an array or a number; None for anything else."""
+    """The dtype of an array or a number; None for anything else, such as a dtype or its name."""
+    if isinstance(leaf, (str, type, np.dtype)):
+        return None
     try:
         return jax.dtypes.result_type(leaf)
     except TypeError:

@@ -24,7 +24,10 @@ def extra(extras: Any, name: str) -> None:
 def missing_extra(name: str) -> NoReturn:
     """An extra argument that was not passed."""
     fix = f"Call update(updates, state, params, {name}=...)"
-    fix += "; inside an optax wrapper or another library, pass as_optax(tx)"
+    if name == "residual_fn":  # which make_step does not have
+        fix = f"Call least_squares(residuals, x0, tx). {fix}"
+    else:
+        fix += "; inside an optax wrapper or another library, pass as_optax(tx)"
     refuse(f"the extra argument {name!r} is missing", fix=fix, error=TypeError)
 
 

@@ -88,6 +88,7 @@ def gauss_newton_vector_product(
         check.function(residuals=residuals)
         params, vector = point(params), tree.widen(vector)
         check.match(vector, params)
+        _real_numbers(jax.eval_shape(lambda p: residuals(p, *args), params))
         out, pushed = jax.jvp(lambda p: residuals(p, *args), (params,), (like(vector, params),))
         if loss is not None:
             outer = scalar_function(loss, out, (), "loss")
@@ -153,11 +154,21 @@ def jacobian_matrix(residuals: Callable[..., PyTree], params: Params, *args: Any
         check.function(residuals=residuals)
         params = point(params)
         out = jax.eval_shape(lambda p: residuals(p, *args), params)
-        check.real_leaves(out)
+        _real_numbers(out)
         rows, columns = Flat(out), Flat(params)
         mode = jax.jacfwd if rows.size >= columns.size else jax.jacrev
         flat = mode(lambda x: rows.ravel(residuals(columns.unravel(x), *args)))
         return jnp.asarray(flat(columns.ravel(params)))
+
+
+def _real_numbers(out: Any) -> None:
+    """Refuse what residuals returned unless it is a tree of real floating numbers."""
+    check.tree_of_arrays(out, "what residuals returned")
+    check.real_leaves(out)
+    for leaf in jax.tree.leaves(out):
+        if not check.is_inexact(leaf):
+            problem = f"residuals returned {check.kind_of(leaf)}"
+            check.refuse(problem, expected="floating numbers", error=TypeError)
 
 
 def hvp(

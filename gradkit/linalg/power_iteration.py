@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from gradkit import _checks as check
@@ -55,6 +56,8 @@ def power_iteration(
     with check.inside("power_iteration"):
         check.integer(1, num_iters=num_iters)
         check.non_negative(error_tolerance=error_tolerance)
+        if isinstance(matrix, np.ndarray):
+            matrix = jnp.asarray(matrix)
         product = _product(matrix, precision)
         if v0 is None:
             v0 = _random_vector(matrix, key)

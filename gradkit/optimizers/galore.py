@@ -17,7 +17,7 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._rule import Part, Rule, gate
+from gradkit._rule import Part, Rule, gate, unstacked
 from gradkit._transform import Transform, chain, transform
 from gradkit.linalg import axes
 from gradkit.optimizers.adam import scale_by_adam
@@ -122,7 +122,9 @@ def scale_by_galore(
     check.integer(1, rank=rank, update_proj_gap=update_proj_gap)
     check.finite(scale=scale)
     numbers = weight_dimension_numbers
-    part = Part("base_optimizer", scale_by_adam() if base_optimizer is None else base_optimizer)
+    base = scale_by_adam() if base_optimizer is None else base_optimizer
+    # Its leaves are not those of the parameters, so ``stacked`` runs it on the tree.
+    part = Part("base_optimizer", base, view=unstacked)
 
     def layouts(leaves: PyTree) -> list[_Matrix | None]:
         """How each leaf is projected, None for one that is not."""

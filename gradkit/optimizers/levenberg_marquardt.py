@@ -175,7 +175,7 @@ def _solve(factors: Any, g: Any, d: Any, damping: Any) -> Any:
     values, right = factors
     damping = tree.factor_like(damping, g)
     rounding = jnp.finfo(g.dtype).eps * max(right.shape)
-    kept = (values > rounding * jnp.max(values)) | (jnp.asarray(damping) > 0)
+    kept = (values > rounding * jnp.max(values, initial=0)) | (jnp.asarray(damping) > 0)
     along = jnp.dot(right, g / d, precision="highest")
     along = jnp.where(kept, along / jnp.where(kept, values**2 + damping, 1), 0 * along)
     return jnp.dot(right.T, along, precision="highest") / d

@@ -2,8 +2,8 @@
 
     Δθ_t = −α_t · √max(1, out / in) · orthogonalize(m_t)        m = ema(g; β), a look ahead
 
-φ is ``ema``; a matrix root takes the place of the square root: m (mᴴ m)^(−1/2). What is no matrix
-goes through AdamW.
+φ is ``ema``; a matrix root takes the place of the square root: m (mᴴ m)^(−1/2). All other leaves
+go through AdamW.
 """
 
 import dataclasses

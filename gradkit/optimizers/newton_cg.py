@@ -19,6 +19,7 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import Transform, transform
+from gradkit.curvature._arguments import scalar_function
 from gradkit.optimizers._search import BACKTRACKING, with_linesearch
 from gradkit.typing import Rate
 
@@ -94,7 +95,8 @@ def scale_by_newton_cg(
             radius = jnp.where(step > 0, _adapted(state, value), state["radius"])
         # A loop without a fixed length has no reverse derivative, so u is a constant to it.
         point, g, added = lax.stop_gradient((params, updates, damping))
-        along = jax.linearize(jax.grad(value_fn), point)[1]
+        loss = scalar_function(value_fn, point, (), "value_fn")
+        along = jax.linearize(jax.grad(loss), point)[1]
 
         def product(v: Any) -> Any:
             return _plus(along(v), added, v)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._rule import Part, Rule, gate
+from gradkit._rule import Part, Rule, gate, unstacked
 from gradkit._transform import Transform, chain, transform
 from gradkit.averages import ema, running_sum
 from gradkit.linalg import axes
@@ -115,7 +115,9 @@ def scale_by_shampoo(
     if root_method == "newton":
         check.positive(matrix_epsilon=matrix_epsilon)
     first = Part("moment", ema(b1, accumulator_dtype=mu_dtype))
-    second = Part("preconditioner", running_sum() if b2 is None else ema(b2))
+    gram = running_sum() if b2 is None else ema(b2)
+    # Its leaves are not those of the parameters, so ``stacked`` runs it on the tree.
+    second = Part("preconditioner", gram, view=unstacked)
     third = () if graft is None else (Part("graft", graft),)
 
     def layout(x: Any) -> _Layout | None:

@@ -266,7 +266,9 @@ def _selection(select: Callable[[Context], PyTree], all_extras: bool) -> Callabl
         on = select(context)
 
         def see(tree: Any) -> Any:
-            return jax.tree.map(lambda yes, leaf: leaf if yes else None, on, tree)
+            seen = jax.tree.map(lambda yes, leaf: leaf if yes else None, on, tree)
+            # A bare leaf that is not selected leaves an empty tree; None would be no parameters.
+            return () if seen is None and tree is not None else seen
 
         def merge(new: Any, old: Any) -> Any:
             return jax.tree.map(lambda yes, n, o: n if yes else o, on, new, old)

@@ -124,6 +124,16 @@ def test_bfloat16_is_computed_in_float32():
             r"hessian_matrix: .*complex64\[3\]\. Expected real numbers",
         ),
         (
+            lambda: gk.curvature.jacobian_matrix(lambda w: jnp.arange(2), jnp.ones(3)),
+            TypeError,
+            r"jacobian_matrix: residuals returned int32\[2\]\. Expected floating numbers",
+        ),
+        (
+            lambda: gk.curvature.gauss_newton_vector_product(lambda w: None, 1.0, 1.0),
+            TypeError,
+            r"gauss_newton_vector_product: what residuals returned is None",
+        ),
+        (
             lambda: gk.curvature.hvp(lambda p, x, y: p.sum(), jnp.ones(2), jnp.ones(3), 0, 0),
             ValueError,
             r"hvp: v is float32\[2\], but params have 3 elements",

@@ -140,6 +140,27 @@ def test_inside_nnx_optimizer(make, params, gradients):
 
 
 @pytest.mark.parametrize(
+    "tx",
+    [
+        gk.soap(0.1, precondition_frequency=1),
+        gk.scale_by_sm3(),
+        gk.scale_by_factored_rms(min_dim_size_to_factor=1),
+    ],
+    ids=lambda tx: tx.factory.__name__,
+)
+def test_nnx_optimizer_keeps_several_arrays_for_one_variable(tx):
+    params = {"matrix": jnp.arange(6.0).reshape(2, 3), "vector": jnp.ones(2)}
+    model = Linear(params)
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+    for _ in range(2):
+        optimizer.update(model, nnx.state(model, nnx.Param))  # the gradient of ½ ‖θ‖²
+    state = tx.init(params)
+    for _ in range(2):
+        params, state = tx.apply(params, state, params)
+    assert_close({"matrix": model.matrix[...], "vector": model.vector[...]}, params)
+
+
+@pytest.mark.parametrize(
     ("foreign", "ours"),
     [
         (lambda: optax.trace(0.8, nesterov=True), lambda: gk.trace(0.8, nesterov=True)),

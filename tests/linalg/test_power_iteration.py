@@ -94,3 +94,9 @@ def test_bad_input_is_refused_in_words(call):
     function, words = call
     with pytest.raises((ValueError, TypeError), match=f"^power_iteration.*({words})"):
         function()
+
+
+def test_a_numpy_matrix_is_of_the_dtype_that_jax_gives_it():
+    value, vector = gk.power_iteration(np.diag([2.0, 1.0]), num_iters=50)
+    assert value == 2.0
+    assert vector.dtype == jnp.float32

@@ -249,6 +249,13 @@ def test_least_squares_fits_a_model():
         np.testing.assert_allclose(fit.value, residual, rtol=1e-4, atol=1e-9)
 
 
+CG = gk.scale_by_newton_cg()
+
+
+def test_no_residuals_are_already_small():
+    assert gk.least_squares(lambda x: x[:0], jnp.ones(2)).converged
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -324,6 +331,62 @@ def test_least_squares_fits_a_model():
             lambda: jax.jit(lambda x: gk.minimize(bowl, x, progress=True))(jnp.ones(1)),
             ValueError,
             r"progress=True under jit or vmap",
+        ),
+        (
+            lambda: gk.minimize(bowl, {"w": jnp.ones(1), "activation": jnp.tanh}),
+            TypeError,
+            r"minimize, activation: x0 is .*\. Expected floating numbers\. Split the model",
+        ),
+        (
+            lambda: gk.minimize(bowl, jnp.ones(1), progress=3),
+            TypeError,
+            r"progress=3 is neither a bool nor a function\. Expected True, False, or a function",
+        ),
+        (
+            lambda: gk.minimize(bowl, jnp.ones(1), tol=gk.constant_schedule(0.1)),
+            TypeError,
+            r"tol=constant_schedule\(0.1\) is not a number\. Expected a real number",
+        ),
+        (
+            lambda: gk.minimize(bowl, jnp.ones(1), tol=jnp.float32(-1.0)),
+            ValueError,
+            r"tol=-1.0 is out of range",
+        ),
+        (
+            lambda: gk.minimize(lambda x, kind: x, 1.0, args=("float32",)),
+            TypeError,
+            r"args\[0\] is str\. Expected arrays and numbers\. .*functools\.partial",
+        ),
+        (
+            lambda: gk.minimize(lambda x, b: b * x, 1.0),
+            TypeError,
+            r"minimize: .* cannot be called: missing .*'b'\. Pass its further arguments as args=",
+        ),
+        (
+            lambda: gk.minimize(lambda x: (x**2, 1), 1.0),
+            TypeError,
+            r"returned tuple\. Expected one real number",
+        ),
+        (lambda: gk.minimize(lambda x: None, 1.0), TypeError, r"returned NoneType\. Expected one"),
+        (
+            lambda: gk.least_squares(lambda x: {"r": jnp.arange(3)}, 1.0),
+            TypeError,
+            r"least_squares, r: residuals returned int32\[3\]\. Expected floating numbers",
+        ),
+        (
+            lambda: jax.grad(lambda b: gk.minimize(lambda x: b * x**2, 1.0).x)(1.0),
+            TypeError,
+            r"minimize: the solve has no derivative",
+        ),
+        (
+            lambda: jax.jvp(lambda b: gk.minimize(lambda x: b * x**2, 1.0).x, (1.0,), (1.0,)),
+            TypeError,
+            r"minimize: the solve has no derivative",
+        ),
+        (
+            lambda: CG.update(jnp.ones(1), CG.init(jnp.ones(1)), jnp.ones(1), value_fn=print),
+            TypeError,
+            r"scale_by_newton_cg: value_fn returned NoneType\. Expected one real number",
         ),
     ],
 )

@@ -260,7 +260,7 @@ def test_complex_leaves_are_their_real_and_imaginary_parts():
         ),
         (
             lambda x: gk.gauss_newton(linesearch=None).update(x, gk.State(0, {}), x),
-            r"gauss_newton.*the extra argument 'residual_fn' is missing",
+            r"gauss_newton.*the extra argument 'residual_fn' is missing\. Call least_squares",
         ),
         (
             lambda x: gk.newton(linesearch=None).update(

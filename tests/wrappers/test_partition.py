@@ -387,3 +387,15 @@ def test_groups_by_dtype_see_the_users_dtypes_inside_wrappers(around):
     tx = around(gk.where(gk.masks.by_dtype("bfloat16"), gk.trace(0.5), gk.sgd(0.1)))
     params, _ = tx.apply(params, tx.init(params), params)
     assert params["w"].dtype == jnp.bfloat16
+
+
+def test_a_bare_array_that_a_group_does_not_select_is_no_missing_parameter():
+    params = jnp.array([1.0, 2.0])
+    two = gk.where(gk.by_rank(2), gk.adamw(0.1), gk.sgd(0.5))
+    assert two.apply(params, two.init(params), params)[0].tolist() == [0.5, 1.0]
+    tx = gk.muon(0.5, weight_decay=0.1, nesterov=False)
+    new, state = tx.apply(params, tx.init(params), params)
+    assert jnp.allclose(new, params - 0.5)
+    assert jax.tree.structure(state) == jax.tree.structure(tx.init(params))
+    with pytest.raises(ValueError, match="add_decayed_weights: params=None"):
+        two.update(params, two.init(params))

@@ -293,6 +293,21 @@ def test_a_norm_of_the_whole_tree_is_never_that_of_a_stack():
     assert_same(train(gk.stacked(tx))[0], train(tx)[0])
 
 
+@pytest.mark.parametrize("tx", [gk.shampoo(0.1), gk.galore(0.1, 1)], ids=repr)
+def test_a_part_whose_leaves_are_not_the_parameters_runs_on_its_tree(tx):
+    stacked, params = (
+        gk.stacked(tx),
+        {"a": jnp.ones((3, 2)), "b": jnp.ones((3, 2)), "v": jnp.ones(2)},
+    )
+    grads = jax.tree.map(lambda p: p.at[..., 0].set(0.5), params)
+    updates, state = stacked.update(grads, stacked.init(params), params)
+    expected, plain = tx.update(grads, tx.init(params), params)
+    assert_same(updates, expected)
+    named = gk.inspect.unstack(stacked, state, params)
+    assert_same(named.inner["stacked"], plain.inner)
+    assert_same(gk.inspect.restack(stacked, named, params), state)
+
+
 def test_a_mesh_without_the_axis_is_refused():
     tx = gk.stacked(gk.lamb(0.1), axis="rows")
     with pytest.raises(ValueError, match=r"^stacked: axis='rows' is not the axis .* no mesh\."):
