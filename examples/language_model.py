@@ -146,8 +146,7 @@ def loss_of(graph):
 
     def loss(params, tokens):
         logits = nnx.merge(graph, params)(tokens[:, :-1])
-        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), tokens[:, 1:, None], axis=-1)
-        return -jnp.mean(chosen)
+        return jnp.mean(gk.softmax_cross_entropy_with_integer_labels(logits, tokens[:, 1:]))
 
     return loss
 

@@ -87,7 +87,7 @@ def logits_fn(params, running, x, kind, rate=0.0, key=None):
 
 
 def cross_entropy(logits, y):
-    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1))
+    return jnp.mean(gk.softmax_cross_entropy_with_integer_labels(logits, y))
 
 
 def loss_fn(params, running, batch, l2, kind, rate, key):

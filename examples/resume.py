@@ -53,7 +53,7 @@ class Network(nnx.Module):
 
 
 def cross_entropy(logits, labels):
-    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1))
+    return jnp.mean(gk.softmax_cross_entropy_with_integer_labels(logits, labels))
 
 
 # %% The optimizer: accumulation around a guard around a clip and AdamW, and averaged weights.
