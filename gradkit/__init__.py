@@ -18,13 +18,13 @@ from gradkit._gradient_check import GradientReport as GradientReport
 from gradkit._gradient_check import check_gradient as check_gradient
 from gradkit._minimize import least_squares as least_squares
 from gradkit._minimize import minimize as minimize
+from gradkit._part import Part as Part
+from gradkit._part import View as View
 from gradkit._result import Result as Result
 from gradkit._result import Trace as Trace
 from gradkit._rule import Context as Context
-from gradkit._rule import Part as Part
 from gradkit._rule import Rule as Rule
 from gradkit._rule import State as State
-from gradkit._rule import View as View
 from gradkit._schedule import Schedule as Schedule
 from gradkit._schedule import schedule as schedule
 from gradkit._step import Step as Step

@@ -10,8 +10,9 @@ import numpy as np
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._member import Member, arguments_after_first, init_members
 from gradkit._restore import as_step, check_state, conform
-from gradkit._rule import Context, Member, State, arguments_after_first, init_members
+from gradkit._rule import Context, State
 from gradkit._splice import all_members
 
 if TYPE_CHECKING:

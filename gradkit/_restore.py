@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from gradkit import _checks as check
-from gradkit._rule import Member, State, is_stateless
+from gradkit._member import Member, is_stateless
+from gradkit._rule import State
 
 
 def conform(state: Any) -> Any:

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit._call import Call
+from gradkit._member import Chain, Member
 from gradkit._rate import promotes, value_now
-from gradkit._rule import Chain, Context, Member, Rule
+from gradkit._rule import Context, Rule
 from gradkit._schedule import Schedule
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from gradkit import _checks as check
 from gradkit import _xla as xla
 from gradkit._layout import Layout
-from gradkit._rule import Context, Member, Rule, is_stateless
+from gradkit._member import Member, is_stateless
+from gradkit._rule import Context, Rule
 from gradkit.typing import PyTree
 
 SCOPES = ("element", "leaf", "global", "tree")

@@ -17,17 +17,9 @@ from gradkit import _tree as tree
 from gradkit._arguments import CONVERTERS
 from gradkit._call import Call, factory
 from gradkit._entry import enter, is_saved, refuse_populations
-from gradkit._rule import (
-    Chain,
-    Context,
-    Member,
-    Part,
-    Rule,
-    State,
-    init_members,
-    run_members,
-    signature_of,
-)
+from gradkit._member import Chain, Member, init_members, run_members, signature_of
+from gradkit._part import Part
+from gradkit._rule import Context, Rule, State
 from gradkit._schedule import Schedule
 from gradkit._splice import name_of, numbered, place_of, splice
 from gradkit.typing import Key, OptState, Params, Updates

@@ -7,8 +7,10 @@ import jax
 
 from gradkit import _checks as check
 from gradkit._call import Call
+from gradkit._member import Chain, Member
+from gradkit._part import Part
 from gradkit._restore import check_is_state
-from gradkit._rule import Chain, Context, Member, Part, Rule, State
+from gradkit._rule import Context, Rule, State
 from gradkit._schedule import Schedule
 from gradkit._splice import all_members, join
 from gradkit._transform import Transform

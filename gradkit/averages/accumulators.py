@@ -15,7 +15,8 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
-from gradkit._rule import Part, Rule
+from gradkit._part import Part
+from gradkit._rule import Rule
 from gradkit._transform import Transform, stateless, transform
 from gradkit.stores import as_store, encoded, scope_of
 from gradkit.typing import Rate, StoreLike

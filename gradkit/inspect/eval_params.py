@@ -9,8 +9,9 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._entry import expected_state
 from gradkit._flax import unwrap
+from gradkit._part import Part
 from gradkit._restore import check_is_state, check_state, conform
-from gradkit._rule import Context, Part
+from gradkit._rule import Context
 from gradkit._transform import Transform
 from gradkit._walk import Node, walk
 from gradkit.typing import OptState, Params

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _tree as tree
 from gradkit._layout import Layout
+from gradkit._member import Member
 from gradkit._restore import check_is_state, conform
-from gradkit._rule import Context, Member, State
+from gradkit._rule import Context, State
 from gradkit._stack import Stack, scope_of
 from gradkit._transform import Transform
 from gradkit.typing import OptState, Params

@@ -18,7 +18,8 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit import _xla as xla
-from gradkit._rule import Part, Rule
+from gradkit._part import Part
+from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, identity, transform
 from gradkit.averages.ema import ema
 from gradkit.schedules.decay import _decay_rate_pow, adafactor_decay_schedule

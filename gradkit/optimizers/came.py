@@ -12,7 +12,8 @@ from typing import Any
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._rule import Part, Rule
+from gradkit._part import Part
+from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit.averages.combine import compressed
 from gradkit.averages.ema import ema

@@ -17,7 +17,8 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._rule import Part, Rule, gate, unstacked
+from gradkit._part import Part, gate, unstacked
+from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit.linalg import axes
 from gradkit.optimizers.adam import scale_by_adam

@@ -16,7 +16,8 @@ from jax.typing import DTypeLike
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._rule import Part, Rule
+from gradkit._part import Part
+from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit.linalg.dimensions import DimensionNumbers, axes_of, views_of
 from gradkit.optimizers.adamw import adamw

@@ -16,7 +16,8 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._rule import Rule, gate
+from gradkit._part import gate
+from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit.linalg import axes
 from gradkit.stores import as_store, encoded

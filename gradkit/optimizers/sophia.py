@@ -12,7 +12,8 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
-from gradkit._rule import Part, Rule, gate
+from gradkit._part import Part, gate
+from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit.averages.ema import ema
 from gradkit.transforms.hessian import hutchinson_estimator_diag_hessian

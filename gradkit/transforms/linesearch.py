@@ -15,7 +15,7 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._rule import arguments_after_first
+from gradkit._member import arguments_after_first
 from gradkit.typing import Params, Updates
 
 

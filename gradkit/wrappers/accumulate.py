@@ -19,7 +19,8 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._entry import ANYTHING, extras_taken
-from gradkit._rule import Part, Rule
+from gradkit._part import Part
+from gradkit._rule import Rule
 from gradkit._schedule import rate_at
 from gradkit._transform import Transform, transform
 from gradkit.typing import Params, Updates

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
-from gradkit._rule import Part, Rule
+from gradkit._part import Part
+from gradkit._rule import Rule
 from gradkit._transform import Transform, transform
 from gradkit.typing import Rate
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from gradkit import _numerics as numerics
-from gradkit._rule import Context, Part, Rule, View
+from gradkit._part import Part, View
+from gradkit._rule import Context, Rule
 from gradkit._transform import Transform, transform
 
 

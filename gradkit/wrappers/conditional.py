@@ -12,7 +12,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradkit import _checks as check
-from gradkit._rule import Part, Rule
+from gradkit._part import Part
+from gradkit._rule import Rule
 from gradkit._transform import Transform, transform
 
 

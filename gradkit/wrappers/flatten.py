@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
-from gradkit._rule import Context, Part, Rule, View
+from gradkit._part import Part, View
+from gradkit._rule import Context, Rule
 from gradkit._transform import Transform, transform
 from gradkit.typing import PyTree
 

@@ -21,7 +21,9 @@ import jax
 
 from gradkit import _checks as check
 from gradkit import masks
-from gradkit._rule import Context, Part, Rule, View, is_stateless
+from gradkit._member import is_stateless
+from gradkit._part import Part, View
+from gradkit._rule import Context, Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit.masks.predicates import is_bool
 from gradkit.transforms.sanitize import set_to_zero

@@ -16,7 +16,8 @@ from jax import lax
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
-from gradkit._rule import Part, Rule
+from gradkit._part import Part
+from gradkit._rule import Rule
 from gradkit._transform import Transform, transform
 
 

@@ -20,7 +20,8 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit import _xla as xla
-from gradkit._rule import Part, Rule
+from gradkit._part import Part
+from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit._walk import refuse_evaluation
 from gradkit.averages.accumulators import latest

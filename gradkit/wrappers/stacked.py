@@ -5,7 +5,8 @@ from typing import NoReturn
 import jax
 
 from gradkit import _checks as check
-from gradkit._rule import Part, Rule, View
+from gradkit._part import Part, View
+from gradkit._rule import Rule
 from gradkit._splice import all_members
 from gradkit._stack import Stack, scope_of
 from gradkit._transform import Transform, transform

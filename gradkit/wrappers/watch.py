@@ -17,7 +17,8 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit import masks
-from gradkit._rule import Context, Part, Rule
+from gradkit._part import Part
+from gradkit._rule import Context, Rule
 from gradkit._transform import Transform, transform
 from gradkit.averages.ema import ema
 from gradkit.typing import Mask, Params, PyTree, Rate, StoreLike, Updates

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
-from gradkit._rule import Rule, gate
+from gradkit._part import gate
+from gradkit._rule import Rule
 from gradkit._transform import Transform, transform
 from gradkit.stores import as_store, encoded
 from gradkit.typing import Rate, StoreLike
