@@ -1,0 +1,1 @@
+"""Data: mini-batches and splits as indices, preprocessing, and augmentation."""
