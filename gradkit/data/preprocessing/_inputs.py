@@ -10,11 +10,40 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 
 
-class Batch(NamedTuple):
-    """Samples with weights of the same rank; zero for what is left out."""
+class Given(NamedTuple):
+    """Samples, which of them to take, and how much they count; None for all, and for alike."""
 
     x: jax.Array
-    weight: jax.Array
+    where: jax.Array | None = None
+    sample_weight: jax.Array | None = None
+    rows: jax.Array | None = None
+    rows_where: jax.Array | None = None
+
+    def taken(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The samples, their mask, and their weights."""
+        x, mask, weight = self.x, self.where, self.sample_weight
+        mask = jnp.ones(len(x), bool) if mask is None else mask
+        weight = jnp.ones(len(x)) if weight is None else weight
+        if self.rows is not None:
+            x, mask, weight = x[self.rows], mask[self.rows], weight[self.rows]
+        if self.rows_where is not None:
+            mask = mask & self.rows_where.reshape(-1, *[1] * (mask.ndim - 1))
+        return x, mask, weight
+
+    def batch(self, dtype: Any = None) -> tuple[jax.Array, jax.Array, Any]:
+        """The samples in a floating dtype, at least float32, weights of their rank, and a verdict.
+
+        The weight is zero of what is left out. The verdict is three bools: whether what is used is
+        finite, whether the weights are, and ≥ 0, and whether anything is used.
+        """
+        x, mask, weight = self.taken()
+        x = x.astype(numerics.wide(x.dtype) if dtype is None else dtype)
+        weight = weight.reshape(-1, *[1] * (x.ndim - 1)).astype(x.dtype)
+        mask = mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim))
+        weight = jnp.where(mask, weight, jnp.zeros((), weight.dtype))
+        finite = jnp.all(jnp.isfinite(x) | (weight == 0))
+        right = jnp.all(jnp.isfinite(weight) & (weight >= 0))
+        return x, weight, (finite, right, jnp.any(weight != 0))
 
 
 def known(*values: Any) -> bool:
@@ -45,62 +74,45 @@ def array(name: str, value: Any, *, integers: bool = False) -> jax.Array:
     return found
 
 
-def batch(x: Any, where: Any, sample_weight: Any, *, elements: bool, split: Any = None) -> Batch:
-    """Samples to fit on, at least float32.
+def given(x: Any, where: Any, sample_weight: Any, split: Any, *, elements: bool) -> Given:
+    """Samples along the first axis, checked by shape and kind.
 
     Args:
-      x: samples along the first axis.
+      x: samples.
       where: bools for samples, or for elements.
-      sample_weight: weights ≥ 0 of the samples.
-      elements: whether single elements may be left out.
-      split: the samples to take.
+      sample_weight: weights of the samples.
+      split: the samples to take; None for all.
+      elements: whether single elements may be left out, and x may be integers.
     """
-    found = array("x", x)
-    if found.ndim == 0:
-        check.refuse(f"x is {check.shape_dtype(found)}", expected="samples along the first axis")
-    if not found.size:
-        check.refuse(f"x is {check.shape_dtype(found)}", expected="at least one sample")
-    found, mask, weight = taken(found, split, where, sample_weight, elements=elements)
-    found = found.astype(numerics.wide(found.dtype))
-    weight = weight.reshape(-1, *[1] * (found.ndim - 1)).astype(found.dtype)
-    mask = mask.reshape(*mask.shape, *[1] * (found.ndim - mask.ndim))
-    weight = jnp.where(mask, weight, jnp.zeros((), weight.dtype))
-    if known(found, weight):
-        finite, least, any_used = _judge(found, weight)
-        if not any_used:
-            problem = "where and sample_weight leave no sample"
-            check.refuse(problem, expected="at least one sample")
-        if not least:
-            problem = "sample_weight has negative numbers, infinity or NaN"
-            check.refuse(problem, expected="weights >= 0")
-        if not finite:
-            missing = "where=jnp.isfinite(x)" if elements else "where=jnp.isfinite(x).all(axis=1)"
-            fix = f"Leave missing values out with {missing}"
-            check.refuse("x has NaN or infinity", expected="finite numbers", fix=fix)
-    return Batch(found, weight)
-
-
-def taken(
-    x: jax.Array, split: Any, where: Any, sample_weight: Any, *, elements: bool
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The samples of the training part of a split, with their mask and weights."""
+    if x.ndim == 0:
+        check.refuse(f"x is {check.shape_dtype(x)}", expected="samples along the first axis")
+    if not x.size:
+        check.refuse(f"x is {check.shape_dtype(x)}", expected="at least one sample")
     mask, weight = _mask(where, x, elements), _weight(sample_weight, x.shape[0])
-    if split is None:
-        return x, mask, weight
-    rows, used = _rows(split, x.shape[0])
-    mask = mask[rows] & used.reshape(-1, *[1] * (mask.ndim - 1))
-    return x[rows], mask, weight[rows]
+    rows, rows_where = (None, None) if split is None else _rows(split, x.shape[0])
+    return Given(x, mask, weight, rows, rows_where)
 
 
-@jax.jit
-def _judge(x: Any, weight: Any) -> Any:
-    finite = jnp.all(jnp.isfinite(x) | (weight == 0))
-    return finite, jnp.all(jnp.isfinite(weight) & (weight >= 0)), jnp.any(weight != 0)
+def judge(verdict: Any, elements: bool) -> None:
+    """Refuse samples and weights by value, where the verdict is known."""
+    if not known(*verdict):
+        return
+    finite, right, some = map(bool, verdict)
+    if not some:
+        problem = "where and sample_weight leave no sample"
+        check.refuse(problem, expected="at least one sample")
+    if not right:
+        problem = "sample_weight has negative numbers, infinity or NaN"
+        check.refuse(problem, expected="weights >= 0")
+    if not finite:
+        missing = "where=jnp.isfinite(x)" if elements else "where=jnp.isfinite(x).all(axis=1)"
+        fix = f"Leave missing values out with {missing}"
+        check.refuse("x has NaN or infinity", expected="finite numbers", fix=fix)
 
 
-def _mask(where: Any, x: jax.Array, elements: bool) -> jax.Array:
+def _mask(where: Any, x: jax.Array, elements: bool) -> jax.Array | None:
     if where is None:
-        return jnp.ones(x.shape[0], bool)
+        return None
     mask = jnp.asarray(where)
     if mask.dtype != bool:
         problem = f"where is {check.shape_dtype(mask)}"
@@ -112,23 +124,35 @@ def _mask(where: Any, x: jax.Array, elements: bool) -> jax.Array:
     return mask
 
 
-def _weight(sample_weight: Any, count: int) -> jax.Array:
+def _weight(sample_weight: Any, count: int) -> jax.Array | None:
     if sample_weight is None:
-        return jnp.ones(count)
+        return None
     weight = array("sample_weight", sample_weight, integers=True)
     if weight.shape != (count,):
         problem = f"sample_weight is {check.shape_dtype(weight)} for {count} samples"
         check.refuse(problem, expected=f"shape [{count}]")
-    return weight.astype(float)
+    return weight
 
 
-def _rows(split: Any, count: int) -> tuple[jax.Array, jax.Array]:
+def _parts(split: Any) -> dict[str, Any]:
+    """The indices of each part by name."""
+    if isinstance(split, dict):
+        return split
+    if hasattr(split, "_asdict"):
+        return dict(split._asdict())
+    if isinstance(split, (tuple, list)) and split and np.ndim(split[0]):
+        return {"train": split[0]} | {f"part {i}": split[i] for i in range(1, len(split))}
+    return {"train": split} if hasattr(split, "dtype") else {}
+
+
+def _rows(split: Any, count: int) -> tuple[jax.Array, jax.Array | None]:
     """The training samples of a split and which of them count, after a check of the split."""
-    parts = split if isinstance(split, dict) else getattr(split, "_asdict", dict)()
+    parts = _parts(split)
     if "train" not in parts:
         problem = f"split={check.shown(split)} has no training part"
+        expected = "indices, a tuple of them with those to fit on first, or a field train"
         fix = "Make it with gk.data.split or gk.metrics.k_fold"
-        check.refuse(problem, expected="a field train of indices", fix=fix, error=TypeError)
+        check.refuse(problem, expected=expected, fix=fix, error=TypeError)
     indices = {name: rows for name, rows in parts.items() if not name.endswith("_where")}
     used = {name: parts.get(f"{name}_where") for name in indices}
     rows = {name: jnp.asarray(value) for name, value in indices.items() if value is not None}
@@ -153,7 +177,7 @@ def _rows(split: Any, count: int) -> tuple[jax.Array, jax.Array]:
         for name, value in taken.items():
             both = np.intersect1d(mine, value)
             if both.size:
-                problem = f"sample {both[0]} is in both train and {name} of split"
+                problem = f"sample {both[0]} is in both train and {name} of the split"
                 check.refuse(problem, expected=f"{name} samples apart from those to fit on")
     mask = used["train"]
-    return train, jnp.ones(train.shape, bool) if mask is None else jnp.asarray(mask)
+    return train, None if mask is None else jnp.asarray(mask)

@@ -16,7 +16,9 @@ def empty(count: int = MOST) -> jax.Array:
 
 
 def smallest(hashes: Any) -> Any:
-    """The smallest hashes (at most ``MOST``) of several, in order."""
+    """The smallest hashes of several, at most ``MOST``."""
+    if len(hashes) <= MOST:
+        return hashes
     first, second = lax.sort((hashes[:, 0], hashes[:, 1]), num_keys=2)
     return jnp.stack([first[:MOST], second[:MOST]], axis=1)
 

@@ -113,9 +113,10 @@ class Step:
 
         Args:
           x: samples along the first axis, floating and finite; computed in at least float32.
-          split: fit to ``x[split.train]`` only; ``gk.data.split(...)``, a row of
-            ``gk.metrics.k_fold(...)`` under ``vmap``, or a dict with ``"train"``. None to fit to
-            all of ``x``.
+          split: fit to the training part only, and refuse a split whose parts share samples: what
+            ``gk.data.split`` returns, or a row of ``gk.metrics.k_fold(...)`` under ``vmap``. That
+            is a tuple of indices, the training part first; a dict or a named tuple with ``train``;
+            or the indices to fit on. None to fit to all of ``x``.
           where: bools for the samples; False leaves one out, such as padding. Where the statistic
             is one for each feature, also bools in the shape of ``x``, for missing values.
           sample_weight: how often each sample counts, ≥ 0; 1 by default.
@@ -129,10 +130,12 @@ class Step:
           TypeError: ``x`` is not floating.
         """
         with check.inside(f"{self._name}.fit"):
-            batch = self._batch(x, split, where, sample_weight)
-            statistics, samples, seen = _measured(self, batch)
-            count = int(samples) if inputs.known(samples) else len(batch.x)
-            return self._fitted(statistics, samples, seen, batch.x.shape[1:], count)
+            given = self._given(x, where, sample_weight, split)
+            solved, samples, seen, verdict = _fit(self, given)
+            inputs.judge(verdict, self._elements)
+            most = len(given.x if given.rows is None else given.rows)
+            count = int(samples) if inputs.known(samples) else most
+            return self._fitted(solved, samples, seen, given.x.shape[1:], count)
 
     def init(self, x: PyTree) -> "PartialFit":
         """Begin a fit of a stream of batches.
@@ -151,7 +154,7 @@ class Step:
             if not x.shape or not jnp.issubdtype(x.dtype, jnp.floating):
                 problem = f"x is {check.shape_dtype(x)}"
                 check.refuse(problem, expected="a batch of floating samples", error=TypeError)
-            dtype = numerics.wide(x.dtype)
+            dtype = numerics.wide(jax.dtypes.canonicalize_dtype(x.dtype))
             shape = tuple(x.shape[1:])
             zeros = self._zeros(len(x.shape), shape, dtype)
             return PartialFit(self, shape, jnp.zeros((), int), sketch.empty(), zeros)
@@ -169,20 +172,37 @@ class Step:
     def _statistics(self, x: Any, weight: Any) -> Statistics:
         raise NotImplementedError
 
-    def _fitted(
-        self, statistics: Any, samples: Any, seen: Any, shape: tuple[int, ...], count: int | None
-    ) -> Fitted:
+    def _solved(self, statistics: Any) -> dict[str, Any]:
+        """The arrays that ``_fitted`` judges and keeps; compiled."""
         raise NotImplementedError
 
-    def _batch(self, x: Any, split: Any, where: Any, sample_weight: Any) -> inputs.Batch:
-        return inputs.batch(x, where, sample_weight, elements=self._elements, split=split)
+    def _fitted(
+        self, solved: Any, samples: Any, seen: Any, shape: tuple[int, ...], count: int | None
+    ) -> Fitted:
+        """The fitted step, of ``count`` samples or at most so many; None where unknown."""
+        raise NotImplementedError
+
+    def _given(self, x: Any, where: Any, sample_weight: Any, split: Any = None) -> inputs.Given:
+        found = inputs.array("x", x)
+        return inputs.given(found, where, sample_weight, split, elements=self._elements)
+
+
+def _measured(step: Step, given: inputs.Given, dtype: Any = None) -> tuple[Any, ...]:
+    x, weight, verdict = given.batch(dtype)
+    used = jnp.any((weight > 0).reshape(len(x), -1), axis=1)
+    samples = jnp.sum(used, dtype=int)
+    return step._statistics(x, weight), samples, sketch.of(x, used), verdict
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _measured(step: Step, batch: inputs.Batch) -> Any:
-    x, weight = batch
-    used = jnp.any((weight > 0).reshape(len(x), -1), axis=1)
-    return step._statistics(x, weight), jnp.sum(used, dtype=int), sketch.of(x, used)
+def _fit(step: Step, given: inputs.Given) -> tuple[Any, ...]:
+    statistics, *rest = _measured(step, given)
+    return step._solved(statistics), *rest
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _solve(step: Step, statistics: Any) -> Any:
+    return step._solved(statistics)
 
 
 @accumulator("step", "shape")
@@ -238,13 +258,14 @@ class PartialFit:
         """
         self._single()
         with check.inside(f"{self.step._name}.update"):
-            batch = self.step._batch(x, None, where, sample_weight)
-            if batch.x.shape[1:] != self.shape:
-                problem = f"x is {check.shape_dtype(batch.x)}"
+            given = self.step._given(x, where, sample_weight)
+            if given.x.shape[1:] != self.shape:
+                problem = f"x is {check.shape_dtype(given.x)}"
                 check.refuse(problem, expected=f"samples of shape {list(self.shape)}")
-            dtype = jax.tree.leaves(self.statistics)[0].dtype
-            batch = batch._replace(x=batch.x.astype(dtype), weight=batch.weight.astype(dtype))
-            return _updated(self, batch)
+            updated, verdict = _updated(self, given)
+            # A batch may be all padding.
+            inputs.judge((*verdict[:2], True), self.step._elements)
+            return updated
 
     def merge(self, other: "PartialFit") -> "PartialFit":
         """Return the fit to the samples of both; ``a + b`` is the same.
@@ -305,7 +326,8 @@ class PartialFit:
             count = int(self.samples) if inputs.known(self.samples) else None
             if count == 0:
                 check.refuse("no sample was added", expected="at least one sample")
-            return self.step._fitted(self.statistics, self.samples, self.seen, self.shape, count)
+            solved = _solve(self.step, self.statistics)
+            return self.step._fitted(solved, self.samples, self.seen, self.shape, count)
 
     def _single(self) -> None:
         if self.samples.ndim:
@@ -319,9 +341,10 @@ class PartialFit:
 
 
 @jax.jit
-def _updated(fit: PartialFit, batch: inputs.Batch) -> PartialFit:
-    statistics, samples, seen = _measured(fit.step, batch)
-    return _merged(fit, PartialFit(fit.step, fit.shape, samples, seen, statistics))
+def _updated(fit: PartialFit, given: inputs.Given) -> tuple[PartialFit, Any]:
+    dtype = jax.tree.leaves(fit.statistics)[0].dtype
+    statistics, samples, seen, verdict = _measured(fit.step, given, dtype)
+    return _merged(fit, PartialFit(fit.step, fit.shape, samples, seen, statistics)), verdict
 
 
 @jax.jit

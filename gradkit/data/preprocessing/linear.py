@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from gradkit import _checks as check
@@ -123,17 +124,6 @@ def _inverse(fitted: Linear, x: jax.Array) -> jax.Array:
     return found.reshape(*x.shape[: x.ndim - rank], *fitted.features).astype(x.dtype)
 
 
-@jax.jit
-def _spectrum(statistics: Covariance, ddof: Any) -> tuple[Any, Any]:
-    """The variances in falling order, and the directions as rows, with fixed signs."""
-    covariance = statistics.squares[0] / (statistics.weight[0] - ddof)
-    values, vectors = matrices.eigh((covariance + covariance.T) / 2)
-    rows = vectors.T[::-1]
-    largest = jnp.argmax(jnp.abs(rows), axis=1, keepdims=True)
-    rows = rows * jnp.sign(jnp.take_along_axis(rows, largest, axis=1))
-    return jnp.maximum(values[::-1], 0), rows
-
-
 @dataclasses.dataclass(frozen=True, repr=False)
 class _Covariance(Step):
     """A step whose statistic is the covariance matrix."""
@@ -157,9 +147,34 @@ class _Covariance(Step):
         """The most components there are."""
         return size if count is None else min(size, count)
 
-    def _gain(self, variance: Any, noise: Any, rank: int | None, said: str) -> Any:
+    def _gain(self, variance: Any, noise: Any) -> Any:
         """By what each component is multiplied."""
         return jnp.ones_like(variance)
+
+    def _judge(self, rank: int, kept: int, said: str) -> None:
+        """Refuse components without variance, where they are divided by it."""
+
+    def _solved(self, statistics: Any) -> dict[str, Any]:
+        """The variances in falling order, and the directions as rows, with fixed signs."""
+        weight, (mean, low) = statistics.weight[0], statistics.mean
+        covariance = statistics.squares[0] / (weight - self.ddof)
+        values, vectors = matrices.eigh((covariance + covariance.T) / 2)
+        rows = vectors.T[::-1]
+        largest = jnp.argmax(jnp.abs(rows), axis=1, keepdims=True)
+        rows = rows * jnp.sign(jnp.take_along_axis(rows, largest, axis=1))
+        variance = jnp.maximum(values[::-1], 0)
+        # Of smaller eigenvalues all digits are rounding errors.
+        noise = len(variance) * jnp.finfo(variance.dtype).eps * variance[0]
+        return {
+            "mean": mean,
+            "correction": low,
+            "components": rows,
+            "variance": variance,
+            "total_variance": jnp.sum(variance),
+            "gain": self._gain(variance, noise),
+            "weight": weight,
+            "rank": jnp.sum(variance > noise),
+        }
 
     def _kept(self, variance: Any, most: int) -> int:
         """How many components are kept, at most ``most``."""
@@ -169,31 +184,30 @@ class _Covariance(Step):
                 problem = f"n_components={wanted} under jit: their number depends on the data"
                 fix = "Fit outside jit, or pass an integer"
                 check.refuse(problem, expected="a static number", fix=fix, error=TypeError)
-            share = jnp.cumsum(variance) / jnp.sum(variance)
-            return min(int(jnp.sum(share <= wanted)) + 1, most)
+            share = np.cumsum(variance) / np.sum(variance)
+            return min(int(np.sum(share <= wanted)) + 1, most)
         if wanted is not None and wanted > most:
             problem = f"n_components={wanted} is more than there are"
             check.refuse(problem, expected=f"n_components <= {most}, of samples and features")
         return most if wanted is None else wanted
 
-    def _fitted(self, statistics: Any, samples: Any, seen: Any, shape: Any, count: Any) -> Fitted:
-        weight, size = statistics.weight[0], math.prod(shape)
+    def _fitted(
+        self, solved: Any, samples: Any, seen: Any, shape: tuple[int, ...], count: int | None
+    ) -> Linear:
+        weight, rank = solved.pop("weight"), solved.pop("rank")
         if inputs.known(weight) and not float(weight) > self.ddof:
-            problem = f"ddof={self.ddof} with {check.shown(weight)} samples"
+            problem = f"ddof={self.ddof} with {float(weight):g} samples"
             check.refuse(problem, expected="more samples than ddof")
-        variance, components = _spectrum(statistics, jnp.asarray(self.ddof, weight.dtype))
-        kept = self._kept(variance, self._most(size, count))
-        total = jnp.sum(variance)
-        # Of smaller eigenvalues all digits are rounding errors.
-        noise = size * jnp.finfo(variance.dtype).eps * variance[0]
-        rank = int(jnp.sum(variance > noise)) if inputs.known(variance) else None
-        if rank is not None and count is not None:
-            rank = min(rank, count - 1)
-        variance, components = variance[:kept], components[:kept]
-        gain = self._gain(variance, noise, rank, f"{count} samples of {size} features")
-        (mean, low), back = statistics.mean, getattr(self, "method", None) == "zca"
-        arrays = components, variance, total, gain, seen
-        return Linear(self, samples, mean, low, *arrays, tuple(shape), back)
+        size = math.prod(shape)
+        kept = self._kept(solved["variance"], self._most(size, count))
+        if inputs.known(rank) and count is not None:
+            rank = min(int(rank), count - 1)
+            self._judge(rank, kept, f"{count} samples of {size} features")
+        if kept < size:
+            for name in ("components", "variance", "gain"):
+                solved[name] = solved[name][:kept]
+        back = getattr(self, "method", None) == "zca"
+        return Linear(self, samples, **solved, seen=seen, features=shape, back=back)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -212,11 +226,13 @@ class _Whiten(_Covariance):
     def _most(self, size: int, count: int | None) -> int:
         return size
 
-    def _gain(self, variance: Any, noise: Any, rank: int | None, said: str) -> Any:
-        if self.eps == 0 and rank is not None and rank < len(variance):
-            problem = f"the covariance of {said} has rank {rank}, of {len(variance)} components"
+    def _judge(self, rank: int, kept: int, said: str) -> None:
+        if self.eps == 0 and rank < kept:
+            problem = f"the covariance of {said} has rank {rank}, of {kept} components"
             fix = f"Pass eps > 0, or n_components={rank}" if rank else "Pass eps > 0"
             check.refuse(problem, expected="a variance > 0 of each component", fix=fix)
+
+    def _gain(self, variance: Any, noise: Any) -> Any:
         gain = 1 / jnp.sqrt(variance + self.eps)
         if self.eps == 0:
             gain = jnp.where(variance > noise, gain, jnp.full_like(gain, jnp.nan))

@@ -52,8 +52,8 @@ class SampleCenter(Fitted):
 
     def inverse_transform(self, x: ArrayLike) -> jax.Array:
         """Refuse: the mean of a sample is not kept."""
-        problem = "inverse_transform of center_samples: the mean of a sample is not kept"
-        with check.inside("center_samples"):
+        with check.inside("center_samples.inverse_transform"):
+            problem = "the mean of a sample is not kept"
             check.refuse(problem, fix="Keep x.mean(axis, keepdims=True), and add it")
 
 

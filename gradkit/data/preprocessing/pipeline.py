@@ -94,23 +94,25 @@ class _Pipeline(Step):
         """Fit each step to the training samples that the steps before it give."""
         with check.inside("pipeline.fit"):
             first = inputs.array("x", x, integers=True)
-            if not first.ndim:
-                problem = f"x is {check.shape_dtype(first)}"
-                check.refuse(problem, expected="samples along the first axis")
-            given = inputs.taken(first, split, where, sample_weight, elements=True)
-            rows, mask, weight = given
+            given = inputs.given(first, where, sample_weight, split, elements=True)
+            found, mask, weight = _taken(given)
+            used, seen = _record(found, mask, weight)
             parts: list[Fitted] = []
-            found = rows
             for step in self.steps:
                 parts.append(step.fit(found, where=mask, sample_weight=weight))
-                found = parts[-1].transform(found)
-            used, seen = _record(*given)
+                if len(parts) < len(self.steps):
+                    found = parts[-1].transform(found)
             return FittedPipeline(self, used, seen, tuple(parts))
 
     def _streams(self) -> None:
         fix = "Fit one step to the stream, then the next to the batches that it transforms"
         problem = "a pipeline does not stream: each step is fitted to what the one before it gives"
         check.refuse(problem, fix=f"{fix}; pipeline(first, second) joins fitted steps")
+
+
+@jax.jit
+def _taken(given: inputs.Given) -> Any:
+    return given.taken()
 
 
 @jax.jit

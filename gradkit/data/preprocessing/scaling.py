@@ -1,7 +1,7 @@
 """Steps that treat each feature by itself: min-max, constants, means, standard deviations."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +76,7 @@ class Affine(Fitted):
         base.match(found, self.features, self.center, len(self.features))
         return found
 
-    def _constants(self, x: jax.Array) -> list[jax.Array]:
+    def _cast(self, x: jax.Array) -> list[jax.Array]:
         """The samples and the constants, in one dtype and of one rank."""
         floating = jnp.issubdtype(x.dtype, jnp.floating)
         dtype = numerics.wider(self.center.dtype, *[x.dtype] * floating)
@@ -88,14 +88,14 @@ class Affine(Fitted):
 
 @jax.jit
 def _transform(fitted: Affine, x: jax.Array) -> jax.Array:
-    wide, center, correction, scale, offset = fitted._constants(x)
+    wide, center, correction, scale, offset = fitted._cast(x)
     found = ((wide - center) - correction) / scale + offset
     return found.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else found
 
 
 @jax.jit
 def _inverse(fitted: Affine, x: jax.Array) -> jax.Array:
-    wide, center, correction, scale, offset = fitted._constants(x)
+    wide, center, correction, scale, offset = fitted._cast(x)
     found = ((wide - offset) * scale + correction) + center
     return found.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else found
 
@@ -128,47 +128,59 @@ class _PerFeature(Step):
     def _statistics(self, x: Any, weight: Any) -> Statistics:
         return self._kind.of(x, jnp.broadcast_to(weight, x.shape), self._axes(x.ndim))
 
-    @property
-    def _kind(self) -> Any:
-        return Moments
+    _kind: ClassVar[Any] = Moments
 
-    def _affine(
-        self, statistics: Any, shape: Any, samples: Any, seen: Any, constants: dict[str, Any]
+    @property
+    def _options(self) -> tuple[str, int]:
+        """What is done with constant features, and ``ddof``."""
+        return getattr(self, "constant", "keep"), getattr(self, "ddof", 0)
+
+    def _constants(self, statistics: Any) -> dict[str, Any]:
+        """Center, correction, scale and offset, and which features are constant."""
+        raise NotImplementedError
+
+    def _solved(self, statistics: Any) -> dict[str, Any]:
+        solved, (option, ddof) = self._constants(statistics), self._options
+        scale, constant = solved["scale"], solved["constant"]
+        weight = statistics.weight[0]
+        instead = jnp.full_like(scale, 1.0 if option == "keep" else jnp.nan)
+        scale = jnp.where(constant, instead, scale) / solved.pop("width", 1.0)
+        # Inside jit too few samples are not refused.
+        solved["scale"] = jnp.where(weight > ddof, scale, jnp.full_like(scale, jnp.nan))
+        return solved | {"weight": weight}
+
+    def _fitted(
+        self, solved: Any, samples: Any, seen: Any, shape: tuple[int, ...], count: int | None
     ) -> Affine:
-        """Constants without the axes of length 1 before those of the features."""
-        none = statistics.weight[0] == 0  # inside jit, where it is not refused
-        scale = constants["scale"]
-        constants["scale"] = jnp.where(none, jnp.full_like(scale, jnp.nan), scale)
+        weight, constant = solved.pop("weight"), solved.pop("constant")
+        if inputs.known(weight, constant):
+            self._judge(np.asarray(weight)[0], np.asarray(constant)[0])
         axes = self._axes(len(shape) + 1)
         features = [None if i in axes else n for i, n in enumerate((1, *shape))]
-        while features and features[0] is None:
+        while features and features[0] is None:  # any axes may come before
             features.pop(0)
-        found = {
+        arrays = {
             name: value.reshape(value.shape[value.ndim - len(features) :])
-            for name, value in constants.items()
+            for name, value in solved.items()
         }
-        return Affine(self, samples, **found, seen=seen, features=tuple(features))
+        return Affine(self, samples, **arrays, seen=seen, features=tuple(features))
 
-    def _seen(self, weight: Any) -> None:
-        """Refuse features without a value."""
-        if inputs.known(weight) and (empty := np.argwhere(np.asarray(weight)[0] == 0)).size:
+    def _judge(self, weight: Any, constant: Any) -> None:
+        option, ddof = self._options
+        if not weight.all():
+            empty = np.argwhere(weight == 0)
             problem = f"where leaves no value of feature {_index(empty)}"
             check.refuse(problem, expected="a value of each feature")
-
-    def _constant(self, constant: Any, option: str, scale: Any, said: str) -> Any:
-        """The scale with 1 for constant features; of what is traced and not kept, NaN."""
-        if option == "keep":
-            return jnp.where(constant, jnp.ones_like(scale), scale)
-        if inputs.known(constant):
-            wrong = np.argwhere(np.asarray(constant)[0])
-            if wrong.size:
-                problem = f"feature {_index(wrong)} is constant"
-                if len(wrong) > 1:
-                    problem = f"{len(wrong)} features are constant, first {_index(wrong)}"
-                fix = "Pass constant='keep' to divide them by 1, or axis=None for one range of all"
-                check.refuse(problem, expected=said, fix=fix)
-            return scale
-        return jnp.where(constant, jnp.full_like(scale, jnp.nan), scale)
+        if (weight <= ddof).any():
+            problem = f"ddof={ddof} with {weight.min():g} samples"
+            check.refuse(problem, expected="more samples than ddof")
+        if option == "refuse" and constant.any():
+            wrong = np.argwhere(constant)
+            problem = f"feature {_index(wrong)} is constant"
+            if len(wrong) > 1:
+                problem = f"{len(wrong)} features are constant, first {_index(wrong)}"
+            fix = "Pass constant='keep' to divide by 1, or axis=None for one scale of all features"
+            check.refuse(problem, expected="values that differ", fix=fix)
 
 
 def _index(wrong: Any) -> str:
@@ -185,19 +197,17 @@ class _MinMax(_PerFeature):
 
     _kind = Extremes
 
-    def _fitted(self, statistics: Any, samples: Any, seen: Any, shape: Any, count: Any) -> Fitted:
-        self._seen(statistics.weight[0])
+    def _constants(self, statistics: Any) -> dict[str, Any]:
         low, high = self.feature_range
         spread = statistics.high - statistics.low
-        spread = self._constant(spread == 0, self.constant, spread, "a range > 0")
-        like = {"dtype": spread.dtype, "shape": spread.shape}
-        constants = {
+        return {
             "center": statistics.low,
-            "correction": jnp.zeros(**like),
-            "scale": spread / (high - low),
-            "offset": jnp.full(fill_value=low, **like),
+            "correction": jnp.zeros_like(spread),
+            "scale": spread,
+            "offset": jnp.full_like(spread, low),
+            "constant": spread == 0,
+            "width": high - low,
         }
-        return self._affine(statistics, shape, samples, seen, constants)
 
 
 def min_max(
@@ -256,23 +266,16 @@ class _Standardize(_PerFeature):
     ddof: int = 0
     constant: str = "keep"
 
-    def _fitted(self, statistics: Any, samples: Any, seen: Any, shape: Any, count: Any) -> Fitted:
-        weight = statistics.weight[0]
-        self._seen(weight)
-        free = weight - self.ddof
-        if inputs.known(free) and bool(jnp.any(free <= 0)):
-            problem = f"ddof={self.ddof} with {check.shown(jnp.min(weight))} samples"
-            check.refuse(problem, expected="more samples than ddof")
-        std = jnp.sqrt(statistics.squares[0] / free)
-        mean = statistics.mean[0]
-        constant = std <= 2 * jnp.finfo(std.dtype).eps * jnp.abs(mean)
-        constants = {
+    def _constants(self, statistics: Any) -> dict[str, Any]:
+        mean, low = statistics.mean
+        std = jnp.sqrt(statistics.squares[0] / (statistics.weight[0] - self.ddof))
+        return {
             "center": mean,
-            "correction": statistics.mean[1],
-            "scale": self._constant(constant, self.constant, std, "a standard deviation > 0"),
-            "offset": jnp.zeros_like(std),
+            "correction": low,
+            "scale": std,
+            "offset": jnp.zeros_like(mean),
+            "constant": std <= 2 * jnp.finfo(std.dtype).eps * jnp.abs(mean),
         }
-        return self._affine(statistics, shape, samples, seen, constants)
 
 
 def standardize(
@@ -316,12 +319,12 @@ class _Center(_PerFeature):
     _name = "center"
     axis: int | tuple[int, ...] | None = 0
 
-    def _fitted(self, statistics: Any, samples: Any, seen: Any, shape: Any, count: Any) -> Fitted:
-        self._seen(statistics.weight[0])
+    def _constants(self, statistics: Any) -> dict[str, Any]:
         mean, low = statistics.mean
         zero = jnp.zeros_like(mean)
-        constants = {"center": mean, "correction": low, "scale": zero + 1, "offset": zero}
-        return self._affine(statistics, shape, samples, seen, constants)
+        scale, constant = jnp.ones_like(mean), jnp.zeros(mean.shape, bool)
+        names = ("center", "correction", "scale", "offset", "constant")
+        return dict(zip(names, (mean, low, scale, zero, constant), strict=True))
 
 
 def center(*, axis: int | tuple[int, ...] | None = 0) -> Step:
