@@ -3,7 +3,6 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
@@ -13,7 +12,7 @@ from gradkit.data.preprocessing import _rows as sketch
 from gradkit.data.preprocessing.base import Fitted
 from gradkit.data.preprocessing.pipeline import FittedPipeline
 
-_hashes = jax.jit(sketch.hashes)
+_hashes = jax.jit(jax.vmap(sketch.hashes))
 
 
 def check_held_out(
@@ -81,8 +80,9 @@ def check_held_out(
         records = np.asarray(fitted.seen if stacked else fitted.seen[None])
         used = _used(where, rows.shape[:2])
         samples = np.asarray(fitted.samples).reshape(-1)
+        hashes = np.asarray(_hashes(rows))
         for i, record in enumerate(records):
-            leaked = np.isin(_joined(np.asarray(_hashes(rows[i]))), _joined(record)) & used[i]
+            leaked = np.isin(_joined(hashes[i]), _joined(record)) & used[i]
             if leaked.sum() > allowed * used[i].sum():
                 _refuse(leaked, used[i], int(samples[i]), f"fit {i}" if stacked else "")
 
@@ -90,11 +90,11 @@ def check_held_out(
 def _used(where: Any, shape: tuple[int, ...]) -> np.ndarray:
     if where is None:
         return np.ones(shape, bool)
-    mask = jnp.asarray(where)
+    mask = np.asarray(where)
     if mask.dtype != bool or mask.size != shape[0] * shape[1]:
         problem = f"where is {check.shape_dtype(mask)}"
         check.refuse(problem, expected="a bool for each sample")
-    return np.asarray(mask).reshape(shape)
+    return mask.reshape(shape)
 
 
 def _joined(hashes: np.ndarray) -> np.ndarray:
