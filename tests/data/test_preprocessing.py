@@ -175,7 +175,8 @@ def test_folds_are_fitted_by_one_program_each_to_its_training_part():
 
 def test_a_leak_is_found_in_samples_that_are_more_than_are_compared():
     x = np.arange(6000.0, dtype=np.float32).reshape(3000, 2)
-    fitted = ours.center().fit(x)
+    fitted = ours.pca(1).fit(x)  # by blocks of rows
+    np.testing.assert_allclose(fitted.variance, np.var(x, axis=0, ddof=1).sum(), rtol=1e-6)
     with pytest.raises(ValueError, match=r"of 300 held-out.*of its 3000 samples 1024 are compared"):
         ours.check_held_out(fitted, x[:300])
     ours.check_held_out(fitted, x[:300] + 0.5)
