@@ -20,7 +20,7 @@ class EarlyStoppingState(NamedTuple):
       best_score: the best score; the worst infinity before there is one.
       best_step: its step; −1 before there is one.
       best_params: the weights that had it; those of ``init`` before there is one.
-      count: the number of updates.
+      evaluations: the number of updates.
       wait: the number of updates since the last improvement.
       should_stop: whether to stop. The state does not change any more once it is True.
       has_improved: whether the last score became the best.
@@ -29,7 +29,7 @@ class EarlyStoppingState(NamedTuple):
     best_score: jax.Array
     best_step: jax.Array
     best_params: PyTree
-    count: jax.Array
+    evaluations: jax.Array
     wait: jax.Array
     should_stop: jax.Array
     has_improved: jax.Array
@@ -128,7 +128,7 @@ def _update(
     score = score.astype(best.dtype)
     min_delta = jnp.asarray(rule.min_delta, best.dtype)
     going = ~state.should_stop
-    counts = going & (state.count >= jnp.asarray(rule.start_from, jnp.int32))
+    counts = going & (state.evaluations >= jnp.asarray(rule.start_from, jnp.int32))
     improved = counts & (sign * (best - score) > min_delta)
     restarts = improved
     if rule.baseline is not None:
@@ -138,14 +138,14 @@ def _update(
     if rule.patience is not None:
         patience = jnp.maximum(jnp.asarray(rule.patience, jnp.int32), 1)
         should_stop |= wait >= patience
-    now = state.count if step is None else jnp.asarray(step, jnp.int32)
+    now = state.evaluations if step is None else jnp.asarray(step, jnp.int32)
     return EarlyStoppingState(
         best_score=jnp.where(improved, score, best),
         best_step=jnp.where(improved, now, state.best_step),
         best_params=jax.tree.map(
             lambda new, old: jnp.where(improved, new, old), params, state.best_params
         ),
-        count=state.count + going.astype(jnp.int32),
+        evaluations=state.evaluations + going.astype(jnp.int32),
         wait=wait,
         should_stop=should_stop,
         has_improved=jnp.where(going, improved, state.has_improved),
@@ -279,9 +279,9 @@ def _like_init(kept: Any, params: Any) -> None:
             fix = "Begin with init(params), or call update(state, score)"
             check.refuse("params is given, and init had none", fix=fix)
         paths, wanted = _paths(params), _paths(kept)
-        for path in sorted(paths ^ wanted):
-            problem = "params has no leaf here" if path in wanted else "init had no leaf here"
-            check.refuse(problem, expected="a tree like that of init", path=path)
+        for other in sorted(paths ^ wanted):
+            problem = "params has no leaf here" if other in wanted else "init had no leaf here"
+            check.refuse(problem, expected="a tree like that of init", path=other)
         check.refuse(f"params is {have}", expected=f"{jax.tree.structure(kept)}, as in init")
     leaves = jax.tree_util.tree_leaves_with_path(params)
     for (path, new), old in zip(leaves, jax.tree.leaves(kept), strict=True):
@@ -289,8 +289,8 @@ def _like_init(kept: Any, params: Any) -> None:
         if not same or jax.dtypes.result_type(new) != old.dtype:
             problem = f"this leaf of params is {check.shape_dtype(new)}"
             expected = f"{check.shape_dtype(old)}, as in init"
-            error = TypeError if same else ValueError
-            check.refuse(problem, expected=expected, path=check.keystr(path), error=error)
+            kind = TypeError if same else ValueError
+            check.refuse(problem, expected=expected, path=check.keystr(path), error=kind)
 
 
 def _paths(tree: Any) -> set[str]:

@@ -91,10 +91,10 @@ def fit(
       a ``FitResult``, whose arrays have fixed sizes.
 
     Raises:
-      ValueError: ``steps`` or ``eval_every`` < 1, a score that is not one number, a ``monitor`` that
-        is missing or unknown, no ``state`` for a ``step`` that is a function.
-      TypeError: what is not a function or a rule of early stopping, a ``step`` that returns
-        something else.
+      ValueError: ``steps`` or ``eval_every`` < 1, a score that is not one number, no ``monitor`` or
+        an unknown one, no ``state`` for a ``step`` that is a function, a ``step`` that changes a
+        structure, shape or dtype.
+      TypeError: what is not a function or not an ``EarlyStopping``.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp

@@ -191,7 +191,7 @@ def stopping():
 
     def run(params):
         step = gk.make_step(loss_fn, gk.sgd(1.0))
-        judge = lambda params: jnp.sum(params["w"] ** 2)
+        judge = lambda params: -jnp.sum(params["w"] ** 2)  # which falls
         rule = gk.early_stopping(2)
         return gk.fit(step, params, lambda t: x, judge, steps=9, stop=rule)
 

@@ -1,4 +1,4 @@
-"""Early stopping: the rule beside a Python loop, under every transformation of JAX, and refusals."""
+"""Early stopping: the rule beside a Python loop, under scan, while_loop and vmap, and refusals."""
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +79,7 @@ def test_a_scan_of_many_runs_gives_what_a_python_loop_that_stops_gives(name):
     np.testing.assert_array_equal(found.best_params["count"], found.best_step)
     np.testing.assert_array_equal(found.best_params["w"], np.stack([found.best_step] * 2, 1))
     if name not in ("never", "late"):
-        assert len(set(found.count.tolist())) > 2  # members stop at different times
+        assert len(set(found.evaluations.tolist())) > 2  # members stop at different times
 
 
 def test_a_while_loop_and_one_by_one_are_the_same_and_patience_is_data():
@@ -120,8 +120,8 @@ def test_a_state_is_its_own_copy_and_prints_without_arrays():
     w, opt_state, _ = step(w, opt_state)
     assert state.best_params.tolist() == [1.0, 1.0, 1.0]
     assert repr(state) == (
-        "EarlyStoppingState(best_score=1.0, best_step=0, best_params=float32[3], count=2, wait=1, "
-        "should_stop=False, has_improved=False)"
+        "EarlyStoppingState(best_score=1.0, best_step=0, best_params=float32[3], evaluations=2, "
+        "wait=1, should_stop=False, has_improved=False)"
     )
     key = rule.init({"key": jax.random.key(0), "none": None})
     assert rule.update(key, 1, {"key": jax.random.key(1), "none": None}).has_improved

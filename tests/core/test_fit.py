@@ -105,7 +105,7 @@ def test_any_step_and_other_weights_to_evaluate():
         state=run.state,
     )
     assert again.state.step == 7
-    assert repr(again).startswith("FitResult(best_params={'w': float32[]")
+    assert repr(again).startswith("FitResult(best_params={'w': 1.")
 
 
 def call(**changes):
