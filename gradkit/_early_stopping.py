@@ -198,8 +198,8 @@ def early_stopping(
       (True, 1, 1.0)
       >>> assert state.best_params == 1.0
 
-    **Differs from Flax**: a ``patience`` of p there stops one score later, as p + 1 does here.
-    Infinities are scores like others there, and NaN becomes the best as the first score.
+    **Differs from Flax**: a ``patience`` of p there stops one score later, as p + 1 does here. NaN
+    as the first score becomes the best there, and is never replaced.
     **Differs from Keras**: with ``baseline``, training stops ``patience`` scores after the start
     also where each of them improved on the last, as its documentation says.
 
