@@ -193,7 +193,7 @@ class _Run(NamedTuple):
         for what, new, old in zip(("params", "state"), (params, state), now, strict=True):
             _like(what, new, old)
         with check.inside("fit"):
-            return (params, state), one_score("the loss that step returned", loss)
+            return _strong((params, state)), one_score("the loss that step returned", loss)
 
     def _judge(self, now: Any) -> tuple[Any, Any]:
         """The weights to keep, and their scores as floating arrays."""
