@@ -86,7 +86,7 @@ class Epochs:
     def take(self, arrays: PyTree, step: int | jax.Array | np.ndarray) -> PyTree:
         """Take the batch of a step from arrays of samples.
 
-        Arrays of NumPy (memory maps too) are indexed on the host, where the step is known, and
+        Arrays of NumPy (``np.memmap`` too) are indexed on the host, where the step is known, and
         yield NumPy arrays: only the batch moves to the device. Arrays on an explicit mesh yield
         batches sharded like them.
 
