@@ -286,7 +286,7 @@ REFUSED = [
     (
         lambda: ours.center().fit(ROW[:0]),
         ValueError,
-        "center.fit: x is float32[0, 2]. Expected at least one sample.",
+        "center.fit: x is float32[0, 2]. Expected at least one sample, with features.",
     ),
     (
         lambda: ours.center().fit(ROW, where=np.zeros(3, bool)),
