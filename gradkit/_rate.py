@@ -35,7 +35,7 @@ def _try_function(name: str, function: Callable[[Any], Any]) -> None:
         check.refuse(
             problem, expected="a function of the step", argument=(name, function), error=TypeError
         )
-    if not failure and not _is_real_number(result):
+    if not _is_real_number(result):
         problem = f"{name}={check.shown(function)} returns {result} for a step"
         expected = "one real number"
         check.refuse(problem, expected=expected, argument=(name, function), error=TypeError)
