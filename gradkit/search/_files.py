@@ -45,30 +45,10 @@ def same_space(theirs: dict[str, str], space: PyTree) -> None:
 # ---- one trial as one line ----------------------------------------------------------------------
 
 
-def encode(distribution: Any, value: Any) -> Any:
-    """A value as JSON; an option that JSON lacks by its index."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    options = getattr(distribution, "options", ())
-    for i, option in enumerate(options):
-        if option is value or option == value:
-            return {"option": i}
-    return check.refuse(
-        f"the value {check.shown(value)} cannot be written",
-        expected="a number, a string or an option of a choice",
-        error=TypeError,
-    )
-
-
-def decode(distribution: Any, value: Any) -> Any:
-    """The value that ``encode`` wrote."""
-    return distribution.options[value["option"]] if isinstance(value, dict) else value
-
-
-def line(trials: Any, i: int, known: dict[str, Any]) -> str:
+def line(trials: Any, i: int) -> str:
     """One trial."""
     row = {
-        "config": {path: encode(known[path], v) for path, v in trials.configs[i].items()},
+        "config": trials.configs[i],
         "score": float(trials.scores[i]),
         "error": float(trials.errors[i]),
         "repeats": int(trials.repeats[i]),
@@ -90,8 +70,7 @@ def heading(space: PyTree) -> str:
 
 def save(path: str | os.PathLike[str], trials: Any) -> None:
     """Write a whole table, in one step for whoever reads the file meanwhile."""
-    known = paths(trials.space)
-    rows = (line(trials, i, known) for i in range(len(trials)))
+    rows = (line(trials, i) for i in range(len(trials)))
     whole = "".join(f"{text}\n" for text in [heading(trials.space), *rows])
     partial = Path(f"{os.fspath(path)}.partial")
     partial.write_text(whole, encoding="utf-8")
@@ -100,11 +79,10 @@ def save(path: str | os.PathLike[str], trials: Any) -> None:
 
 def append(path: str | os.PathLike[str], trials: Any) -> None:
     """Add trials to a file, which is begun where it is not there; on disk when this returns."""
-    known = paths(trials.space)
     new = not Path(path).exists()
     with open(path, "a", encoding="utf-8") as file:
         texts = [heading(trials.space)] * new
-        texts += [line(trials, i, known) for i in range(len(trials))]
+        texts += [line(trials, i) for i in range(len(trials))]
         file.write("".join(f"{text}\n" for text in texts))
         file.flush()
         os.fsync(file.fileno())
@@ -133,14 +111,14 @@ def load(path: str | os.PathLike[str], space: PyTree) -> dict[str, Any]:
         problem = f"the file {os.fspath(path)!r} holds no trials"
         check.refuse(problem, expected="a file written by Trials.save or a search")
     same_space(about["space"], space)
-    return columns(rows, paths(space))
+    return columns(rows)
 
 
-def columns(rows: Iterable[dict[str, Any]], known: dict[str, Any]) -> dict[str, Any]:
+def columns(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """The rows of a file as columns."""
     rows = list(rows)
     return {
-        "configs": [{p: decode(known[p], v) for p, v in r["config"].items()} for r in rows],
+        "configs": [r["config"] for r in rows],
         "scores": np.array([r["score"] for r in rows], np.float64),
         "errors": np.array([r["error"] for r in rows], np.float64),
         "repeats": np.array([r["repeats"] for r in rows], np.float64),
