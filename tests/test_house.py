@@ -34,6 +34,7 @@ FLOORS = [
     ("wrappers",),
     ("optimizers", "privacy"),
     ("_gradient_check", "_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
+    ("search",),
     ("parity",),
 ]
 GROUND = {"jax", "numpy", "typing_extensions"}
@@ -47,8 +48,11 @@ OUTSIDE = {
 LAZY = {
     "optax": {"parity", "interop"},
     "torch": {"parity"},
-    "rich": {"parity"},
-    "matplotlib": {"schedules"},
+    "rich": {"parity", "search"},
+    "matplotlib": {"schedules", "search"},
+    "optuna": {"search"},
+    "scipy": {"search"},
+    "sklearn": {"search"},
     "tqdm": {"_minimize"},
 }  # and who inside a function
 
