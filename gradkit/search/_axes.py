@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gradkit import _checks as check
-from gradkit.search._files import paths as distributions  # noqa: F401
+from gradkit.search.distributions import Choice, Integers
 
 ACCENT = "#d1495b"  # the best trial
 GRAY = "0.55"
@@ -83,18 +83,26 @@ class Axis:
 
     def __init__(self, path: str, distribution: Any) -> None:
         self.path, self.distribution = path, distribution
-        self.options = list(getattr(distribution, "options", ()))
-        self.names = [_name(option) for option in self.options]
-        self.log = type(distribution).__name__.lower().replace("_", "") == "loguniform"
-        self.low, self.high = (0.0, max(len(self.options) - 1.0, 1.0))
-        if not self.options:
-            self.low, self.high = float(distribution.low), float(distribution.high)
+        is_choice = isinstance(distribution, Choice)
+        self.options = list(distribution.labels) if is_choice else []
+        arguments = {} if is_choice else distribution.arguments
+        name = distribution.factory.__name__
+        self.log = name == "log_uniform" or arguments.get("log", False)
+        # What approaches 1 is shown by its distance from 1.
+        self.complement = bool(arguments.get("complement", False))
+        self.whole = isinstance(distribution, Integers)
+        self.low, self.high = 0.0, max(len(self.options) - 1.0, 1.0)
+        if not is_choice:
+            self.low, self.high = float(arguments["low"]), float(arguments["high"])
+        if self.complement:
+            self.low, self.high = 1 - self.high, 1 - self.low
+        self.label = f"1 − {path}" if self.complement else path
 
     def place(self, value: Any) -> float:
         """Where a value is on the axis of a plot."""
         if not self.options:
-            return float(value)
-        return float(next(i for i, o in enumerate(self.options) if o is value or o == value))
+            return 1 - float(value) if self.complement else float(value)
+        return float(self.distribution.index(value))
 
     def height(self, value: Any) -> float:
         """Where a value is between the ends, 0 to 1."""
@@ -103,15 +111,17 @@ class Axis:
     def ticks(self) -> list[tuple[float, str]]:
         """Heights and labels."""
         if self.options:
-            return [(self.height(o), name) for o, name in zip(self.options, self.names)]
-        whole = isinstance(getattr(self.distribution, "low", 0.0), int)
-        values = _log_values if self.log else lambda low, high: _values(low, high, whole)
-        return [(self.height(value), text) for value, text in values(self.low, self.high)]
+            return [(self.height(label), str(label)[:16]) for label in self.options]
+        values = _log_values if self.log else lambda low, high: _values(low, high, self.whole)
+        return [
+            (_height(value, self.low, self.high, self.log), text)
+            for value, text in values(self.low, self.high)
+        ]
 
     def set_x(self, ax: Any) -> None:
         """The scale and the ticks of a plot's horizontal axis."""
         if self.options:
-            ax.set_xticks(range(len(self.options)), self.names)
+            ax.set_xticks(range(len(self.options)), [str(label)[:16] for label in self.options])
             ax.set_xlim(-0.5, len(self.options) - 0.5)
         elif self.log:
             ax.set_xscale("log")
@@ -174,10 +184,3 @@ def smooth(heights: list[float]) -> tuple[np.ndarray, np.ndarray]:
     x = np.concatenate([j + t for j in range(len(heights) - 1)])
     y = np.concatenate([a + (b - a) * ease for a, b in itertools.pairwise(heights)])
     return x, y
-
-
-def _name(option: Any) -> str:
-    """An option as a label: the name of a transform or function, else its code."""
-    text = option if isinstance(option, str) else getattr(option, "__name__", None) or repr(option)
-    text = text.partition("(")[0] if len(text) > 14 and "(" in text else text
-    return text if len(text) <= 16 else f"{text[:15]}…"

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradkit import _checks as check
-from gradkit.search._files import paths
-from gradkit.search.distributions import Choice, Distribution
+from gradkit.search.distributions import Choice
+from gradkit.search.spaces import needed
 from gradkit.typing import PyTree
 
 
@@ -19,23 +18,16 @@ class Cube:
     """
 
     def __init__(self, space: PyTree) -> None:
-        self.known: dict[str, Distribution] = paths(space)
-        if not self.known:
-            check.refuse(
-                f"space={check.shown(space)} holds no distribution",
-                expected="at least one, such as search.log_uniform(1e-4, 1.0)",
-            )
-        names = list(self.known)
-        # A distribution inside an option is active where its choice, and those above it, chose it.
-        self.needs: list[list[tuple[int, int]]] = [[] for _ in names]
-        for j, path in enumerate(names):
-            for k, above in enumerate(names):
-                if path.startswith(f"{above}.") and isinstance(self.known[above], Choice):
-                    rest = path[len(above) + 1 :]
-                    labels = [f"{label}." for label in self.known[above].labels]  # type: ignore[attr-defined]
-                    found = [i for i, label in enumerate(labels) if rest.startswith(label)]
-                    self.needs[j].append((k, max(found, key=lambda i: len(labels[i]))))
-        self._identity = tuple(self.known.items())
+        self.dimensions = needed(space)
+        self.laws = [dimension.distribution for dimension in self.dimensions]
+        # What is inside an option counts where its choice, and those above it, chose it.
+        place = {dimension.path: j for j, dimension in enumerate(self.dimensions)}
+        self.needs = [
+            [(place[path], self.laws[place[path]].labels.index(label))  # type: ignore[attr-defined]
+             for path, label in dimension.conditions]
+            for dimension in self.dimensions
+        ]  # fmt: skip
+        self._identity = tuple(self.dimensions)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Cube) and self._identity == other._identity
@@ -44,22 +36,22 @@ class Cube:
         return hash(self._identity)
 
     def __len__(self) -> int:
-        return len(self.known)
+        return len(self.dimensions)
 
     def config(self, u: np.ndarray) -> dict[str, Any]:
         """The configuration of a point (D,): the values of the active distributions."""
-        u, laws = np.asarray(u, np.float64), list(self.known.values())
-        found = {}
-        for j, (path, law) in enumerate(self.known.items()):
-            if all(int(laws[k].quantile(float(u[k]))) == i for k, i in self.needs[j]):
-                found[path] = law.read(float(u[j]))
+        found: dict[str, Any] = {}
+        for value, dimension in zip(np.asarray(u, np.float64), self.dimensions, strict=True):
+            if dimension.counts(found):
+                found[dimension.path] = dimension.distribution.read(float(value))
         return found
 
     def place(self, config: dict[str, Any]) -> np.ndarray:
         """The point of a configuration; 0.5 for what is not active."""
         return np.array(
-            [law.place(config[p]) if p in config else 0.5 for p, law in self.known.items()]
-        )
+            [d.distribution.place(config[d.path]) if d.counts(config) else 0.5
+             for d in self.dimensions]
+        )  # fmt: skip
 
     def features(self, u: jax.Array) -> jax.Array:
         """Points (m, D) as a Gaussian process sees them (m, F).
@@ -67,7 +59,7 @@ class Cube:
         Integers and options at the middle of their intervals; an option of a choice among more
         than two as one coordinate each; what is not active at one place.
         """
-        laws, columns = list(self.known.values()), []
+        laws, columns = self.laws, []
         chosen = [
             law.quantile(u[:, j]) if isinstance(law, Choice) else None for j, law in enumerate(laws)
         ]

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradkit import _checks as check
 from gradkit._version import __version__
+from gradkit.search.spaces import dimensions
 from gradkit.typing import PyTree
 
 KIND = "gradkit.search.Trials"
@@ -18,9 +19,7 @@ KIND = "gradkit.search.Trials"
 
 def paths(space: PyTree) -> dict[str, Any]:
     """Path -> distribution, of all parts of a space."""
-    from gradkit.search import distributions  # noqa: PLC0415
-
-    return distributions(space)
+    return {dimension.path: dimension.distribution for dimension in dimensions(space)}
 
 
 def fingerprint(space: PyTree) -> dict[str, str]:

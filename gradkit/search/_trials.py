@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from gradkit import _checks as check
 from gradkit.search import _files
 from gradkit.search._table import as_table
+from gradkit.search.spaces import fill
 from gradkit.typing import PyTree
 
 STATUS = ("complete", "stopped", "failed")
@@ -45,8 +46,6 @@ class Trial:
     @property
     def transform(self) -> PyTree:
         """The space filled with the configuration: a transform, where the space is one."""
-        from gradkit.search import fill  # noqa: PLC0415
-
         return fill(self.space, self.config)
 
 

@@ -26,7 +26,8 @@ ACQUISITIONS: dict[str, Acquisition] = {
     "expected_improvement": expected_improvement,
     "upper_confidence_bound": lambda mean, std, best: upper_confidence_bound(mean, std),
 }
-CANDIDATES, NEAR, ROUNDS = 1024, 64, 3  # drawn; around each of eight; how often it closes in
+ROUNDS, TOP = 6, 8  # how often the maximum is closed in on, from how many points
+DRAWN = 64  # points around each of them, and as many anywhere
 
 
 def ask(
@@ -46,9 +47,10 @@ def ask(
     liar), so that they differ. Without trials with finite scores, the configurations are a Latin
     hypercube sample.
 
-    Scores above median + 3 (median − lowest) count as that, and so do trials that diverged: how bad
-    is of no use to the fit. Trials that were stopped before their full budget do not count.
-    Standard errors of scores enter as noise. Options of a choice are one coordinate each; what
+    Scores above the median are replaced by the normal quantiles of their ranks, so that the worse
+    half is as wide as the better one; trials that diverged rank last. Trials that were stopped
+    before their full budget do not count. Standard errors of scores enter as noise. Options of a
+    choice are one coordinate each; what
     belongs to an option that was not chosen is at the middle of its range.
 
     Args:
@@ -75,7 +77,7 @@ def ask(
       >>> assert 0.2 < config["x"] < 0.6
 
     Reference: Snoek, Larochelle & Adams 2012, arXiv:1206.2944; Ginsbourger, Le Riche & Carraro
-    2010 (the constant liar).
+    2010 (the constant liar); Song et al. 2024, arXiv:2408.11527 (the worse half by rank).
     """
     with check.inside("ask"):
         check.integer(1, n=n)
@@ -97,10 +99,12 @@ def ask(
         u = np.full((room, len(cube)), 0.5)
         u[: len(used)] = [cube.place(config) for config in used.configs]
         scores, errors = np.zeros(room), np.zeros(room)
-        scores[: len(used)] = _clipped(used.scores)
-        errors[: len(used)] = np.nan_to_num(used.errors, posinf=0.0)
-        data = (jnp.asarray(v, float) for v in (u, scores, errors))
-        points = _propose(cube, kernel, function, int(n), *data, jnp.asarray(len(used)), key)
+        known = np.nan_to_num(used.errors, posinf=0.0)
+        scores[: len(used)], errors[: len(used)] = _warped(used.scores, known)
+        data = [jnp.asarray(v, float) for v in (u, scores, errors)]
+        where = jnp.arange(room) < len(used)
+        process = _fit(kernel, True, _features(cube, data[0]), *data[1:], where)
+        points = _propose(cube, function, int(n), process, *data, where, key)
     return [cube.config(u) for u in np.asarray(points)]
 
 
@@ -112,56 +116,79 @@ def _acquisition(acquisition: Any) -> Acquisition:
     return ACQUISITIONS[acquisition]
 
 
-def _clipped(scores: np.ndarray) -> np.ndarray:
-    fine = scores[np.isfinite(scores)]
-    middle = np.median(fine)
-    most = middle + 3 * (middle - fine.min())
-    return np.minimum(scores, min(most, fine.max()) if most > middle else fine.max())
+def _warped(scores: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores whose worse half is as wide as the better one, and their errors.
+
+    A score above the median becomes the normal quantile of its rank, in units of the better half.
+    """
+    from scipy import special  # noqa: PLC0415  what JAX depends on
+
+    fine = np.isfinite(scores)
+    middle = np.median(scores[fine])
+    good = scores <= middle
+    width = np.sqrt(np.mean((scores[good] - middle) ** 2))
+    width = width if width > 0 else max(abs(middle), 1.0) * 1e-3
+    order = (np.searchsorted(np.sort(scores), scores, "left") + 0.5) / len(scores)
+    quantiles = special.ndtri(np.clip(order, 0.5, None))
+    return np.where(good, scores, middle + width * quantiles), np.where(good, errors, 0.0)
 
 
 def _latin(key: Any, n: int, d: int) -> jax.Array:
-    """n points, one in each nth of every coordinate."""
+    """Points of which each nth of every coordinate holds one."""
     places, shifts = jax.random.split(key)
     order = jax.vmap(lambda k: jax.random.permutation(k, n))(jax.random.split(places, d)).T
     return (order + jax.random.uniform(shifts, (n, d))) / n
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@functools.partial(jax.jit, static_argnums=0)
+def _features(cube: Cube, u: jax.Array) -> jax.Array:
+    return cube.features(u)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _propose(
-    cube: Cube, kernel: str, acquisition: Acquisition, n: int, u: Any, scores: Any, errors: Any,
-    count: Any, key: Any,
+    cube: Cube, acquisition: Acquisition, n: int, process: Any, u: Any, scores: Any, errors: Any,
+    where: Any, key: Any,
 ) -> jax.Array:  # fmt: skip
-    """The n points of the cube to try next, (n, D)."""
-    rows = jnp.arange(u.shape[0])
-    process = _fit(kernel, True, cube.features(u), scores, errors, rows < count)
-    found = (process.lengthscales, process.amplitude, process.noise, process.mean)
+    """Points of the cube to try next, (n, D)."""
+    scales, amplitude, mean = process.lengthscales, process.amplitude, process.mean
+    # A lie has as little noise as rounding allows: the next point must not be the same.
+    errors, least = jnp.sqrt(errors**2 + process.noise**2), 1e-2 * amplitude
+    lie = jnp.min(jnp.where(where, scores, jnp.inf))
+    # With noise the lowest score is partly luck: the lowest mean among the trials is not.
+    believed = jnp.where(where, process.predict(cube.features(u))[0], jnp.inf)
+    best = jnp.min(believed)
+    centers = u[jax.lax.top_k(-believed, TOP)[1]]
 
-    def one(carry: Any, key: Any) -> Any:
-        u, scores, count = carry
-        where, x = rows < count, cube.features(u)
-        process = _condition(kernel, x, scores, errors, where, *found)
-        # With noise the lowest score is partly luck: the lowest mean among the trials is not.
-        believed = jnp.where(where, process.predict(x)[0], jnp.inf)
-        best = jnp.min(believed)
-        value = lambda points: acquisition(*process.predict(cube.features(points)), best)
-        keys = jax.random.split(key, ROUNDS + 2)
-        points = jax.random.uniform(keys[0], (CANDIDATES, u.shape[1]), u.dtype)
-        centers = u[jax.lax.top_k(-believed, 4)[1]]
-        points = jnp.concatenate([points, _around(keys[1], centers, 0.1)])
-        for i in range(ROUNDS):
-            top = points[jax.lax.top_k(value(points), 8)[1]]
-            points = jnp.concatenate([top, _around(keys[2 + i], top, 0.1 * 0.3**i)])
-        chosen = points[jnp.argmax(value(points))]
-        lie = jnp.min(jnp.where(where, scores, jnp.inf))
-        return (u.at[count].set(chosen), scores.at[count].set(lie), count + 1), chosen
+    def one(carry: Any, at_and_key: Any) -> Any:
+        u, scores, errors, where = carry
+        at, key = at_and_key
+        x = cube.features(u)
+        now = _condition(process.kernel, x, scores, errors, where, scales, amplitude, least, mean)
 
-    return jax.lax.scan(one, (u, scores, count), jax.random.split(key, n))[1]
+        def closer(i: Any, top: Any) -> Any:
+            """The best of points around those that are best so far."""
+            points = _around(jax.random.fold_in(key, i), top, 0.3 * 0.4**i)
+            points = jnp.concatenate([top, points])
+            value = acquisition(*now.predict(cube.features(points)), best)
+            return points[jax.lax.top_k(value, TOP)[1]]
+
+        top = jax.lax.fori_loop(0, ROUNDS, closer, centers)
+        u, scores = u.at[at].set(top[0]), scores.at[at].set(lie)
+        return (u, scores, errors.at[at].set(0.0), where.at[at].set(True)), top[0]
+
+    places = jnp.sum(where) + jnp.arange(n)
+    keys = jax.random.split(key, n)
+    return jax.lax.scan(one, (u, scores, errors, where), (places, keys))[1]
 
 
-def _around(key: Any, centers: jax.Array, width: float) -> jax.Array:
-    """Points near each center, where each coordinate moves with probability one half."""
-    moves, which = jax.random.split(key)
-    shape = (NEAR, *centers.shape)
-    shifts = width * jax.random.normal(moves, shape, centers.dtype)
-    shifts = jnp.where(jax.random.bernoulli(which, 0.5, shape), shifts, 0.0)
-    return jnp.clip(centers[None] + shifts, 0.0, 1.0).reshape(-1, centers.shape[1])
+def _around(key: Any, centers: jax.Array, width: Any) -> jax.Array:
+    """Points near each center, where each coordinate moves with probability one half; and others.
+
+    One drawing serves all: it is what takes long to compile.
+    """
+    count, d = centers.shape
+    drawn = jax.random.uniform(key, (2, DRAWN, count, d), centers.dtype)
+    moved = width * jax.scipy.special.ndtri(jnp.clip(2 * drawn[0] - 1, 1e-3, 1 - 1e-3))
+    near = centers[None] + jnp.where(drawn[0] > 0.5, moved, 0.0)
+    return jnp.clip(jnp.concatenate([near, drawn[1]]), 0.0, 1.0).reshape(-1, d)

@@ -8,6 +8,7 @@ import numpy as np
 from gradkit import _checks as check
 from gradkit.search import _axes
 from gradkit.search._trials import Trials
+from gradkit.search.spaces import distributions
 
 
 def plot_slices(trials: Trials, paths: Sequence[str] | None = None, *, columns: int = 4) -> Any:
@@ -44,7 +45,7 @@ def plot_slices(trials: Trials, paths: Sequence[str] | None = None, *, columns: 
         chosen = _chosen(trials, paths)
         pyplot = _axes.pyplot()
         color = _axes.colors(trials)
-    known = _axes.distributions(trials.space)
+    known = distributions(trials.space)
     wide = min(int(columns), len(chosen))
     rows = -(-len(chosen) // wide)
     figure, grid = pyplot.subplots(
@@ -77,7 +78,7 @@ def plot_slices(trials: Trials, paths: Sequence[str] | None = None, *, columns: 
         if has[best] and fine[best]:
             at = (x[best], trials.scores[best])
             ax.plot(*at, "o", ms=9, mfc="none", mec=_axes.ACCENT, mew=1.6, zorder=3)
-        ax.set_xlabel(path)
+        ax.set_xlabel(axis.label)
         ax.set_yscale("log" if log else "linear")
         ax.set_ylim(low, high)
         _axes.tidy(ax)
@@ -119,7 +120,7 @@ def plot_parallel_coordinates(trials: Trials, paths: Sequence[str] | None = None
         chosen = _chosen(trials, paths)
         pyplot = _axes.pyplot()
         color = _axes.colors(trials)
-    known = _axes.distributions(trials.space)
+    known = distributions(trials.space)
     axes = [_axes.Axis(path, known[path]) for path in chosen]
     low, high, log = _axes.loss_limits(trials.scores)
     scores = _axes.ScoreAxis(low, high, log)
@@ -143,7 +144,9 @@ def plot_parallel_coordinates(trials: Trials, paths: Sequence[str] | None = None
                 text, (j, height), (-5, 0), textcoords="offset points", ha="right", va="center",
                 fontsize=7.5, zorder=6, bbox=box,
             )  # fmt: skip
-    ax.set_xticks(range(len(axes) + 1), [*chosen, "score (loss)"], fontsize=9)
+    ax.set_xticks(
+        range(len(axes) + 1), [*(axis.label for axis in axes), "score (loss)"], fontsize=9
+    )
     ax.tick_params(axis="x", length=0, pad=7)
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
