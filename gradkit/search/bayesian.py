@@ -50,8 +50,8 @@ def ask(
     Scores above the median are replaced by the normal quantiles of their ranks, so that the worse
     half is as wide as the better one; trials that diverged rank last. Trials that were stopped
     before their full budget do not count. Standard errors of scores enter as noise. Options of a
-    choice are one coordinate each; what
-    belongs to an option that was not chosen is at the middle of its range.
+    choice are one coordinate each; what belongs to an option that was not chosen is at the middle
+    of its range.
 
     Args:
       space: the space: a transform, or any tree, with distributions in it.
