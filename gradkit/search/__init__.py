@@ -2,6 +2,13 @@
 
 from gradkit.search._trials import Trial as Trial
 from gradkit.search._trials import Trials as Trials
+from gradkit.search.configs import Configs as Configs
+from gradkit.search.configs import Group as Group
+from gradkit.search.configs import from_unit as from_unit
+from gradkit.search.configs import grid as grid
+from gradkit.search.configs import refine as refine
+from gradkit.search.configs import sample as sample
+from gradkit.search.configs import to_unit as to_unit
 from gradkit.search.distributions import Choice as Choice
 from gradkit.search.distributions import Distribution as Distribution
 from gradkit.search.distributions import Integers as Integers
