@@ -16,5 +16,11 @@ from gradkit.search.distributions import choice as choice
 from gradkit.search.distributions import integers as integers
 from gradkit.search.distributions import log_uniform as log_uniform
 from gradkit.search.distributions import uniform as uniform
+from gradkit.search.halving import hyperband as hyperband
+from gradkit.search.halving import successive_halving as successive_halving
+from gradkit.search.population import run as run
 from gradkit.search.spaces import distributions as distributions
 from gradkit.search.spaces import fill as fill
+from gradkit.search.tasks import Objective as Objective
+from gradkit.search.tasks import Task as Task
+from gradkit.search.tasks import training as training

@@ -155,7 +155,9 @@ def _batches(space: PyTree, values: Sequence[dict[str, Any]]) -> list[Batch]:
             None if np.ndim(many) == np.ndim(one) else 0
             for one, many in zip(single, leaves, strict=True)
         )
-        found.setdefault(form, []).append(Batch(form, np.array(rows), leaves, axes))
+        # The numbers of the rows, which the form leaves aside, so that one leaf has the axis.
+        leaves.append(jnp.arange(len(rows)))
+        found.setdefault(form, []).append(Batch(form, np.array(rows), leaves, (*axes, 0)))
     return [join(batches) for batches in found.values()]
 
 
