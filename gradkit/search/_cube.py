@@ -1,10 +1,7 @@
 """A search space as the unit cube: one coordinate for each distribution."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gradkit.search.distributions import Choice
 from gradkit.search.spaces import needed
@@ -12,7 +9,7 @@ from gradkit.typing import PyTree
 
 
 class Cube:
-    """The maps between points u of the cube, configurations, and what a Gaussian process sees.
+    """What a Gaussian process sees of the points of the unit cube.
 
     Hashable, so that compiled programs are kept for it.
     """
@@ -37,21 +34,6 @@ class Cube:
 
     def __len__(self) -> int:
         return len(self.dimensions)
-
-    def config(self, u: np.ndarray) -> dict[str, Any]:
-        """The configuration of a point (D,): the values of the active distributions."""
-        found: dict[str, Any] = {}
-        for value, dimension in zip(np.asarray(u, np.float64), self.dimensions, strict=True):
-            if dimension.counts(found):
-                found[dimension.path] = dimension.distribution.read(float(value))
-        return found
-
-    def place(self, config: dict[str, Any]) -> np.ndarray:
-        """The point of a configuration; 0.5 for what is not active."""
-        return np.array(
-            [d.distribution.place(config[d.path]) if d.counts(config) else 0.5
-             for d in self.dimensions]
-        )  # fmt: skip
 
     def features(self, u: jax.Array) -> jax.Array:
         """Points (m, D) as a Gaussian process sees them (m, F).

@@ -78,7 +78,7 @@ def save(path: str | os.PathLike[str], trials: Any) -> None:
 
 def append(path: str | os.PathLike[str], trials: Any) -> None:
     """Add trials to a file, which is begun where it is not there; on disk when this returns."""
-    new = not Path(path).exists()
+    new = not Path(path).exists() or not Path(path).stat().st_size
     with open(path, "a", encoding="utf-8") as file:
         texts = [heading(trials.space)] * new
         texts += [line(trials, i) for i in range(len(trials))]

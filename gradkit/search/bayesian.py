@@ -1,17 +1,24 @@
 """Bayesian optimization: a Gaussian process says which configurations to try next."""
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from gradkit import _checks as check
+from gradkit import _numerics as numerics
 from gradkit.search import _files
+from gradkit.search import _programs as programs
 from gradkit.search._cube import Cube
+from gradkit.search._journal import Journal
+from gradkit.search._progress import progress_bar
 from gradkit.search._trials import Trials
+from gradkit.search.configs import Configs, from_unit, sample, to_unit
 from gradkit.search.gaussian_process import (
     KERNELS,
     _condition,
@@ -19,6 +26,7 @@ from gradkit.search.gaussian_process import (
     expected_improvement,
     upper_confidence_bound,
 )
+from gradkit.search.population import evaluated, table
 from gradkit.typing import Key, PyTree
 
 Acquisition = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -38,7 +46,7 @@ def ask(
     *,
     acquisition: str | Acquisition = "expected_improvement",
     kernel: str = "matern52",
-) -> list[dict[str, Any]]:
+) -> Configs:
     """Ask Bayesian optimization which configurations to try next, after the trials so far.
 
     A Gaussian process is fitted to the scores on the unit cube, where every distribution is
@@ -63,7 +71,7 @@ def ask(
       kernel: ``"matern52"`` or ``"rbf"``, with one lengthscale for each coordinate.
 
     Returns:
-      n configurations, dicts path -> value, for ``fill`` or ``run``.
+      n ``Configs``, for ``run``: ``.values`` as dicts.
 
     Raises:
       ValueError: a space without distributions, ``n`` < 1, trials of another space.
@@ -73,7 +81,7 @@ def ask(
       >>> space = {"x": gk.search.uniform(0.0, 1.0)}
       >>> configs = [{"x": x} for x in (0.1, 0.5, 0.9)]
       >>> trials = gk.search.Trials(space, configs, [(c["x"] - 0.4) ** 2 for c in configs])
-      >>> [config] = gk.search.ask(space, trials, key=0)
+      >>> [config] = gk.search.ask(space, trials, key=0).values
       >>> assert 0.2 < config["x"] < 0.6
 
     Reference: Snoek, Larochelle & Adams 2012, arXiv:1206.2944; Ginsbourger, Le Riche & Carraro
@@ -88,24 +96,102 @@ def ask(
             check.refuse(f"trials={check.shown(trials)} is not a Trials", error=TypeError)
         if trials is not None:
             _files.same_space(_files.fingerprint(trials.space), space)
-        key = jax.random.key(key) if isinstance(key, int) else key
+        key = numerics.as_key(key)
     counts = [] if trials is None else [i for i, s in enumerate(trials.status) if s != "stopped"]
     if trials is None or not np.isfinite(trials.scores[counts]).any():
-        points = _latin(key, int(n), len(cube))
-    else:
-        used = trials[counts]
-        # The program is compiled for the next power of two of trials.
-        room = 2 ** int(np.ceil(np.log2(max(len(used) + int(n), 16))))
-        u = np.full((room, len(cube)), 0.5)
-        u[: len(used)] = [cube.place(config) for config in used.configs]
-        scores, errors = np.zeros(room), np.zeros(room)
-        known = np.nan_to_num(used.errors, posinf=0.0)
-        scores[: len(used)], errors[: len(used)] = _warped(used.scores, known)
-        data = [jnp.asarray(v, float) for v in (u, scores, errors)]
-        where = jnp.arange(room) < len(used)
-        process = _fit(kernel, True, _features(cube, data[0]), *data[1:], where)
-        points = _propose(cube, function, int(n), process, *data, where, key)
-    return [cube.config(u) for u in np.asarray(points)]
+        return sample(space, key, int(n), method="latin_hypercube")
+    used = trials[counts]
+    # The programs are compiled for the next power of two of trials.
+    room = 2 ** int(np.ceil(np.log2(max(len(used) + int(n), 16))))
+    u = np.full((room, len(cube)), 0.5)
+    u[: len(used)] = to_unit(space, used)
+    scores, errors = np.zeros(room), np.zeros(room)
+    known = np.nan_to_num(used.errors, posinf=0.0)
+    scores[: len(used)], errors[: len(used)] = _warped(used.scores, known)
+    data = [jnp.asarray(v, float) for v in (u, scores, errors)]
+    where = jnp.arange(room) < len(used)
+    process = _fit(kernel, True, _features(cube, data[0]), *data[1:], where)
+    points = _propose(cube, function, int(n), process, *data, where, key)
+    return from_unit(space, points)
+
+
+def bayesian(
+    objective: Callable[..., Any],
+    space: PyTree,
+    key: Key = 0,
+    *,
+    rounds: int = 8,
+    batch: int = 8,
+    seeds: int = 1,
+    acquisition: str | Acquisition = "expected_improvement",
+    kernel: str = "matern52",
+    mesh: Mesh | None = None,
+    progress: bool = True,
+    path: str | os.PathLike[str] | None = None,
+) -> Trials:
+    """Search by Bayesian optimization: a Gaussian process chooses batches of configurations.
+
+    **Value** the first batch is a Latin hypercube sample; each further one is what ``ask`` gives
+    after all trials so far. A batch is trained as one program for each structure, as ``run`` does.
+
+    Args:
+      objective: ``objective(config, key)``, pure: the loss, or the curve of losses, whose last
+        value counts.
+      space: the search space.
+      key: a random key or a seed.
+      rounds: how many batches, ≥ 1.
+      batch: how many configurations are trained at once, ≥ 1. Fewer, larger batches take less time,
+        and more trials for the same score.
+      seeds: how often each is trained, ≥ 1; with several, the standard errors enter as noise.
+      acquisition: as in ``ask``.
+      kernel: as in ``ask``.
+      mesh: spread the trials of a batch over the first axis of a mesh.
+      progress: show a bar of the trials, where rich is installed.
+      path: a file to which the trials of each batch are added, as JSON Lines. A search with the
+        same arguments goes on after the batches in the file.
+
+    Returns:
+      ``Trials``, in the order of the batches.
+
+    Raises:
+      ValueError: a space without distributions, ``rounds``, ``batch`` or ``seeds`` below 1, a file
+        with trials of another space.
+      TypeError: an objective that returns no real number and no vector of them.
+
+    Example:
+      >>> import gradkit as gk, jax.numpy as jnp
+      >>> def objective(tx, key):  # one step on x², from 1
+      ...     x = tx.apply(jnp.float32(1), tx.init(jnp.float32(1)), jnp.float32(2))[0]
+      ...     return x**2
+      >>> space = gk.sgd(gk.search.log_uniform(1e-3, 10.0))  # best at 0.5
+      >>> trials = gk.search.bayesian(objective, space, rounds=3, batch=4, progress=False)
+      >>> assert len(trials) == 12 and 0.4 < trials.best().config["learning_rate"] < 0.6
+
+    Reference: Snoek, Larochelle & Adams 2012, arXiv:1206.2944.
+    """
+    with check.inside("bayesian"):
+        check.arity(2, "(config, key)", objective=objective)
+        check.integer(1, rounds=rounds, batch=batch, seeds=seeds)
+        check.boolean(progress=progress)
+        place = programs.Place.of(mesh)
+        for_configs, for_seeds = jax.random.split(numerics.as_key(key))
+        keys = jax.random.split(for_seeds, int(seeds))
+        journal = None if path is None else Journal(path, space)
+    trials = None if journal is None else journal.trials
+    done, options = len(trials or ()), {"acquisition": acquisition, "kernel": kernel}
+    with progress_bar("bayesian", int(rounds) * int(batch), progress) as report:
+        if trials is not None:
+            report(done, trials.scores)
+        for i in range(done // int(batch), int(rounds)):
+            own = jax.random.fold_in(for_configs, i)
+            configs = ask(space, trials, own, int(batch), **options)  # type: ignore[arg-type]
+            found = evaluated(objective, configs, keys, None, place, report)
+            new = table(configs, found.values, found.curves)
+            if journal is not None:
+                journal.add(new)
+            trials = new if trials is None else trials + new
+    assert trials is not None
+    return trials
 
 
 def _acquisition(acquisition: Any) -> Acquisition:
@@ -131,13 +217,6 @@ def _warped(scores: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndar
     order = (np.searchsorted(np.sort(scores), scores, "left") + 0.5) / len(scores)
     quantiles = special.ndtri(np.clip(order, 0.5, None))
     return np.where(good, scores, middle + width * quantiles), np.where(good, errors, 0.0)
-
-
-def _latin(key: Any, n: int, d: int) -> jax.Array:
-    """Points of which each nth of every coordinate holds one."""
-    places, shifts = jax.random.split(key)
-    order = jax.vmap(lambda k: jax.random.permutation(k, n))(jax.random.split(places, d)).T
-    return (order + jax.random.uniform(shifts, (n, d))) / n
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -11,7 +11,7 @@ from gradkit._explain import explained
 from gradkit._member import Chain
 from gradkit._splice import join
 from gradkit._transform import Transform
-from gradkit.search.distributions import Choice, Distribution
+from gradkit.search.distributions import Choice, Distribution, choice
 from gradkit.typing import PyTree
 
 
@@ -126,6 +126,26 @@ def fill(space: PyTree, values: Mapping[str, Any]) -> PyTree:
     return _filled(space, "", value_of)
 
 
+def exchange(space: PyTree, new: Mapping[str, Distribution]) -> PyTree:
+    """The space with other distributions at some paths."""
+    return _exchanged(space, "", new)
+
+
+def _exchanged(value: Any, at: str, new: Mapping[str, Distribution]) -> Any:
+    if not isinstance(value, Distribution):
+        return _mapped(value, at, lambda leaf, path: _exchanged(leaf, path, new))
+    at = at or value.factory.__name__
+    if not isinstance(value, Choice):
+        return new.get(at, value)
+    options = [
+        _exchanged(option, join(at, str(label)), new)
+        for label, option in zip(value.labels, value.every, strict=True)
+    ]
+    names = list(value.arguments["named"])
+    count = len(options) - len(names)
+    return choice(*options[:count], **dict(zip(names, options[count:], strict=True)))
+
+
 def _walk(value: Any, at: str, conditions: tuple[tuple[str, Any], ...]) -> Iterator[Dimension]:
     if isinstance(value, Distribution):
         at = at or value.factory.__name__
@@ -139,7 +159,7 @@ def _walk(value: Any, at: str, conditions: tuple[tuple[str, Any], ...]) -> Itera
     else:
         for path, leaf in jax.tree_util.tree_leaves_with_path(value, is_leaf=_is_call):
             if _is_call(leaf):
-                yield from _walk(leaf, join(at, check.keystr(path)), conditions)
+                yield from _walk(leaf, _below(at, path), conditions)
 
 
 def _filled(value: Any, at: str, value_of: Callable[[str, Distribution], Any]) -> Any:
@@ -149,21 +169,27 @@ def _filled(value: Any, at: str, value_of: Callable[[str, Distribution], Any]) -
         if not isinstance(value, Choice):
             return given
         return _filled(value.option(given), join(at, str(given)), value_of)
+    return _mapped(value, at, lambda leaf, path: _filled(leaf, path, value_of))
+
+
+def _mapped(value: Any, at: str, function: Callable[[Any, str], Any]) -> Any:
+    """A transform or tree with a function of (part, path) applied to the calls right inside it."""
     if isinstance(value, Call):
         if not value.unfilled:
             return value
         paths = iter(_paths(value, at))
         return value._with_leaves(
-            [
-                _filled(leaf, next(paths), value_of) if _is_call(leaf) else leaf
-                for leaf in value.leaves
-            ]
+            [function(leaf, next(paths)) if _is_call(leaf) else leaf for leaf in value.leaves]
         )
 
-    def fill_leaf(path: Any, leaf: Any) -> Any:
-        return _filled(leaf, join(at, check.keystr(path)), value_of) if _is_call(leaf) else leaf
+    def at_leaf(path: Any, leaf: Any) -> Any:
+        return function(leaf, _below(at, path)) if _is_call(leaf) else leaf
 
-    return jax.tree_util.tree_map_with_path(fill_leaf, value, is_leaf=_is_call)
+    return jax.tree_util.tree_map_with_path(at_leaf, value, is_leaf=_is_call)
+
+
+def _below(at: str, path: Any) -> str:
+    return join(at, check.keystr(path)) if path else at
 
 
 def _is_call(value: Any) -> bool:
