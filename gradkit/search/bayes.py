@@ -19,14 +19,14 @@ from gradkit.search._journal import Journal
 from gradkit.search._progress import progress_bar
 from gradkit.search._trials import Trials
 from gradkit.search.configs import Configs, from_unit, sample, to_unit
-from gradkit.search.gaussian_process import (
+from gradkit.search.population import evaluated, table
+from gradkit.search.processes import (
     KERNELS,
     _condition,
     _fit,
     expected_improvement,
     upper_confidence_bound,
 )
-from gradkit.search.population import evaluated, table
 from gradkit.typing import Key, PyTree
 
 Acquisition = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -81,7 +81,7 @@ def ask(
       >>> space = {"x": gk.search.uniform(0.0, 1.0)}
       >>> configs = [{"x": x} for x in (0.1, 0.5, 0.9)]
       >>> trials = gk.search.Trials(space, configs, [(c["x"] - 0.4) ** 2 for c in configs])
-      >>> [config] = gk.search.ask(space, trials, key=0).values
+      >>> config, *_ = gk.search.ask(space, trials, key=0, n=4).values
       >>> assert 0.2 < config["x"] < 0.6
 
     Reference: Snoek, Larochelle & Adams 2012, arXiv:1206.2944; Ginsbourger, Le Riche & Carraro
