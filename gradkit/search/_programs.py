@@ -82,7 +82,7 @@ def losses(
     objective: Any, form: Form, axes: tuple[int | None, ...], place: Place, leaves: Any, keys: Any
 ) -> jax.Array:
     """What an objective returns for each trial and seed."""
-    run = _population(objective, form, axes, None)
+    run = _population(judged(objective), form, axes, None)
     return place.spread(run, (list(axes), None))(leaves, keys)
 
 
@@ -142,15 +142,19 @@ def taken(carries: PyTree, rows: jax.Array) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[rows], carries)
 
 
-def judge_objective(objective: Any, batch: Batch, keys: Any) -> None:
-    """Refuse an objective that does not return one real number or a curve of them."""
-    row = batch.take(0)
-    made = jax.eval_shape(lambda leaves, key: objective(batch.form.config(leaves), key), row, keys)
-    shape, dtype = getattr(made, "shape", None), getattr(made, "dtype", np.dtype(object))
-    if shape is None or len(shape) > 1 or not jnp.issubdtype(dtype, jnp.floating) or 0 in shape:
-        problem = f"objective={check.shown(objective)} returned {check.kind_of(made)}"
-        expected = "one real number, the loss, or a vector of them, its curve"
-        check.refuse(problem, expected=expected, error=TypeError)
+def judged(objective: Any) -> Callable[..., Any]:
+    """An objective that is refused, when it is traced, unless it returns one number or a curve."""
+
+    def run(config: Any, key: Any) -> Any:
+        made = objective(config, key)
+        shape, dtype = np.shape(made), check.dtype_of(made)
+        if dtype is None or len(shape) > 1 or not jnp.issubdtype(dtype, jnp.floating) or 0 in shape:
+            problem = f"objective={check.shown(objective)} returned {check.kind_of(made)}"
+            expected = "one real number, the loss, or a vector of them, its curve"
+            check.refuse(problem, expected=expected, error=TypeError)
+        return made
+
+    return run
 
 
 def rows_of(count: int, width: int) -> np.ndarray:

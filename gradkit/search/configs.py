@@ -1,7 +1,7 @@
 """Configurations of a search space: sampled, on a grid, narrowed about the best."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +12,10 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit._explain import explained
 from gradkit.search._forms import Batch, join, split
+from gradkit.search._trials import Trials
 from gradkit.search.distributions import Choice, Distribution, Integers
 from gradkit.search.spaces import Dimension, dimensions, exchange, fill, needed
 from gradkit.typing import Key, PyTree
-
-if TYPE_CHECKING:
-    from gradkit.search._trials import Trials
 
 METHODS = ("random", "sobol", "halton", "latin_hypercube")
 
@@ -202,7 +200,7 @@ def from_unit(space: PyTree, u: ArrayLike) -> Configs:
 
 
 @explained()
-def to_unit(space: PyTree, configs: "Configs | Trials | Sequence[Mapping[str, Any]]") -> np.ndarray:
+def to_unit(space: PyTree, configs: Configs | Trials | Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Convert configurations into points of the unit cube.
 
     **Value** the coordinate j is the value of the j-th distribution's cumulative distribution
@@ -234,9 +232,10 @@ def to_unit(space: PyTree, configs: "Configs | Trials | Sequence[Mapping[str, An
     ).reshape(-1, len(known))
 
 
-def _dicts(configs: Any) -> list[Mapping[str, Any]]:
-    found = getattr(configs, "values", None) if isinstance(configs, Configs) else None
-    return list(found if found is not None else getattr(configs, "configs", configs))
+def _dicts(configs: Configs | Trials | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    if isinstance(configs, Configs):
+        return list(configs.values)
+    return list(configs.configs if isinstance(configs, Trials) else configs)
 
 
 def _values(distribution: Distribution, u: np.ndarray) -> list[Any]:
@@ -382,7 +381,7 @@ def _grid_values(dimension: Dimension, n: Any) -> list[Any]:
 @explained()
 def refine(
     space: PyTree,
-    trials: "Trials | Sequence[Mapping[str, Any]]",
+    trials: Trials | Sequence[Mapping[str, Any]],
     *,
     keep: float = 0.1,
     widen: float = 0.1,
@@ -417,7 +416,7 @@ def refine(
     check.number("0 < x <= 1", lambda v: (v > 0) & (v <= 1), keep=keep)
     check.number("0 < x < inf", lambda v: (v > 0) & np.isfinite(v), widen=widen)
     best = _dicts(trials)
-    if hasattr(trials, "ranking"):
+    if isinstance(trials, Trials):
         order = [i for i in trials.ranking() if np.isfinite(trials.scores[i])]
         best = [best[i] for i in order[: max(2, int(np.ceil(keep * len(best))))]]
     if not best:

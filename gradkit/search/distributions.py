@@ -23,7 +23,7 @@ class _Law(NamedTuple):
 
     quantile: Callable[[Any, Any], Any]
     cdf: Callable[[Any, Any], Any]
-    count: int | None = None
+    size: int | None = None
 
 
 class Distribution(Call):
@@ -73,7 +73,7 @@ class Distribution(Call):
     @property
     def count(self) -> int | None:
         """How many values there are; None where they are the real numbers of a range."""
-        return cast("int | None", self.body.count)
+        return self.body.size
 
     @property
     def unfilled(self) -> bool:

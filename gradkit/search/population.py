@@ -143,7 +143,6 @@ def evaluated(
     values = np.full((len(configs), len(keys)), np.inf)
     curves: list[Any] = [None] * len(configs)
     for group in configs._by_structure():
-        programs.judge_objective(objective, group, keys[0])
         count = len(group.indices)
         width = place.padded(min(count, batch or count))
         for first in range(0, count, width):

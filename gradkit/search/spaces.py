@@ -157,9 +157,9 @@ def _walk(value: Any, at: str, conditions: tuple[tuple[str, Any], ...]) -> Itera
         for path, part in zip(_paths(value, at), _calls(value), strict=True):
             yield from _walk(part, path, conditions)
     else:
-        for path, leaf in jax.tree_util.tree_leaves_with_path(value, is_leaf=_is_call):
+        for keys, leaf in jax.tree_util.tree_leaves_with_path(value, is_leaf=_is_call):
             if _is_call(leaf):
-                yield from _walk(leaf, _below(at, path), conditions)
+                yield from _walk(leaf, _below(at, keys), conditions)
 
 
 def _filled(value: Any, at: str, value_of: Callable[[str, Distribution], Any]) -> Any:
@@ -204,6 +204,8 @@ def _paths(call: Call, at: str) -> list[str]:
     """The paths of the calls among the leaves of a call."""
     if not call.unfilled:
         return [at] * len(_calls(call))
+    if not any(isinstance(part, (Transform, Choice)) for part in _calls(call)):
+        return [join(at, name) for name in Call.children(call)]  # as below, without a fill
     children, places = call.children(), call.part_names()
     single: Any = call._at_quantile(0.0)
     if not (isinstance(call, Transform) and isinstance(single.body, Chain)):
