@@ -18,6 +18,8 @@ from gradkit.search.distributions import choice as choice
 from gradkit.search.distributions import integers as integers
 from gradkit.search.distributions import log_uniform as log_uniform
 from gradkit.search.distributions import uniform as uniform
+from gradkit.search.evolution import Population as Population
+from gradkit.search.evolution import population_based as population_based
 from gradkit.search.halving import hyperband as hyperband
 from gradkit.search.halving import successive_halving as successive_halving
 from gradkit.search.plots import plot_learning_curves as plot_learning_curves
