@@ -29,7 +29,7 @@ from gradkit.search.processes import (
 )
 from gradkit.typing import Key, PyTree
 
-Acquisition = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+Acquisition = Callable[..., jax.Array]
 ACQUISITIONS: dict[str, Acquisition] = {
     "expected_improvement": expected_improvement,
     "upper_confidence_bound": lambda mean, std, best: upper_confidence_bound(mean, std),
