@@ -136,7 +136,8 @@ def plot_parallel_coordinates(trials: Trials, paths: Sequence[str] | None = None
             lw=2.4 if is_best else 1.0, alpha=1.0 if is_best else 0.7, solid_capstyle="round",
         )  # fmt: skip
     box = {"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.6}
-    for j, axis in enumerate([*axes, scores]):
+    every: list[Any] = [*axes, scores]
+    for j, axis in enumerate(every):
         ax.axvline(j, color="0.15", lw=0.9, zorder=5)
         for height, text in axis.ticks():
             ax.plot([j - 0.025, j], [height, height], color="0.15", lw=0.9, zorder=5)
@@ -203,7 +204,7 @@ def plot_learning_curves(trials: Trials, *, smoothing: float = 0.0) -> Any:
         ax.plot(x, y, color=shade, lw=2.2 if is_best else 0.9, alpha=1.0 if is_best else 0.75)
         if trials.status[i] == "stopped" and len(curve):
             ax.plot(x[-1], y[-1], "o", color=shade, ms=3)
-    values = np.concatenate([trials.curves[i] for i in shown])  # type: ignore[arg-type]
+    values = np.concatenate([trials.curves[i] for i in shown])
     low, high, log = _axes.loss_limits(values)
     ax.set_yscale("log" if log else "linear")
     ax.set_ylim(low, high)
