@@ -224,10 +224,9 @@ def test_hyperband_runs_the_brackets_of_the_paper():
 
 def test_trials_spread_over_eight_devices_are_those_of_one():
     facts = facts_of(Path(__file__).with_name("mesh.py"))
-    assert facts["run"]["difference"] < 1e-5
-    assert facts["run"]["devices"] == 8
-    assert facts["halving"]["difference"] < 1e-5
-    assert facts["halving"]["budgets"]
+    assert facts["run"]["difference"] < 1e-6
+    assert facts["halving"]["difference"] < 1e-6
+    assert facts["halving"]["budgets"] == [4] * 9 + [20] * 3
 
 
 REFUSALS = {
