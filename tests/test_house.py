@@ -34,6 +34,7 @@ FLOORS = [
     ("wrappers",),
     ("optimizers", "privacy"),
     ("_gradient_check", "_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
+    ("_early_stopping", "_fit"),
     ("search",),
     ("parity",),
 ]
@@ -49,10 +50,9 @@ LAZY = {
     "optax": {"parity", "interop"},
     "torch": {"parity"},
     "rich": {"parity", "search"},
-    "matplotlib": {"schedules", "search"},
+    "matplotlib": {"metrics", "schedules", "search"},
     "optuna": {"search"},
     "scipy": {"search"},
-    "sklearn": {"search"},
     "tqdm": {"_minimize"},
 }  # and who inside a function
 

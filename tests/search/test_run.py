@@ -34,15 +34,20 @@ OBJECTIVE = TASK.objective(STEPS)
 SPACE = gk.sgd(search.log_uniform(1e-3, 50.0), momentum=search.uniform(0.0, 0.5))
 
 
-def alone(config, key):
-    """The losses of one trial, in a Python loop."""
-    params = init(key)
-    state, losses = config.init(params), []
-    for step in range(STEPS):
-        value, grad = jax.value_and_grad(loss)(params, (X[step % 4], Y[step % 4]))
-        params, state = config.apply(params, state, grad)
-        losses.append(float(value))
+def alone(config, start, steps=STEPS):
+    """The losses of one trial, in NumPy."""
+    w, velocity, losses = np.asarray(start, np.float64), 0.0, []
+    for step in range(steps):
+        x, residual = X[step % 4], X[step % 4] @ w - Y[step % 4]
+        losses.append(np.mean(residual**2))
+        velocity = 2 * x.T @ residual / len(x) + config["momentum"] * velocity
+        w = w - config["learning_rate"] * velocity
     return losses
+
+
+def keys_of(seeds):
+    """The keys of the seeds in a search with the key 0."""
+    return jax.random.split(jax.random.split(jax.random.key(0))[1], seeds)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +56,9 @@ def trials():
 
 
 def test_a_population_has_the_losses_of_each_trial_by_itself(trials):
-    _, for_seeds = jax.random.split(jax.random.key(0))
-    keys = jax.random.split(for_seeds, 2)
-    for i in np.flatnonzero(np.isfinite(trials.scores))[:2]:
-        curves = np.array([alone(trials.transform(i), key) for key in keys])
+    starts = [init(key) for key in keys_of(2)]
+    for i in np.argsort(trials.scores)[:3]:
+        curves = np.array([alone(trials.configs[i], start) for start in starts])
         np.testing.assert_allclose(trials.curves[i], curves.mean(axis=0), rtol=1e-4)
         np.testing.assert_allclose(trials.scores[i], curves[:, -1].mean(), rtol=1e-4)
         error = curves[:, -1].std(ddof=1) / np.sqrt(2)
@@ -65,9 +69,7 @@ def test_a_population_has_the_losses_of_each_trial_by_itself(trials):
 def test_trials_in_batches_of_any_width_are_the_same_and_compile_once(trials):
     configs = search.Configs(SPACE, trials.configs)
     TRACES.clear()
-    inner = jax.random.split(jax.random.key(0))[1]
-    keys = jax.random.split(inner, 2)
-    found = search.population.evaluated(OBJECTIVE, configs, keys, batch=4)
+    found = search.population.evaluated(OBJECTIVE, configs, keys_of(2), batch=4)
     assert len(TRACES) == 1  # of the width 4, which serves the last two as well
     scores, _ = search.population.means(found.values)
     np.testing.assert_allclose(scores, trials.scores, rtol=1e-5)
@@ -83,11 +85,11 @@ def test_trials_in_batches_of_any_width_are_the_same_and_compile_once(trials):
 
 
 def test_a_diverged_trial_fails_and_never_wins():
-    configs = search.grid(SPACE, {"learning_rate": [0.1, 1e30, 0.2], "momentum": 1})
-    trials = search.run(OBJECTIVE, configs, 0, progress=False)
-    assert trials.status == ("complete", "failed", "complete")
-    assert trials.scores[1] == np.inf
-    assert trials.best().index != 1
+    configs = search.grid(SPACE, {"learning_rate": [0.1, 1e30], "momentum": [0.0, 0.1]})
+    trials = search.run(OBJECTIVE, configs, 0, seeds=2, progress=False)
+    assert trials.status == ("complete", "complete", "failed", "failed")
+    assert trials.scores[2:].tolist() == [np.inf, np.inf]
+    assert trials.best().index < 2
 
 
 def test_structures_are_programs_of_their_own_and_their_trials_keep_their_places():
@@ -129,7 +131,7 @@ def test_the_progress_bar_names_the_best_score_and_is_silent_when_told(capsys):
 
 
 def test_halving_trains_survivors_on_from_their_state_with_one_program_for_each_rung():
-    configs = search.grid(gk.adam(search.log_uniform(1e-3, 1.0)), 8)
+    configs = search.grid(SPACE, {"learning_rate": list(np.geomspace(1e-3, 0.3, 8)), "momentum": 1})
     TRACES.clear()
     trials = search.successive_halving(TASK, configs, 0, budget=24 * 4, progress=False)
     assert len(TRACES) == 3  # rungs of 8, 4 and 2 trials
@@ -141,11 +143,9 @@ def test_halving_trains_survivors_on_from_their_state_with_one_program_for_each_
     assert sorted(again.budgets) == [4] * 4 + [12] * 2 + [29] * 2
     # A survivor's curve is that of training without a stop.
     best = trials.best()
-    _, for_seeds = jax.random.split(jax.random.key(0))
-    key = jax.random.split(for_seeds, 1)[0]
-    curve = jax.jit(TASK.objective(28))(best.transform, key)
-    np.testing.assert_allclose(best.curve, curve, rtol=1e-4, atol=1e-9)
-    assert best.score == pytest.approx(float(curve[-1]), rel=1e-4, abs=1e-9)
+    curve = alone(best.config, init(keys_of(1)[0]), 28)
+    np.testing.assert_allclose(best.curve, curve, rtol=1e-3, atol=1e-9)
+    assert best.score == best.curve[-1]
     # Those stopped are the worse half of their rung.
     first = [c[3] for c in trials.curves]
     stopped = [s for s, b in zip(first, trials.budgets, strict=True) if b == 4]
@@ -171,9 +171,9 @@ def test_halving_finds_a_rate_within_a_tenth_of_the_grid_at_a_fifth_of_its_cost(
         batches,
         evaluate=lambda w: logistic(w, (x[192:], y[192:])),
     )
-    configs = search.grid(gk.sgd(search.log_uniform(1e-4, 100.0)), 32)
+    configs = search.grid(gk.sgd(search.log_uniform(1e-4, 100.0)), 16)
     grid = search.run(task.objective(100), configs, 0, progress=False)
-    budget = 32 * 100 // 5
+    budget = 16 * 100 // 5
     halved = search.successive_halving(task, configs, 0, budget=budget, factor=4, progress=False)
     assert halved.budgets.sum() <= budget
     rate = halved.best().config["learning_rate"]
@@ -224,10 +224,9 @@ def test_hyperband_runs_the_brackets_of_the_paper():
 
 def test_trials_spread_over_eight_devices_are_those_of_one():
     facts = facts_of(Path(__file__).with_name("mesh.py"))
-    assert facts["run"]["difference"] < 1e-5
-    assert facts["run"]["devices"] == 8
-    assert facts["halving"]["difference"] < 1e-5
-    assert facts["halving"]["budgets"]
+    assert facts["run"]["difference"] < 1e-6
+    assert facts["halving"]["difference"] < 1e-6
+    assert facts["halving"]["budgets"] == [4] * 9 + [20] * 3
 
 
 REFUSALS = {

@@ -156,7 +156,7 @@ def test_a_configuration_has_what_is_inside_the_options_it_chose_alone():
     ids=["chain", "tree"],
 )
 def test_batches_hold_the_configurations_grouped_by_structure(space):
-    configs = search.sample(space, 0, 24 if isinstance(space, dict) else 8)
+    configs = search.sample(space, 0, 16 if isinstance(space, dict) else 6)
     alone, found = list(configs), []
     for group in configs.groups:
         for row, i in enumerate(group.indices):
