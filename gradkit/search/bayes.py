@@ -53,8 +53,8 @@ def ask(
     A Gaussian process is fitted to the scores on the unit cube, where every distribution is
     uniform; the configurations are those with the largest acquisition. A batch is chosen one after
     the other: each is entered with the best score so far before the next is chosen (the constant
-    liar), and two of a batch differ by 0.02 in some coordinate. Without trials with finite scores, the configurations are a Latin
-    hypercube sample.
+    liar), and two of a batch differ by 0.02 in some coordinate. Without trials with finite scores,
+    the configurations are a Latin hypercube sample.
 
     Scores above the median are replaced by the normal quantiles of their ranks, so that the worse
     half is as wide as the better one; trials that diverged rank last. Trials that were stopped

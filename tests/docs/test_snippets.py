@@ -34,6 +34,7 @@ OPTIONAL = {
     "haiku",
     "jaxopt",
     "numpyro",
+    "optuna",
     "optimistix",
     "orbax",
 }
