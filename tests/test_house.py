@@ -34,6 +34,7 @@ FLOORS = [
     ("wrappers",),
     ("optimizers", "privacy"),
     ("_gradient_check", "_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
+    ("_early_stopping", "_fit"),
     ("parity",),
 ]
 GROUND = {"jax", "numpy", "typing_extensions"}
@@ -48,7 +49,7 @@ LAZY = {
     "optax": {"parity", "interop"},
     "torch": {"parity"},
     "rich": {"parity"},
-    "matplotlib": {"schedules"},
+    "matplotlib": {"metrics", "schedules"},
     "tqdm": {"_minimize"},
 }  # and who inside a function
 

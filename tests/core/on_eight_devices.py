@@ -185,6 +185,29 @@ def shardings():
     )
 
 
+def stopping():
+    """The best weights of a run of ``fit`` whose parameters are sharded."""
+    x = np.asarray(np.random.default_rng(1).normal(size=(32, 16)), np.float32)
+
+    def run(params):
+        step = gk.make_step(loss_fn, gk.sgd(1.0))
+        judge = lambda params: -jnp.sum(params["w"] ** 2)  # which falls
+        rule = gk.early_stopping(2)
+        return gk.fit(step, params, lambda t: x, judge, steps=9, stop=rule)
+
+    alone = run({name: jnp.asarray(x) for name, x in PARAMS.items()})
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    where = {name: NamedSharding(mesh, spec) for name, spec in SPECS.items()}
+    found = run(jax.device_put(PARAMS, where))
+    say(
+        "stopping",
+        distance=distance(found.best_params, alone.best_params),
+        steps=[int(each.steps) for each in (found, alone)],
+        best=[int(each.best_step) for each in (found, alone)],
+        placed=found.best_params["w"].sharding.is_equivalent_to(where["w"], 2),
+    )
+
+
 def spread():
     """Muon on one device, and on eight of which each has some of the rows of the stacks."""
     shapes = {f"w{i}": (32, 16) if i % 2 else (16, 32) for i in range(15)}
@@ -222,4 +245,5 @@ if __name__ == "__main__":
     explicit(sys.argv[1:] or MAKERS)
     if not sys.argv[1:]:
         shardings()
+        stopping()
         spread()
