@@ -2,16 +2,16 @@
 # # Evaluation 评价指标
 #
 # A model is judged on data that it has not seen. This page splits data for that purpose, computes
-# the metrics of a classifier (@gk.metrics@), and shows what each of them hides.
+# the metrics of a classifier ([`gk.metrics`](../../gradkit/metrics/__init__.py)), and shows what each of them hides.
 #
 # ## Three parts of the data 数据集划分
 #
-# - the **training set** 训练集 fits the parameters;
-# - the **validation set** 验证集 (development set) chooses between models and settings;
-# - the **test set** 测试集 is used once, for the model that was chosen.
+# - the **training set** (训练集) fits the parameters;
+# - the **validation set** (验证集) (development set) chooses between models and settings;
+# - the **test set** (测试集) is used once, for the model that was chosen.
 #
 # Validation and test data must come from the distribution that the model will be used on. A single
-# split (**hold-out** 留出法) wastes data and depends on luck. **Cross-validation** 交叉验证 cuts the
+# split (**hold-out** (留出法)) wastes data and depends on luck. **Cross-validation** (交叉验证) cuts the
 # data into $K$ folds, trains $K$ times, each time without one fold, and averages the errors on the
 # folds that were left out:
 #
@@ -19,58 +19,57 @@
 # E_\text{cv} = \frac{1}{K} \sum_{k=1}^K E\bigl(f_{\mathcal D \setminus \mathcal D_k},\, \mathcal D_k\bigr)
 # $$
 #
-# @gk.metrics.k_fold@ returns the folds as rectangular arrays of indices, so the $K$ trainings are one
-# `vmap`. The iris data are sorted by species, which shows why folds should be **stratified** 分层:
+# [`gk.metrics.k_fold`](../../gradkit/metrics/folds.py#k_fold) returns the folds as rectangular arrays of indices, so that
+# [`gk.metrics.cross_validate`](../../gradkit/metrics/validation.py#cross_validate) runs the $K$ trainings as one `vmap`. The iris data are sorted by species, which shows why folds should be **stratified** (分层):
 # without shuffling each of three plain folds is one whole species, and the model is tested on the
 # one species that it has never seen.
 
 # %%
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 
-import gradkit as gk
 import style
 from style import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, RED, picture, quick
+
+import gradkit as gk
 
 STEPS = quick(300, 40)
 
 
 def fit(x, y, where, l2, classes):
-    """Softmax regression on the samples that `where` selects, with an L2 penalty."""
+    """Softmax regression on the samples that `where` selects; their mean and deviation belong to it."""
+    mean = jnp.mean(x, axis=0, where=where[:, None])
+    deviation = jnp.std(x, axis=0, where=where[:, None]) + 1e-6
     params = {"w": jnp.zeros((x.shape[1], classes)), "b": jnp.zeros(classes)}
     tx = gk.chain(gk.add_l2_penalty(l2, mask=gk.by_rank(2)), gk.adam(0.1))
 
     def loss_fn(params):
-        losses = gk.softmax_cross_entropy_with_integer_labels(scores(params, x), y)
+        logits = scores((params, mean, deviation), x)
+        losses = gk.softmax_cross_entropy_with_integer_labels(logits, y)
         return jnp.mean(losses, where=where)
 
     def step(carry, _):
         params, state = carry
         return tx.apply(params, state, jax.grad(loss_fn)(params)), None
 
-    return jax.lax.scan(step, (params, tx.init(params)), length=STEPS)[0][0]
+    (params, _), _ = jax.lax.scan(step, (params, tx.init(params)), length=STEPS)
+    return params, mean, deviation
 
 
-def scores(params, x):
-    return x @ params["w"] + params["b"][None]
+def scores(model, x):
+    params, mean, deviation = model
+    return (x - mean[None]) / deviation[None] @ params["w"] + params["b"][None]
 
 
-def fold_accuracy(x, y, fold, l2, classes):
-    """Fit on the training part, its mean and deviation included, and judge on the rest."""
-    rows = fold.train_where[:, None]
-    mean = jnp.mean(x[fold.train], axis=0, where=rows)
-    deviation = jnp.std(x[fold.train], axis=0, where=rows)
-    scaled = (x - mean[None]) / (deviation[None] + 1e-6)
-    params = fit(scaled[fold.train], y[fold.train], fold.train_where, l2, classes)
-    predicted = jnp.argmax(scores(params, scaled[fold.test]), axis=1)
-    return jnp.mean(predicted == y[fold.test], where=fold.test_where)
-
-
-def cross_validate(x, y, folds, l2, classes):
-    """The accuracy on each fold: one compiled program for all of them."""
-    return jax.vmap(lambda fold: fold_accuracy(x, y, fold, l2, classes))(folds)
+def train_and_score(train, dev, l2, classes):
+    """The accuracy on the samples that were left out."""
+    model = fit(*train.data, train.where, l2, classes)
+    x, y = dev.data
+    return jnp.mean(jnp.argmax(scores(model, x), axis=1) == y, where=dev.where)
 
 
 x, y = load_iris(return_X_y=True)
@@ -81,8 +80,9 @@ plans = {
     "stratified": gk.metrics.k_fold(y, 3, stratify=True),
 }
 together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *plans.values())
-run = jax.jit(jax.vmap(lambda folds: cross_validate(flowers, species, folds, 1e-3, 3)))
-accuracies = np.asarray(run(together))
+judge = partial(train_and_score, l2=1e-3, classes=3)
+validate = partial(gk.metrics.cross_validate, judge, (flowers, species))
+accuracies = np.asarray(jax.jit(jax.vmap(validate))(together).scores)
 for name, found in zip(plans, accuracies, strict=True):
     print(f"{name:27s} accuracy of each fold {found.round(2)}, mean {found.mean():.3f}")
 
@@ -112,6 +112,7 @@ def draw_folds(plt):
         label.set(color=colour, fontweight="bold")
     return figure
 
+
 # %% [markdown]
 # ![Three ways of cutting the iris data into folds](../assets/course/14_folds.svg)
 #
@@ -129,17 +130,18 @@ penalties = jnp.logspace(-5, 0, quick(11, 3))
 
 
 def each_penalty(l2):
-    return cross_validate(pixels[development], digits[development], folds, l2, 10)
+    judge = partial(train_and_score, l2=l2, classes=10)
+    return gk.metrics.cross_validate(judge, (pixels[development], digits[development]), folds)
 
 
-by_fold = np.asarray(jax.jit(jax.vmap(each_penalty))(penalties))
+by_fold = np.asarray(jax.jit(jax.vmap(each_penalty))(penalties).scores)
 best = int(by_fold.mean(1).argmax())
 chosen = penalties[best]
 everything = jnp.ones(300, bool)
-params = jax.jit(fit, static_argnums=4)(
+model = jax.jit(fit, static_argnums=4)(
     pixels[development], digits[development], everything, chosen, 10
 )
-logits = scores(params, pixels[held_out])
+logits = scores(model, pixels[held_out])
 predicted, true = jnp.argmax(logits, axis=1), digits[held_out]
 print(f"chosen λ = {chosen:.1g}: cross-validation {by_fold[best].mean():.1%}")
 print(f"test accuracy {gk.metrics.accuracy(true, predicted):.1%} of {len(true)} samples")
@@ -164,6 +166,7 @@ def draw_choice(plt):
     axis.legend(loc="lower left")
     return figure
 
+
 # %% [markdown]
 # ![Accuracy of five folds for each penalty](../assets/course/14_cross_validation.svg)
 #
@@ -173,15 +176,15 @@ def draw_choice(plt):
 #
 # | metric | formula | in gradkit |
 # |---|---|---|
-# | accuracy 准确率 | $\mathcal A = \frac1N \sum_n I(y^{(n)} = \hat y^{(n)})$ | @gk.metrics.accuracy@ |
+# | accuracy 准确率 | $\mathcal A = \frac1N \sum_n I(y^{(n)} = \hat y^{(n)})$ | [`gk.metrics.accuracy`](../../gradkit/metrics/classification.py#accuracy) |
 # | error rate 错误率 | $\mathcal E = 1 - \mathcal A$ | `1 - accuracy` |
-# | true positives 真正例 | $TP_c = \sum_n I(y^{(n)} = \hat y^{(n)} = c)$ | `matrix[c, c]` of @gk.metrics.confusion_matrix@ |
+# | true positives 真正例 | $TP_c = \sum_n I(y^{(n)} = \hat y^{(n)} = c)$ | `matrix[c, c]` of [`gk.metrics.confusion_matrix`](../../gradkit/metrics/classification.py#confusion_matrix) |
 # | false positives 假正例 | $FP_c = \sum_n I(y^{(n)} \ne c \wedge \hat y^{(n)} = c)$ | `matrix[:, c].sum() - matrix[c, c]` |
 # | false negatives 假负例 | $FN_c = \sum_n I(y^{(n)} = c \wedge \hat y^{(n)} \ne c)$ | `matrix[c].sum() - matrix[c, c]` |
 # | true negatives 真负例 | $TN_c = \sum_n I(y^{(n)} \ne c \wedge \hat y^{(n)} \ne c)$ | the rest of the matrix |
-# | precision 精确率 (查准率) | $p_c = \frac{TP_c}{TP_c + FP_c}$ | @gk.metrics.precision@ |
-# | recall 召回率 (查全率) | $r_c = \frac{TP_c}{TP_c + FN_c}$ | @gk.metrics.recall@ |
-# | F-measure F 值 | $f_c = \frac{(1 + \beta^2)\, p_c\, r_c}{\beta^2 p_c + r_c}$ | @gk.metrics.fbeta@ |
+# | precision 精确率 (查准率) | $p_c = \frac{TP_c}{TP_c + FP_c}$ | [`gk.metrics.precision`](../../gradkit/metrics/classification.py#precision) |
+# | recall 召回率 (查全率) | $r_c = \frac{TP_c}{TP_c + FN_c}$ | [`gk.metrics.recall`](../../gradkit/metrics/classification.py#recall) |
+# | F-measure F 值 | $f_c = \frac{(1 + \beta^2)\, p_c\, r_c}{\beta^2 p_c + r_c}$ | [`gk.metrics.fbeta`](../../gradkit/metrics/classification.py#fbeta) |
 # | macro average 宏平均 | $p_\text{macro} = \frac1C \sum_c p_c$, $r_\text{macro}$ alike | `average="macro"` |
 # | micro average 微平均 | the same counts, summed over the classes first | `average="micro"` |
 #
@@ -255,12 +258,13 @@ def draw_confusion(plt):
     right.legend(loc="lower right", bbox_to_anchor=(1.02, 0.97), ncols=2)
     return figure
 
+
 # %% [markdown]
 # ![Confusion matrix of the digits, and precision and recall of each class](../assets/course/14_confusion.svg)
 #
 # A row of the matrix shows where the samples of a class went (recall), a column what a prediction
 # consists of (precision). **Top-N accuracy** counts a prediction as right if the true class is among the
-# $N$ classes of the highest scores (@gk.metrics.top_k_accuracy@).
+# $N$ classes of the highest scores ([`gk.metrics.top_k_accuracy`](../../gradkit/metrics/classification.py#top_k_accuracy)).
 
 # %%
 top = [float(gk.metrics.top_k_accuracy(true, logits, k=k)) for k in (1, 2, 3)]
@@ -273,11 +277,11 @@ assert top[0] <= top[1] <= top[2]
 # A classifier of two classes gives a score; a threshold makes it a decision. Lower thresholds find more
 # of the positive samples (recall, the true positive rate) and raise more false alarms.
 #
-# - The **ROC curve** (@gk.metrics.roc_curve@) is the true positive rate $TP / (TP + FN)$ against the
-#   false positive rate $FP / (FP + TN)$. The area under it (**AUC**, @gk.metrics.roc_auc@) is the
+# - The **ROC curve** ([`gk.metrics.roc_curve`](../../gradkit/metrics/ranking.py#roc_curve)) is the true positive rate $TP / (TP + FN)$ against the
+#   false positive rate $FP / (FP + TN)$. The area under it (**AUC**, [`gk.metrics.roc_auc`](../../gradkit/metrics/ranking.py#roc_auc)) is the
 #   probability that a random positive sample scores higher than a random negative one; 0.5 is chance.
-# - The **precision–recall curve** (@gk.metrics.precision_recall_curve@) is the better picture if the
-#   positive class is rare. Its area is the average precision (@gk.metrics.average_precision@).
+# - The **precision–recall curve** ([`gk.metrics.precision_recall_curve`](../../gradkit/metrics/ranking.py#precision_recall_curve)) is the better picture if the
+#   positive class is rare. Its area is the average precision ([`gk.metrics.average_precision`](../../gradkit/metrics/ranking.py#average_precision)).
 #
 # Two models of the breast cancer data, positive = malignant: one sees all 30 measurements, one only the
 # mean smoothness of the cell nuclei.
@@ -285,8 +289,7 @@ assert top[0] <= top[1] <= top[2]
 # %%
 x, y = load_breast_cancer(return_X_y=True)
 order = np.random.default_rng(0).permutation(len(y))
-x, malignant = x[order], jnp.asarray(1 - y[order])
-x = jnp.asarray((x - x[:400].mean(0)) / x[:400].std(0), jnp.float32)  # of the training part
+x, malignant = jnp.asarray(x[order], jnp.float32), jnp.asarray(1 - y[order])
 rest = slice(400, None)
 inputs = {"30 measurements": jnp.ones(30), "smoothness only": jnp.zeros(30).at[4].set(1.0)}
 several = jax.jit(
@@ -326,7 +329,7 @@ def draw_curves(plt):
     left.set(title="ROC curve", xlabel="false positive rate", ylabel="true positive rate (recall)")
     middle.set(title="Precision–recall curve", xlabel="recall", ylabel="precision", ylim=(0, 1.03))
     left.legend(loc="lower right", fontsize=8)
-    middle.legend(loc="lower left", fontsize=8, bbox_to_anchor=(0, 0.02))
+    middle.legend(loc="lower left", fontsize=8, bbox_to_anchor=(0.1, 0.02))
     each = np.asarray(score["smoothness only"])
     edges = np.linspace(each.min(), each.max(), 24)
     for value, colour, name in ((0, GREEN, "benign"), (1, PURPLE, "malignant")):
@@ -338,6 +341,7 @@ def draw_curves(plt):
     right.set(title="Scores, smoothness only", xlabel="log-odds of malignant", ylabel="samples")
     right.legend(loc="upper left", fontsize=8)
     return figure
+
 
 # %% [markdown]
 # ![ROC and precision-recall curves of two models, and the scores of one](../assets/course/14_roc_pr.svg)
@@ -367,7 +371,7 @@ assert at[0.5] > at[2.0]
 # ## Are the probabilities true? Calibration 校准
 #
 # A model is calibrated if 80 % of the predictions that it makes with probability 0.8 are right. The
-# expected calibration error (@gk.metrics.calibration_error@) is the mean distance between confidence
+# expected calibration error ([`gk.metrics.calibration_error`](../../gradkit/metrics/calibration.py#calibration_error)) is the mean distance between confidence
 # and frequency over bins:
 #
 # $$
@@ -410,9 +414,11 @@ def train_network(key):
 # One training label in five is wrong, as in data that people have labelled in a hurry.
 generator = np.random.default_rng(3)
 wrong = generator.random(300) < 0.2
-noisy = jnp.where(jnp.asarray(wrong), jnp.asarray(generator.integers(0, 10, 300)), digits[development])
+noisy = jnp.where(
+    jnp.asarray(wrong), jnp.asarray(generator.integers(0, 10, 300)), digits[development]
+)
 outputs = network(jax.jit(train_network)(jax.random.key(0)), pixels[held_out])
-tune, judge = slice(0, 500), slice(500, None)
+tune, final = slice(0, 500), slice(500, None)
 
 
 def nll(temperature):
@@ -426,8 +432,8 @@ temperature = temperatures[jnp.argmin(jax.vmap(nll)(temperatures))]
 
 def confidence(temperature):
     """Whether each prediction is right, and the probability that the model gave it."""
-    probabilities = jax.nn.softmax(outputs[judge] / temperature, axis=1)
-    right = jnp.argmax(probabilities, axis=1) == true[judge]
+    probabilities = jax.nn.softmax(outputs[final] / temperature, axis=1)
+    right = jnp.argmax(probabilities, axis=1) == true[final]
     return right, jnp.max(probabilities, axis=1)
 
 
@@ -452,11 +458,14 @@ def draw_calibration(plt):
             if np.isfinite(f):
                 axis.bar(m, f, 0.07, color=BLUE, alpha=0.85)
                 axis.bar(m, m - f, 0.07, bottom=f, color=RED, alpha=0.45)
-        axis.set(title=f"{name}: ECE {error:.1%}", xlabel="confidence", xlim=(0, 1.04), ylim=(0, 1.04))
+        axis.set(
+            title=f"{name}: ECE {error:.1%}", xlabel="confidence", xlim=(0, 1.04), ylim=(0, 1.04)
+        )
     axes[0].set_ylabel("accuracy")
     axes[0].text(0.04, 0.93, "orange: the gap", color=RED)
     axes[0].text(0.04, 0.86, "dotted: calibrated", color=FAINT)
     return figure
+
 
 # %% [markdown]
 # ![Reliability diagrams before and after temperature scaling](../assets/course/14_calibration.svg)
@@ -464,7 +473,7 @@ def draw_calibration(plt):
 # ## Over batches
 #
 # A test set that does not fit in memory is judged in batches by accumulators, which are pytrees that add:
-# @gk.metrics.Confusion@ gives exactly the numbers above.
+# [`gk.metrics.Confusion`](../../gradkit/metrics/streaming.py#Confusion) gives exactly the numbers above.
 
 # %%
 tally = gk.metrics.Confusion.init(10)

@@ -7,7 +7,7 @@
 #
 # ## Risk 风险
 #
-# A model is a function $f(x; \theta)$, and a **loss function** 损失函数 $\mathcal L(y, f(x; \theta))$ says how
+# A model is a function $f(x; \theta)$, and a **loss function** (损失函数) $\mathcal L(y, f(x; \theta))$ says how
 # wrong it is.
 #
 # | risk | formula | |
@@ -16,11 +16,11 @@
 # | empirical risk 经验风险 | $\mathcal R^\text{emp}_{\mathcal D}(\theta) = \frac1N \sum_n \mathcal L(y^{(n)}, f(x^{(n)}; \theta))$ | what we can compute; tends to the expected risk as $N \to \infty$ |
 # | structural risk 结构风险 | $\mathcal R^\text{stru}_{\mathcal D}(\theta) = \mathcal R^\text{emp}_{\mathcal D}(\theta) + \lambda\, \ell_p(\theta)$ | what is minimized: the penalty limits the model |
 #
-# Empirical risk minimization 经验风险最小化 alone **overfits** 过拟合: of two models with the same training error
+# Empirical risk minimization 经验风险最小化 alone **overfits** (过拟合): of two models with the same training error
 # Occam's razor prefers the simpler one, and $\lambda$ says by how much. The losses of the lectures are
-# @gk.losses@: the squared loss @gk.losses.squared_error@, the cross entropy
-# @gk.losses.softmax_cross_entropy@, the hinge loss @gk.losses.hinge_loss@; the 0–1 loss, which has no useful
-# gradient, is one minus @gk.metrics.accuracy@. The penalties are on the
+# [`gk.losses`](../../gradkit/losses/__init__.py): the squared loss [`gk.losses.squared_error`](../../gradkit/losses/regression.py#squared_error), the cross entropy
+# [`gk.losses.softmax_cross_entropy`](../../gradkit/losses/cross_entropy.py#softmax_cross_entropy), the hinge loss [`gk.losses.hinge_loss`](../../gradkit/losses/margin.py#hinge_loss); the 0–1 loss, which has no useful
+# gradient, is one minus [`gk.metrics.accuracy`](../../gradkit/metrics/classification.py#accuracy). The penalties are on the
 # [page on penalties](11_penalties.md).
 #
 # ## The decomposition 偏差-方差分解
@@ -50,9 +50,10 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.datasets import load_digits
 
-import gradkit as gk
 import style
-from style import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, RED, picture, quick
+from style import BLUE, FAINT, GREEN, INK, RED, picture, quick
+
+import gradkit as gk
 
 SETS, POINTS, NOISE = quick(200, 20), 25, 0.3
 grid = jnp.linspace(-1, 1, 101)
@@ -211,15 +212,16 @@ def draw_targets(plt):
 #
 # | training error | development error | reading |
 # |---|---|---|
-# | far above the target | close to the training error | **high bias** 高偏差, underfitting 欠拟合 |
-# | close to the target | far above the training error | **high variance** 高方差, overfitting 过拟合 |
+# | far above the target | close to the training error | **high bias** (高偏差), underfitting 欠拟合 |
+# | close to the target | far above the training error | **high variance** (高方差), overfitting 过拟合 |
 # | far above the target | far above the training error | both |
 # | close to the target | close to the training error | neither |
 #
 # The target is the error that can be reached, such as that of people; it is 0 only if perfection is possible.
-# @gk.metrics.bias_variance@ reads errors or whole learning curves in this way, and says on which numbers.
+# [`gk.metrics.bias_variance`](../../gradkit/metrics/diagnosis.py#bias_variance) reads errors or whole learning curves in this way, and says on which numbers.
 # The runs below train one network on the digits: hidden units, samples and penalty are numbers of a run (units
-# and samples beyond them are masked out), so the whole study is one compiled `vmap`.
+# and samples beyond them are masked out), so the whole study is one compiled `vmap`;
+# [`gk.metrics.learning_curve`](../../gradkit/metrics/learning.py#learning_curve) runs the sizes of any one model in this way.
 
 # %%
 WIDTH, MOST, STEPS = quick(48, 8), quick(480, 40), quick(150, 10)
@@ -297,7 +299,9 @@ for (name, _), reading in zip(plan, readings, strict=True):
 
 if not style.QUICK:
     assert readings[0].high_bias and not readings[1].high_bias  # units cure bias
-    assert readings[1].high_variance and readings[2].variance < readings[1].variance  # data cure variance
+    assert (
+        readings[1].high_variance and readings[2].variance < readings[1].variance
+    )  # data cure variance
     assert not readings[-1].high_variance
 
 
@@ -361,7 +365,11 @@ def draw_next(plt):
         axis.text(100 * left + 0.6, -i, f"{100 * reading.dev_error:.0f} %  {words}", va="center")
     axis.set_yticks(range(0, -len(plan), -1), [name for name, _ in plan])
     axis.tick_params(axis="y", length=0)
-    for place, name, colour in ((0.52, "target", FAINT), (0.66, "bias", BLUE), (0.76, "variance", GREEN)):
+    for place, name, colour in (
+        (0.52, "target", FAINT),
+        (0.66, "bias", BLUE),
+        (0.76, "variance", GREEN),
+    ):
         axis.text(place, 0.08, name, color=colour, transform=axis.transAxes, fontweight="bold")
     axis.set(xlabel="development error, % = target + bias + variance", xlim=(0, 62))
     return figure
