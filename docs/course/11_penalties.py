@@ -317,14 +317,12 @@ if not style.QUICK:
 # %% Draw the boundaries
 @picture("11_boundaries", raster=True)
 def draw_boundaries(plt):
-    from matplotlib.colors import LinearSegmentedColormap
-
     figure, axes = plt.subplots(2, 4, figsize=(7.6, 4.1))
     grid = np.meshgrid(np.linspace(-2, 3, 150), np.linspace(-1.6, 2.1, 110))
     flat = jnp.asarray(np.stack([g.ravel() for g in grid], 1), jnp.float32)
     one = jax.tree.map(lambda leaf: leaf[:, 2], trained)
     surface = np.asarray(jax.vmap(lambda p, u: jax.nn.sigmoid(network(p, flat, u)))(one, units))
-    shades = LinearSegmentedColormap.from_list("two", [BLUE, "#ffffff", RED])
+    shades = plt.matplotlib.colors.LinearSegmentedColormap.from_list("two", [BLUE, "#ffffff", RED])
     for i, axis in enumerate(axes.flat):
         heights = surface[i].reshape(grid[0].shape)
         axis.imshow(
