@@ -88,8 +88,8 @@ def draw_balls(plt):
         "L2": around,
     }
     figure, axes = plt.subplots(1, 3, figsize=(7.6, 2.75))
-    for axis, (name, ball) in zip(axes, shapes.items(), strict=True):
-        ball = 0.7 * ball / np.abs(ball).max()
+    for axis, (name, shape) in zip(axes, shapes.items(), strict=True):
+        ball = 0.7 * shape / np.abs(shape).max()
         axis.fill(*ball, color=BLUE, alpha=0.2, lw=0)
         axis.plot(*ball, color=BLUE, lw=1.4)
         values = [float(bowl(jnp.asarray(point, jnp.float32))) for point in ball.T]
@@ -447,8 +447,10 @@ print(
     f"stopped after {stopped.steps} steps: the weights of step {stopped.best_step}, {stopped_loss:.3f}"
 )
 if not style.QUICK:
-    assert stopped.stopped and stopped.steps == stopped.best_step + 20 < 200
-    assert stopped_loss < last_loss and np.isclose(stopped_loss, best_loss, rtol=0.2)
+    assert stopped.stopped
+    assert stopped.steps == stopped.best_step + 20 < 200
+    assert stopped_loss < last_loss
+    assert np.isclose(stopped_loss, best_loss, rtol=0.2)
 
 
 # %% Draw the stop

@@ -379,7 +379,8 @@ for name, hit, gap in zip(settings, hits, gaps, strict=True):
     print(f"{name:25s} test accuracy {hit.mean():.1%} ± {hit.std():.1%}, ECE {gap.mean():.1%}")
 if not style.QUICK:
     mean = dict(zip(settings, hits.mean(1), strict=True))
-    assert min(mean.values()) == mean["nothing"]
+    assert min(mean["dropout 0.3"], mean["mixup"]) > mean["nothing"] + 0.03
+    assert min(mean["DropConnect 0.3"], mean["Gaussian noise"]) > mean["nothing"] + 0.08
     assert mean["shift, rotation, dropout"] > mean["nothing"] + 0.1
 
 
@@ -404,6 +405,9 @@ def draw_comparison(plt):
 
 # %% [markdown]
 # ![Test accuracy and calibration error of nine ways of training](../assets/course/12_comparison.svg)
+#
+# Noise in the inputs, the weights and the units all keep the network from memorizing; rotation alone leaves
+# enough of an image unchanged to memorize it.
 #
 # ## What the noise says about certainty
 #

@@ -30,9 +30,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris
-
 import style
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from style import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, RED, picture, quick
 
 import gradkit as gk

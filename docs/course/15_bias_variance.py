@@ -48,9 +48,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.datasets import load_digits
-
 import style
+from sklearn.datasets import load_digits
 from style import BLUE, FAINT, GREEN, INK, RED, picture, quick
 
 import gradkit as gk
@@ -298,10 +297,10 @@ for (name, _), reading in zip(plan, readings, strict=True):
     print(f"{name:30s} {str(reading).partition(':')[0]}")
 
 if not style.QUICK:
-    assert readings[0].high_bias and not readings[1].high_bias  # units cure bias
-    assert (
-        readings[1].high_variance and readings[2].variance < readings[1].variance
-    )  # data cure variance
+    assert readings[0].high_bias
+    assert not readings[1].high_bias
+    assert readings[1].high_variance
+    assert readings[2].variance < readings[1].variance
     assert not readings[-1].high_variance
 
 
@@ -352,7 +351,7 @@ def draw_learning_curves(plt):
 @picture("15_next")
 def draw_next(plt):
     figure, axis = plt.subplots(figsize=(7.6, 3.0))
-    for i, ((name, _), reading) in enumerate(zip(plan, readings, strict=True)):
+    for i, reading in enumerate(readings):
         left = 0.0
         for width, colour in (
             (min(reading.target, reading.train_error), FAINT),
