@@ -102,7 +102,7 @@ print(f"best λ = {penalties[best]:.1g}: bias² {bias2[best]:.3f}, variance {var
 print(f"bias² = variance near λ = {penalties[crossing]:.1g}, which is not the best one")
 
 
-# %% A picture: thirty of the models for three penalties, and the decomposition
+# %% A picture: twenty of the models for three penalties, and the decomposition
 @picture("15_decomposition")
 def draw_decomposition(plt):
     figure, axes = plt.subplot_mosaic("abc;ddd", figsize=(7.6, 5.8), height_ratios=[1, 1.35])
@@ -113,7 +113,7 @@ def draw_decomposition(plt):
     ):
         i = int(jnp.argmin(jnp.abs(jnp.log(penalties) - jnp.log(l2))))
         axis = axes[name]
-        axis.plot(grid, curves[i, :30].T, color=BLUE, alpha=0.18, lw=0.8)
+        axis.plot(grid[::2], curves[i, :20, ::2].T, color=BLUE, alpha=0.18, lw=0.8)
         axis.plot(grid, truth, color=INK, lw=1.8, label="f*")
         axis.plot(grid, curves[i].mean(0), "--", color=RED, lw=1.8, label="mean of the models")
         axis.set(title=title, ylim=(-2.6, 2.6), xticks=[], yticks=[])
@@ -143,7 +143,7 @@ def draw_decomposition(plt):
 
 
 # %% [markdown]
-# ![Models of thirty training sets for three penalties, and bias, variance and error over the penalty](../assets/course/15_decomposition.svg)
+# ![Models of twenty training sets for three penalties, and bias, variance and error over the penalty](../assets/course/15_decomposition.svg)
 #
 # A larger $\lambda$ makes the model simpler: the variance falls, the bias rises, and the sum has a minimum
 # in between. That minimum need not be where the two curves cross. More data lower the variance at every
