@@ -6,7 +6,7 @@
 # near a minimum quickly, and small at the end, so that the noise of the batches does not keep the
 # parameters moving around it. A schedule makes it a function of the step t.
 
-# %%
+# %% Imports
 import math
 
 import jax

@@ -21,7 +21,7 @@
 # | Nesterov | [`nesterov(α, ρ)`](../../gradkit/optimizers/nesterov.py#nesterov), or `sgd(α, ρ, nesterov=True)` |
 # | exponentially weighted average | [`ema(β)`](../../gradkit/averages/ema.py#ema) |
 
-# %%
+# %% Imports
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,7 +95,7 @@ for name, (_, factor, _) in METHODS.items():
 def draw_ravine(plt):
     figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.4), width_ratios=(1.6, 1))
     left, right = axes
-    contours(left, ravine, (-2.3, 1.15, -1.25, 0.75), np.geomspace(0.02, 60, 10), points=130)
+    contours(left, ravine, (-2.5, 1.25, -1.7, 1.1), np.geomspace(0.02, 60, 10), points=130)
     cross(left, (0, 0))
     animate(left, {n: (runs[n][0][:46], color) for n, (_, _, color) in METHODS.items()}, seconds=12)
     left.legend(loc="upper left", borderpad=0.2)
@@ -111,7 +111,7 @@ def draw_ravine(plt):
 def draw_still(plt):
     figure, axes = plt.subplots(1, 3, figsize=(7.6, 2.1))
     for axis, (name, (_, _, color)) in zip(axes, METHODS.items(), strict=True):
-        contours(axis, ravine, (-2.3, 1.0, -1.1, 0.6), np.geomspace(0.02, 60, 8), points=90)
+        contours(axis, ravine, (-2.5, 1.1, -1.7, 1.1), np.geomspace(0.02, 60, 8), points=90)
         walk(axis, runs[name][0][:31], color)
         cross(axis, (0, 0))
         axis.set_title(f"{name}, 30 steps")
