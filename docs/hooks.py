@@ -26,6 +26,7 @@ CELL = re.compile(r"^# %%(?P<title>.*)$", re.MULTILINE)
 IMAGE = re.compile(
     r'<img alt="(?P<alt>[^"]*)" src="[^"]*assets/course/(?P<name>\w+)\.(?P<kind>svg|png)"[^>]*>'
 )
+PAGE_WIDTH = 7.6  # inches of a picture that fills the page
 PAGE = """---
 search:
   exclude: true
@@ -108,7 +109,9 @@ def on_post_page(output, page, config):
         shown = match[0]
         if kind == "svg":
             shown = (ROOT / "docs" / "assets" / "course" / f"{name}.svg").read_text("utf-8")
-            shown = shown.replace("<svg ", f'<svg role="img" aria-label="{alt}" ', 1)
+            width = float(re.search(r'width="([\d.]+)pt"', shown)[1]) / 72 / PAGE_WIDTH
+            attributes = f'role="img" aria-label="{alt}" style="max-width: {min(width, 1):.0%}"'
+            shown = shown.replace("<svg ", f"<svg {attributes} ", 1)
         return f'<figure class="course">{shown}<figcaption>{alt}</figcaption></figure>'
 
     return IMAGE.sub(replace, output) if page.file.src_uri.startswith("course/") else output

@@ -19,7 +19,7 @@
 # | stochastic gradient descent (随机梯度下降) | 1 | N |
 # | mini-batch gradient descent (小批量梯度下降) | B | ⌈N / B⌉ |
 
-# %%
+# %% Imports
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -175,7 +175,7 @@ def draw_noise(plt):
 # The paths below cost the same: four epochs. Batch gradient descent takes 4 smooth steps;
 # stochastic gradient descent takes 1768 and then wanders around the minimum, in a region whose size
 # grows with α; mini-batches are between them. Near the minimum the noise no longer averages out,
-# which is why the learning rate should fall: see the page on schedules.
+# which is why the learning rate should fall: see [Learning rates and schedules](02_schedules.md).
 
 
 # %%

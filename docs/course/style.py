@@ -146,7 +146,7 @@ def _write_svg(figure, path: Path) -> None:
     prefix = path.stem  # several pictures stand on one page: their names do not meet
     text = re.sub(r'id="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r'(href="|url\()#', rf"\1#{prefix}-", text)
-    text = re.sub(r"(\d+\.\d\d)\d+", r"\1", text)
+    text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d\d)\d+", r"\1", tag[0]), text)
     text = re.sub(r"font: ([^;\"]*?)'[^;\"]*", r"font: \1system-ui, sans-serif", text)
     text = re.sub(r"font-family: [^;\"]*", "font-family: system-ui, sans-serif", text)
     for color, variable in VARIABLES.items():
