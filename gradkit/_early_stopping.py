@@ -112,7 +112,7 @@ class EarlyStopping:
                 check.refuse(problem, fix=fix, error=TypeError)
             found = one_score("score", score)
             if step is not None:
-                check.integer(None, step=step)
+                _check_step(step)
             _like_init(state.best_params, params)
             return _update(self, state, found, params, step)
 
@@ -198,8 +198,8 @@ def early_stopping(
       (True, 1, 1.0)
       >>> assert state.best_params == 1.0
 
-    **Differs from Flax**: a ``patience`` of p there stops one score later, as p + 1 does here.
-    Infinities are scores like others there, and NaN becomes the best as the first score.
+    **Differs from Flax**: a ``patience`` of p there stops one score later, as p + 1 does here. NaN
+    as the first score becomes the best there, and is never replaced.
     **Differs from Keras**: with ``baseline``, training stops ``patience`` scores after the start
     also where each of them improved on the last, as its documentation says.
 
@@ -258,6 +258,14 @@ def one_score(name: str, value: Any) -> jax.Array:
         check.refuse(problem, expected="one number", fix="Take the mean, or map with jax.vmap")
     floating = jnp.issubdtype(kind, jnp.floating)
     return jnp.asarray(value, numerics.wide(kind) if floating else float)
+
+
+def _check_step(step: Any) -> None:
+    """An integer, by its dtype: its value may still be on its way from the device."""
+    kind = check.dtype_of(step)
+    if kind is None or not jnp.issubdtype(kind, jnp.integer) or np.shape(step) != ():
+        problem = f"step={check.shown(step)} is not an integer"
+        check.refuse(problem, expected="one integer", error=TypeError)
 
 
 def _copied(leaf: Any) -> Any:

@@ -76,7 +76,7 @@ def fit(
         ``(params, state, loss, ...)``; what follows the loss is left out.
       params: the weights at the start; they are not donated.
       batches: a function of the step, int32, that returns a batch. A tuple is spread over the
-        arguments of ``step``.
+        arguments of ``step``. For random batches, fold the step into a key.
       evaluate: a function of the weights that returns a score, or a dict of them.
       steps: the most updates, ≥ 1.
       eval_every: the number of updates between evaluations, ≥ 1.
@@ -193,7 +193,7 @@ class _Run(NamedTuple):
         for what, new, old in zip(("params", "state"), (params, state), now, strict=True):
             _like(what, new, old)
         with check.inside("fit"):
-            return (params, state), one_score("the loss that step returned", loss)
+            return _strong((params, state)), one_score("the loss that step returned", loss)
 
     def _judge(self, now: Any) -> tuple[Any, Any]:
         """The weights to keep, and their scores as floating arrays."""

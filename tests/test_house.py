@@ -53,7 +53,6 @@ LAZY = {
     "matplotlib": {"metrics", "schedules", "search"},
     "optuna": {"search"},
     "scipy": {"search"},
-    "sklearn": {"search"},
     "tqdm": {"_minimize"},
 }  # and who inside a function
 

@@ -96,7 +96,8 @@ class Axis:
             self.low, self.high = float(arguments["low"]), float(arguments["high"])
         if self.complement:
             self.low, self.high = 1 - self.high, 1 - self.low
-        self.label = f"1 − {path}" if self.complement else path
+        above, _, name = path.rpartition(".")
+        self.label = ("1 − " if self.complement else "") + name + (f"\n{above}" if above else "")
 
     def place(self, value: Any) -> float:
         """Where a value is on the axis of a plot."""
@@ -178,9 +179,11 @@ def _log_values(low: float, high: float) -> list[tuple[float, str]]:
 
 
 def smooth(heights: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """A curve through the points, level at each axis."""
+    """A curve through the points, level at each axis; it passes over axes that have none."""
     t = np.linspace(0.0, 1.0, 25)
     ease = t**2 * (3 - 2 * t)
-    x = np.concatenate([j + t for j in range(len(heights) - 1)])
-    y = np.concatenate([a + (b - a) * ease for a, b in itertools.pairwise(heights)])
+    known = [(j, height) for j, height in enumerate(heights) if np.isfinite(height)]
+    pairs = list(itertools.pairwise(known))
+    x = np.concatenate([i + (j - i) * t for (i, _), (j, _) in pairs])
+    y = np.concatenate([a + (b - a) * ease for (_, a), (_, b) in pairs])
     return x, y

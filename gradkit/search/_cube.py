@@ -1,5 +1,7 @@
 """A search space as the unit cube: one coordinate for each distribution."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -20,11 +22,15 @@ class Cube:
         # What is inside an option counts where its choice, and those above it, chose it.
         place = {dimension.path: j for j, dimension in enumerate(self.dimensions)}
         self.needs = [
-            [(place[path], self.laws[place[path]].labels.index(label))  # type: ignore[attr-defined]
-             for path, label in dimension.conditions]
+            [(place[path], self._index(place[path], label)) for path, label in dimension.conditions]
             for dimension in self.dimensions
-        ]  # fmt: skip
+        ]
         self._identity = tuple(self.dimensions)
+
+    def _index(self, j: int, label: Any) -> int:
+        """The number of an option of a choice."""
+        law = self.laws[j]
+        return law.labels.index(label) if isinstance(law, Choice) else 0
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Cube) and self._identity == other._identity
@@ -50,7 +56,7 @@ class Cube:
             for k, i in self.needs[j]:
                 active &= chosen[k] == i
             if isinstance(law, Choice) and law.count != 2:
-                hot = jax.nn.one_hot(chosen[j], law.count, dtype=u.dtype)
+                hot = jax.nn.one_hot(chosen[j], len(law.labels), dtype=u.dtype)
                 columns += [jnp.where(active, column, 0.5) for column in hot.T]
                 continue
             column = u[:, j]

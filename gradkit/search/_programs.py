@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 
 from gradkit import _checks as check
-from gradkit.search._forms import Batch, Form
+from gradkit.search._forms import Form
 from gradkit.typing import PyTree
 
 

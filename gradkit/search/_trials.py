@@ -201,7 +201,7 @@ class Trials:
     def ranking(self) -> np.ndarray:
         """The indices, best first: complete trials by score, then stopped ones, then failed."""
         rank = [STATUS.index(status) for status in self.status]
-        return np.lexsort((self.scores, rank))
+        return np.lexsort((self.scores, np.array(rank, int)))
 
     def sorted(self) -> "Trials":
         """The same trials, best first, in the order of ``ranking``."""

@@ -19,7 +19,7 @@ from gradkit.search._journal import Journal
 from gradkit.search._progress import progress_bar
 from gradkit.search._trials import Trials
 from gradkit.search.configs import Configs, from_unit, sample, to_unit
-from gradkit.search.population import evaluated, table
+from gradkit.search.population import evaluated, resumed, table
 from gradkit.search.processes import (
     KERNELS,
     _condition,
@@ -29,13 +29,14 @@ from gradkit.search.processes import (
 )
 from gradkit.typing import Key, PyTree
 
-Acquisition = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+Acquisition = Callable[..., jax.Array]
 ACQUISITIONS: dict[str, Acquisition] = {
     "expected_improvement": expected_improvement,
     "upper_confidence_bound": lambda mean, std, best: upper_confidence_bound(mean, std),
 }
 ROUNDS, TOP = 6, 8  # how often the maximum is closed in on, from how many points
 DRAWN = 64  # points around each of them, and as many anywhere
+APART = 0.02  # how far two points of a batch differ in some coordinate
 
 
 def ask(
@@ -52,8 +53,8 @@ def ask(
     A Gaussian process is fitted to the scores on the unit cube, where every distribution is
     uniform; the configurations are those with the largest acquisition. A batch is chosen one after
     the other: each is entered with the best score so far before the next is chosen (the constant
-    liar), so that they differ. Without trials with finite scores, the configurations are a Latin
-    hypercube sample.
+    liar), and two of a batch differ by 0.02 in some coordinate. Without trials with finite scores,
+    the configurations are a Latin hypercube sample.
 
     Scores above the median are replaced by the normal quantiles of their ranks, so that the worse
     half is as wide as the better one; trials that diverged rank last. Trials that were stopped
@@ -177,18 +178,20 @@ def bayesian(
         for_configs, for_seeds = jax.random.split(numerics.as_key(key))
         keys = jax.random.split(for_seeds, int(seeds))
         journal = None if path is None else Journal(path, space)
-    trials = None if journal is None else journal.trials
-    done, options = len(trials or ()), {"acquisition": acquisition, "kernel": kernel}
+    done = 0 if journal is None else len(journal) // int(batch) * int(batch)
+    trials = journal.trials[:done] if journal is not None and journal.trials and done else None
+    options: dict[str, Any] = {"acquisition": acquisition, "kernel": kernel}
     with progress_bar("bayesian", int(rounds) * int(batch), progress) as report:
         if trials is not None:
             report(done, trials.scores)
         for i in range(done // int(batch), int(rounds)):
             own = jax.random.fold_in(for_configs, i)
-            configs = ask(space, trials, own, int(batch), **options)  # type: ignore[arg-type]
-            found = evaluated(objective, configs, keys, None, place, report)
-            new = table(configs, found.values, found.curves)
-            if journal is not None:
-                journal.add(new)
+            configs = ask(space, trials, own, int(batch), **options)
+            if journal is None:
+                found = evaluated(objective, configs, keys, None, place, report)
+                new = table(configs, found.values, found.curves)
+            else:
+                new = resumed(objective, configs, keys, None, place, report, journal)
             trials = new if trials is None else trials + new
     assert trials is not None
     return trials
@@ -237,7 +240,9 @@ def _propose(
     # With noise the lowest score is partly luck: the lowest mean among the trials is not.
     believed = jnp.where(where, process.predict(cube.features(u))[0], jnp.inf)
     best = jnp.min(believed)
-    centers = u[jax.lax.top_k(-believed, TOP)[1]]
+    centers, real = u[jax.lax.top_k(-believed, TOP)[1]], where
+
+    widths = jnp.asarray([0.3 * 0.4**i for i in range(ROUNDS)], u.dtype)
 
     def one(carry: Any, at_and_key: Any) -> Any:
         u, scores, errors, where = carry
@@ -247,10 +252,13 @@ def _propose(
 
         def closer(i: Any, top: Any) -> Any:
             """The best of points around those that are best so far."""
-            points = _around(jax.random.fold_in(key, i), top, 0.3 * 0.4**i)
+            points = _around(jax.random.fold_in(key, i), top, widths[i])
             points = jnp.concatenate([top, points])
-            value = acquisition(*now.predict(cube.features(points)), best)
-            return points[jax.lax.top_k(value, TOP)[1]]
+            seen = cube.features(points)
+            value = acquisition(*now.predict(seen), best)
+            apart = jnp.max(jnp.abs(seen[:, None] - x[None]), axis=-1)
+            near = jnp.any((apart < APART) & (where & ~real)[None], axis=1)
+            return points[jax.lax.top_k(jnp.where(near, -jnp.inf, value), TOP)[1]]
 
         top = jax.lax.fori_loop(0, ROUNDS, closer, centers)
         u, scores = u.at[at].set(top[0]), scores.at[at].set(lie)

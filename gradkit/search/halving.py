@@ -195,9 +195,10 @@ def _race(
     report: Report,
 ) -> Trials:
     """Train ever fewer trials up to ever more steps."""
-    n, length = len(configs), targets[-1]
+    n = len(configs)
+    length = 1 << (targets[-1] - 1).bit_length()  # so that similar budgets share their programs
     values = np.full((n, len(keys)), np.inf)
-    curves, budgets = np.full((n, length), np.nan), np.zeros(n)
+    curves, budgets = np.full((n, targets[-1]), np.nan), np.zeros(n)
     status = ["stopped"] * n
     herds = [_Herd(task, batch, keys, widths, place, length) for batch in configs._by_structure()]
     alive, done = np.arange(n), 0

@@ -73,8 +73,9 @@ def plot_slices(trials: Trials, paths: Sequence[str] | None = None, *, columns: 
             )  # fmt: skip
         ax.scatter(x[drawn], trials.scores[drawn], c=shade, s=20, lw=0, zorder=2)
         bad = np.flatnonzero(has & ~fine)
-        above = {"transform": ax.get_xaxis_transform(), "clip_on": False}
-        ax.plot(x[bad], np.full(len(bad), 0.975), "x", color=_axes.GRAY, ms=4, mew=0.9, **above)
+        if len(bad):
+            above = {"transform": ax.get_xaxis_transform(), "clip_on": False}
+            ax.plot(x[bad], np.full(len(bad), 0.975), "x", color=_axes.GRAY, ms=4, mew=0.9, **above)
         if has[best] and fine[best]:
             at = (x[best], trials.scores[best])
             ax.plot(*at, "o", ms=9, mfc="none", mec=_axes.ACCENT, mew=1.6, zorder=3)
@@ -93,7 +94,7 @@ def plot_parallel_coordinates(trials: Trials, paths: Sequence[str] | None = None
     """Plot every trial as a line across parallel axes, one for each hyperparameter and the score.
 
     Lines are dark for low scores, the best trial's is the thick one. Trials that failed are left
-    out; a trial without a value for an axis has a gap there.
+    out. A line passes over the axes for which its trial has no value.
 
     Args:
       trials: the table to plot, at least one trial with a finite score.
@@ -126,17 +127,19 @@ def plot_parallel_coordinates(trials: Trials, paths: Sequence[str] | None = None
     scores = _axes.ScoreAxis(low, high, log)
     figure, ax = pyplot.subplots(figsize=(1.6 + 1.75 * len(axes), 4.0), layout="constrained")
     order = [i for i in trials.ranking()[::-1] if np.isfinite(trials.scores[i])]
-    for i in order:
+    for rank, i in enumerate(order):
         config, is_best = trials.configs[i], i == order[-1]
         heights = [a.height(config[a.path]) if a.path in config else np.nan for a in axes]
         heights.append(float(np.clip(scores.height(trials.scores[i]), 0.0, 1.0)))
         x, y = _axes.smooth(heights)
         ax.plot(
             x, y, color=_axes.ACCENT if is_best else color(trials.scores[i]),
-            lw=2.4 if is_best else 1.0, alpha=1.0 if is_best else 0.7, solid_capstyle="round",
+            lw=2.4 if is_best else 1.0, alpha=1.0 if is_best else 0.25 + 0.65 * rank / len(order),
+            solid_capstyle="round",
         )  # fmt: skip
     box = {"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.6}
-    for j, axis in enumerate([*axes, scores]):
+    every: list[Any] = [*axes, scores]
+    for j, axis in enumerate(every):
         ax.axvline(j, color="0.15", lw=0.9, zorder=5)
         for height, text in axis.ticks():
             ax.plot([j - 0.025, j], [height, height], color="0.15", lw=0.9, zorder=5)
@@ -192,6 +195,7 @@ def plot_learning_curves(trials: Trials, *, smoothing: float = 0.0) -> Any:
         color = _axes.colors(trials)
     figure, ax = pyplot.subplots(figsize=(6.4, 3.9), layout="constrained")
     shown = [i for i in trials.ranking()[::-1] if trials.curves[i] is not None]
+    every = []
     for i in shown:
         curve, is_best = np.asarray(trials.curves[i]), i == shown[-1]
         last = trials.budgets[i] if np.isfinite(trials.budgets[i]) else len(curve)
@@ -200,11 +204,11 @@ def plot_learning_curves(trials: Trials, *, smoothing: float = 0.0) -> Any:
         shade = color(score) if np.isfinite(score) else _axes.GRAY
         shade = _axes.ACCENT if is_best else shade
         y = _smoothed(curve, smoothing)
+        every.append(y)
         ax.plot(x, y, color=shade, lw=2.2 if is_best else 0.9, alpha=1.0 if is_best else 0.75)
         if trials.status[i] == "stopped" and len(curve):
             ax.plot(x[-1], y[-1], "o", color=shade, ms=3)
-    values = np.concatenate([trials.curves[i] for i in shown])  # type: ignore[arg-type]
-    low, high, log = _axes.loss_limits(values)
+    low, high, log = _axes.loss_limits(np.concatenate(every))
     ax.set_yscale("log" if log else "linear")
     ax.set_ylim(low, high)
     ax.set_xlabel("step")

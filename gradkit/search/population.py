@@ -95,22 +95,22 @@ def run(
     with progress_bar("trials", len(configs), progress) as report:
         keys = jax.random.split(for_seeds, seeds)
         if path is not None:
-            return _resumed(objective, configs, keys, batch, place, report, path)
+            journal = Journal(path, configs.space)
+            return resumed(objective, configs, keys, batch, place, report, journal)
         found = evaluated(objective, configs, keys, batch, place, report)
     return table(configs, found.values, found.curves)
 
 
-def _resumed(
+def resumed(
     objective: Callable[..., Any],
     configs: Configs,
     keys: jax.Array,
     batch: int | None,
     place: programs.Place,
     report: Report,
-    path: str | os.PathLike[str],
+    journal: Journal,
 ) -> Trials:
     """The trials of configurations, of which those in the file are not run."""
-    journal = Journal(path, configs.space)
     rows = journal.rows(configs.values, len(keys))
     done = [row for row in rows if row is not None]
     if done and journal.trials is not None:

@@ -293,7 +293,7 @@ def _condition(
     likelihood = -(
         residual @ weights / 2
         + jnp.sum(jnp.log(jnp.diagonal(cholesky)))
-        + jnp.sum(where) * (math.log(2 * math.pi) / 2)
+        + jnp.sum(where).astype(x.dtype) * (math.log(2 * math.pi) / 2)
     )
     # A row that does not count is moved out of the reach of the kernel.
     x = jnp.where(where[:, None], x, 1e6)

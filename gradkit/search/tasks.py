@@ -1,5 +1,6 @@
 """Training that can be interrupted: what successive halving and its relatives run."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,7 +15,8 @@ from gradkit._transform import Transform
 from gradkit.typing import PyTree
 
 
-class Objective(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Objective:
     """The loss of a configuration trained by a task from start to end, for ``run``.
 
     Two of one task and number of steps are equal, and share their compilations.
@@ -144,7 +146,7 @@ def training(
             with check.inside("training"):
                 what = "the configuration" if optimizer is None else "optimizer(config)"
                 fix = 'Pass optimizer=lambda config: config["optimizer"]' if not optimizer else ""
-                problem = f"{what} is {check.shown(tx)}, not a transform"
+                problem = f"{what} is a {type(tx).__name__}, not a transform"
                 check.refuse(problem, fix=fix, error=TypeError)
         return tx
 

@@ -105,6 +105,10 @@ def test_any_step_and_other_weights_to_evaluate():
         state=run.state,
     )
     assert again.state.step == 7
+    weak = gk.fit(
+        lambda w, s, y: (jnp.where(y > 0, 3.0, w), 0, y), 0.0, batches, abs, steps=1, state=0
+    )
+    assert (weak.params, weak.best_score, weak.losses[0]) == (3, 3, 2)
     assert repr(again).startswith("FitResult(best_params={'w': 1.")
 
 
