@@ -110,8 +110,9 @@ def _state_key(tx: "Transform", leaves: Any) -> Any:
     kinds = tuple(
         jax.typeof(x) if isinstance(x, (jax.Array, np.ndarray)) else type(x) for x in data
     )
-    config = jax.config.jax_enable_x64, jax.config.jax_default_prng_impl
-    return structure, kinds, tree.signature(leaves), config
+    config: Any = jax.config
+    modes = config.jax_enable_x64, config.jax_default_prng_impl
+    return structure, *kinds, tree.signature(leaves), modes
 
 
 def remember_state(tx: "Transform", leaves: Any, inner: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit.data._sharding import along_batch
 
 
 def one_key(key: Any) -> jax.Array:
@@ -80,16 +81,17 @@ def extent(name: str, size: Any, least: int, most: tuple[int, ...]) -> tuple[int
     return height, width
 
 
-def boxes(key: jax.Array, shape: tuple[int, ...], height: Any, width: Any) -> jax.Array:
+def boxes(key: jax.Array, x: jax.Array, height: Any, width: Any) -> jax.Array:
     """Bools [batch, height, width, 1]: a rectangle about a random pixel, clipped to the image."""
-    count, rows, columns, _ = shape
+    count, rows, columns, _ = x.shape
     inside = []
     for part, side, length in zip(
         jax.random.split(key), (height, width), (rows, columns), strict=True
     ):
-        size = jnp.broadcast_to(jnp.asarray(side, jnp.int32), (count,))[:, None]
-        start = jax.random.randint(part, (count, 1), 0, length, jnp.int32) - size // 2
+        size = jnp.broadcast_to(jnp.asarray(side, jnp.int32), (count,))
+        first = jax.random.randint(part, (count,), 0, length, jnp.int32) - size // 2
+        start, end = (along_batch(place, x)[:, None] for place in (first, first + size))
         place = jnp.arange(length, dtype=jnp.int32)[None, :]
-        inside.append((place >= start) & (place < start + size))
+        inside.append((place >= start) & (place < end))
     down, across = inside
     return down[:, :, None, None] & across[:, None, :, None]

@@ -14,6 +14,7 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit._explain import explained
 from gradkit.data import _images as inputs
+from gradkit.data._sharding import along_batch
 from gradkit.typing import Key, Scalar
 
 Augmentation: TypeAlias = Callable[[jax.Array, jax.Array], ArrayLike]
@@ -81,7 +82,7 @@ def per_image(function: Augmentation) -> Augmentation:
     def mapped(key: Key, images: ArrayLike) -> jax.Array:
         with check.inside("per_image"):
             key, images = inputs.one_key(key), inputs.array("images", images)
-        keys = jax.random.split(key, images.shape[0])
+        keys = along_batch(jax.random.split(key, images.shape[0]), images)
         return jnp.asarray(jax.vmap(function)(keys, images))
 
     return mapped
@@ -297,7 +298,7 @@ def _rotated(key: jax.Array, images: jax.Array, max_degrees: Scalar, fill: Scala
 
         return jax.vmap(channel, -1, -1)(image)
 
-    found = jax.vmap(rotated)(images.astype(dtype), angles)
+    found = jax.vmap(rotated)(images.astype(dtype), along_batch(angles, images))
     return (jnp.round(found) if integer else found).astype(images.dtype)
 
 
@@ -310,7 +311,7 @@ def _noisy(key: jax.Array, images: jax.Array, stddev: Scalar) -> jax.Array:
 
 @jax.jit
 def _masked(key: jax.Array, images: jax.Array, height: int, width: int, fill: Scalar) -> jax.Array:
-    inside = inputs.boxes(key, images.shape, height, width)
+    inside = inputs.boxes(key, images, height, width)
     return jnp.where(inside, jnp.asarray(fill).astype(images.dtype), images)
 
 
@@ -334,4 +335,4 @@ def _windows(
     def window(image: jax.Array, top: jax.Array, left: jax.Array) -> jax.Array:
         return lax.dynamic_slice(image, (top, left, 0), (height, width, channels))
 
-    return jax.vmap(window)(images, top, left)
+    return jax.vmap(window)(images, along_batch(top, images), along_batch(left, images))

@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, PartitionSpec
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit._explain import explained
 from gradkit.data._permutation import permuted
+from gradkit.data._sharding import rows_of
 from gradkit.typing import Key, PyTree
 
 
@@ -86,9 +86,9 @@ class Epochs:
     def take(self, arrays: PyTree, step: int | jax.Array | np.ndarray) -> PyTree:
         """Take the batch of a step from arrays of samples.
 
-        Arrays of NumPy (memory maps too) are indexed on the host, where the step is known, and
-        yield NumPy arrays: only the batch moves to the device. Sharded arrays yield sharded
-        batches.
+        Arrays of NumPy (``np.memmap`` too) are indexed on the host, where the step is known, and
+        yield NumPy arrays: only the batch moves to the device. Arrays on an explicit mesh yield
+        batches sharded like them.
 
         Args:
           arrays: a tree of arrays whose first axis has n samples.
@@ -112,7 +112,7 @@ class Epochs:
         def batch(leaf: Any) -> Any:
             if isinstance(leaf, np.ndarray) and on_host is not None:
                 return leaf[on_host]
-            return _rows_of(jnp.asarray(leaf), rows)
+            return rows_of(jnp.asarray(leaf), rows)
 
         return jax.tree.map(batch, arrays)
 
@@ -199,8 +199,8 @@ def epochs(
 ) -> Epochs:
     """Shuffle samples into mini-batches, as indices that are a pure function of the step.
 
-    **Value** with B = ``batch_size`` and s = ``steps_per_epoch``, batch t is the places (t mod s)·B,
-    ..., (t mod s)·B + B − 1 of a permutation that is decided by the key and the epoch ⌊t / s⌋.
+    **Value** with B = ``batch_size`` and s = ``steps_per_epoch``, batch t is the B places from
+    (t mod s)·B on of a permutation that is decided by the key and the epoch ⌊t / s⌋.
     Nothing is kept between steps: a run resumed at step t sees the batches that it would have seen.
     ``batch_size=n`` is batch descent, ``batch_size=1`` stochastic descent.
 
@@ -240,7 +240,7 @@ def epochs(
       >>> w = jnp.zeros(3)
       >>> (w, state), losses = jax.lax.scan(body, (w, tx.init(w)), jnp.arange(len(batches)))
       >>> assert jnp.allclose(w, jnp.array([1.0, -2.0, 3.0]), atol=1e-2)
-      >>> assert sorted(i for rows in batches(jnp.arange(10)) for i in rows) == list(range(1000))
+      >>> assert sorted(batches(jnp.arange(10)).ravel().tolist()) == list(range(1000))  # an epoch
 
     Reference: Mitchell et al. 2021, https://arxiv.org/abs/2106.06161; Black and Rogaway 2002,
     https://doi.org/10.1007/3-540-45760-7_9.
@@ -288,20 +288,6 @@ def _indices(batches: Epochs, steps: jax.Array) -> jax.Array:
     share = places.shape[-1]
     found = jax.vmap(batch)(epoch.reshape(-1), places.reshape(-1, share))
     return found.reshape(places.shape)
-
-
-def _rows_of(leaf: jax.Array, rows: jax.Array) -> jax.Array:
-    """The rows of an array, sharded like it where the sharding is part of its type."""
-    sharding = jax.typeof(leaf).sharding
-    if AxisType.Explicit not in sharding.mesh.axis_types:
-        return leaf[rows]
-    first, *rest = sharding.spec
-    axes = (first,) if isinstance(first, str) else (first or ())
-    parts = np.prod([sharding.mesh.shape[axis] for axis in axes], dtype=int)
-    spec = PartitionSpec(
-        *[None] * (rows.ndim - 1), first if rows.shape[-1] % parts == 0 else None, *rest
-    )
-    return leaf.at[rows].get(out_sharding=sharding.update(spec=spec))
 
 
 def _shard(shard: Any, batch_size: int) -> tuple[Any, int]:

@@ -1,5 +1,7 @@
 """Augmentation that mixes pairs of samples and their labels: mixup and CutMix."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -8,6 +10,7 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit._explain import explained
 from gradkit.data import _images as inputs
+from gradkit.data._sharding import along_batch, rows_of
 from gradkit.typing import Key, Scalar
 
 
@@ -43,7 +46,9 @@ def mixup(
     """
     x, y = inputs.floating("images", images), _labels(labels, images)
     check.positive(alpha=alpha)
-    return _mixed(inputs.one_key(key), x, y, alpha)
+    first, second = jax.random.split(inputs.one_key(key))
+    dtype = numerics.wider(numerics.wide(x.dtype), numerics.wide(y.dtype))
+    return _mixed(second, x, y, _beta(first, alpha, x.shape[0], dtype))
 
 
 @explained(numbers="alpha")
@@ -79,31 +84,28 @@ def cutmix(
     """
     x, y = inputs.images(images), _labels(labels, images)
     check.positive(alpha=alpha)
-    return _pasted(inputs.one_key(key), x, y, alpha)
+    first, second = jax.random.split(inputs.one_key(key))
+    return _pasted(second, x, y, _beta(first, alpha, x.shape[0], numerics.wide(y.dtype)))
 
 
 @jax.jit
 def _mixed(
-    key: jax.Array, x: jax.Array, y: jax.Array, alpha: Scalar
+    key: jax.Array, x: jax.Array, y: jax.Array, share: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    first, second = jax.random.split(key)
-    dtype = numerics.wider(numerics.wide(x.dtype), numerics.wide(y.dtype))
-    share = _beta(first, alpha, x.shape[0], dtype)
-    partner = jax.random.permutation(second, x.shape[0])
-    return _blend(x, x[partner], share), _blend(y, y[partner], share)
+    partner = jax.random.permutation(key, x.shape[0])
+    return _blend(x, rows_of(x, partner), share), _blend(y, rows_of(y, partner), share)
 
 
 @jax.jit
 def _pasted(
-    key: jax.Array, x: jax.Array, y: jax.Array, alpha: Scalar
+    key: jax.Array, x: jax.Array, y: jax.Array, share: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    first, second, third = jax.random.split(key, 3)
-    side = jnp.sqrt(1 - _beta(first, alpha, x.shape[0], numerics.wide(y.dtype)))
-    height, width = (jnp.int32(side * length) for length in x.shape[1:3])
-    inside = inputs.boxes(second, x.shape, height, width)
-    partner = jax.random.permutation(third, x.shape[0])
-    share = 1 - inside.mean(axis=(1, 2, 3), dtype=numerics.wide(y.dtype))
-    return jnp.where(inside, x[partner], x), _blend(y, y[partner], share)
+    first, second = jax.random.split(key)
+    height, width = (jnp.int32(jnp.sqrt(1 - share) * length) for length in x.shape[1:3])
+    inside = inputs.boxes(first, x, height, width)
+    left = 1 - inside.mean(axis=(1, 2, 3), dtype=share.dtype)
+    partner = jax.random.permutation(second, x.shape[0])
+    return jnp.where(inside, rows_of(x, partner), x), _blend(y, rows_of(y, partner), left)
 
 
 def _labels(labels: ArrayLike, images: ArrayLike) -> jax.Array:
@@ -114,6 +116,7 @@ def _labels(labels: ArrayLike, images: ArrayLike) -> jax.Array:
     return found
 
 
+@partial(jax.jit, static_argnums=(2, 3))
 def _beta(key: jax.Array, alpha: Scalar, count: int, dtype: jnp.dtype) -> jax.Array:
     alpha = jnp.asarray(alpha, dtype)
     return jax.random.beta(key, alpha, alpha, (count,), dtype)
@@ -122,5 +125,5 @@ def _beta(key: jax.Array, alpha: Scalar, count: int, dtype: jnp.dtype) -> jax.Ar
 def _blend(x: jax.Array, other: jax.Array, share: jax.Array) -> jax.Array:
     """The share of the one and the rest of the other, computed in float32 or wider."""
     dtype = numerics.wide(x.dtype)
-    share = share.astype(dtype).reshape((-1,) + (1,) * (x.ndim - 1))
+    share = along_batch(share.astype(dtype), x).reshape((-1,) + (1,) * (x.ndim - 1))
     return (share * x.astype(dtype) + (1 - share) * other.astype(dtype)).astype(x.dtype)

@@ -87,7 +87,8 @@ def given(x: Any, where: Any, sample_weight: Any, split: Any, *, elements: bool)
     if x.ndim == 0:
         check.refuse(f"x is {check.shape_dtype(x)}", expected="samples along the first axis")
     if not x.size:
-        check.refuse(f"x is {check.shape_dtype(x)}", expected="at least one sample")
+        expected = "at least one sample, with features"
+        check.refuse(f"x is {check.shape_dtype(x)}", expected=expected)
     mask, weight = _mask(where, x, elements), _weight(sample_weight, x.shape[0])
     rows, rows_where = (None, None) if split is None else _rows(split, x.shape[0])
     return Given(x, mask, weight, rows, rows_where)

@@ -20,6 +20,7 @@ from gradkit.metrics._accumulator import accumulator
 
 S = TypeVar("S", bound="Moments | Covariance")
 _BLOCK = 256
+_ROWS = 2048
 
 
 def two_sum(a: Any, b: Any) -> tuple[Any, Any]:
@@ -167,7 +168,7 @@ class Covariance:
         """Of rows ``x`` (n, d) with weights (n, 1)."""
         count = total(weight)
         mean, rest = _centered(x, weight, count, (0,))
-        squares = jnp.matmul((weight * rest).T, rest, precision=matrices.PRECISION)
+        squares = _products(weight * rest, rest)
         zeros = jnp.zeros((), x.dtype), jnp.zeros_like(squares)
         mean = (mean[0][0], mean[1][0])
         return cls((count[0, 0], zeros[0]), mean, (squares, zeros[1]))
@@ -177,6 +178,25 @@ class Covariance:
 
     def combine(self, reduce: Reduce) -> "Covariance":
         return _combine(self, reduce)
+
+
+def _products(a: Any, b: Any) -> Any:
+    """Aᵀ B of rows, by blocks; where shardings are part of the types, the same on all devices."""
+    sharding, out = jax.typeof(b).sharding, None
+    if jax.sharding.AxisType.Explicit in sharding.mesh.axis_types:
+        out = sharding.update(spec=jax.sharding.PartitionSpec(None, None))
+    rows = (((0,), (0,)), ((), ()))
+
+    def product(a: Any, b: Any) -> Any:
+        return lax.dot_general(a, b, rows, precision=matrices.PRECISION, out_sharding=out)
+
+    if len(a) <= _ROWS or out is not None:
+        return product(a, b)
+    a, b = (jnp.pad(x, ((0, -len(x) % _ROWS), (0, 0))) for x in (a, b))
+    a, b = (x.reshape(-1, _ROWS, x.shape[1]) for x in (a, b))
+    first = product(a[0], b[0])
+    pair = first, jnp.zeros_like(first)
+    return lax.scan(lambda pair, x: (plus(pair, product(*x)), None), pair, (a[1:], b[1:]))[0][0]
 
 
 def _centered(x: Any, weight: Any, count: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:

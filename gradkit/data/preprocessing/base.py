@@ -93,6 +93,13 @@ class Step:
     """A step of preprocessing to fit: an immutable, hashable description.
 
     ``fit(x)`` returns it fitted to all samples at once, ``init(x)`` begins a fit of a stream.
+
+    Example:
+      >>> import gradkit as gk, jax, jax.numpy as jnp
+      >>> x = jnp.array([[1.0], [2.0], [6.0], [0.0]])
+      >>> folds = gk.metrics.k_fold(len(x), 2)  # two fits, as one program
+      >>> fits = jax.vmap(lambda fold: gk.data.center().fit(x, fold))(folds)
+      >>> assert fits.center[:, 0].tolist() == [3.0, 1.5]
     """
 
     _name: ClassVar[str] = ""
