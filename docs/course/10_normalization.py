@@ -137,6 +137,9 @@ np.testing.assert_allclose(jnp.sum(small * w, 0), 0, atol=0.05 * float(jnp.abs(s
 weights = F.weight_norm(w, jnp.array([1.0, 2.0, 3.0]))
 np.testing.assert_allclose(jnp.linalg.norm(weights, axis=0), [1, 2, 3], rtol=1e-5)
 
+# %%
+style.enough()  # for the tests: what follows takes longer
+
 # %% [markdown]
 # ## Training and inference differ
 #

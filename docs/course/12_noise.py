@@ -98,6 +98,9 @@ geometric = jax.nn.softmax(members.mean(0))
 inference = jax.nn.softmax(F.dropout(hidden, 0.5, deterministic=True) @ output)
 np.testing.assert_allclose(inference, geometric, rtol=1e-4)
 
+# %%
+style.enough()  # for the tests: what follows takes longer
+
 # %% [markdown]
 # ### The rate
 #
@@ -475,7 +478,7 @@ def draw_uncertainty(plt):
     axis.plot(where, centre, color=BLUE, label="mean of 300 masks; ± 1 and 2 deviations")
     axis.plot(where, np.sin(4 * where), color=FAINT, ls=":", label="the curve of the data")
     axis.plot(spots, heights, "o", color=RED, ms=3.5, mew=0, label="data")
-    axis.set(ylim=(-3.2, 3.4), xlabel="x", ylabel="y", xlim=(-2, 2))
+    axis.set(ylim=(-3.2, 4.6), xlabel="x", ylabel="y", xlim=(-2, 2))
     axis.legend(loc="upper center", ncols=3, fontsize=8.5)
     return figure
 
@@ -483,5 +486,5 @@ def draw_uncertainty(plt):
 # %% [markdown]
 # ![Predictions of a network with Monte Carlo dropout: the band widens away from the data](../assets/course/12_uncertainty.svg)
 #
-# The band is no guarantee: its width depends on the rate, and inside the gap the network may be sure and
-# wrong. [Normalization and dropout](../nn.md) has the layers for Flax.
+# The band is no guarantee: its width depends on the rate, and beyond the data the network may be sure and
+# wrong, as at both ends here. [Normalization and dropout](../nn.md) has the layers for Flax.

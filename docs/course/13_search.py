@@ -32,30 +32,29 @@ import gradkit as gk
 
 x, y = load_breast_cancer(return_X_y=True)
 x = jnp.asarray(x, jnp.float32)
-x = gk.data.standardize().fit(x[:200]).transform(x)[:200]
-y = jnp.asarray(y[:200])
+x, y = gk.data.standardize().fit(x[:100]).transform(x), jnp.asarray(y)
 STEPS = quick(60, 5)
 
 
-def regression(w):
-    """The loss of logistic regression on 200 patients."""
-    logits = x @ w[1:] + w[0]
-    return jnp.mean(gk.sigmoid_binary_cross_entropy(logits, y.astype(logits.dtype)))
+def regression(w, rows):
+    """The loss of logistic regression on some of the patients."""
+    logits = x[rows] @ w[1:] + w[0]
+    return jnp.mean(gk.sigmoid_binary_cross_entropy(logits, y[rows].astype(logits.dtype)))
 
 
 def objective(tx, key):
-    """The loss after 60 steps with the transform that a configuration is."""
+    """The development loss of 60 steps on 100 patients with the transform of a configuration."""
     w = jnp.zeros(x.shape[1] + 1)
 
     def step(carry, _):
         w, state = carry
-        return tx.apply(w, state, jax.grad(regression)(w)), None
+        return tx.apply(w, state, jax.grad(regression)(w, slice(100))), None
 
     (w, _), _ = jax.lax.scan(step, (w, tx.init(w)), length=STEPS)
-    return regression(w)
+    return regression(w, slice(100, None))
 
 
-space = gk.sgd(gk.search.log_uniform(1e-3, 100.0), momentum=gk.search.uniform(0.0, 0.99))
+space = gk.sgd(gk.search.log_uniform(1e-3, 100.0), momentum=gk.search.uniform(0.0, 0.95))
 print(space)
 
 # %% [markdown]
@@ -96,15 +95,16 @@ for name, trials in found.items():
     )
 assert all(len(trials) == budget for trials in found.values())
 if not style.QUICK:
-    assert found["Bayesian"].best().score < lowest * 1.3
-    assert min(fine.scores) < min(coarse.scores)
+    asked = found["Bayesian"].scores
+    assert np.median(asked[-12:]) < np.median(asked[:6])  # it learns from its first trials
+    assert np.median(fine.scores) < np.median(coarse.scores)
 
 
 # %% Draw the landscape
 @picture("13_landscape")
 def draw_landscape(plt):
     figure, axes = plt.subplots(1, 4, figsize=(7.6, 2.6), sharey=True)
-    rates, momenta = np.geomspace(1e-3, 100, FINE), np.linspace(0, 0.99, FINE)
+    rates, momenta = np.geomspace(1e-3, 100, FINE), np.linspace(0, 0.95, FINE)
     shown = np.log10(np.clip(np.where(np.isfinite(heights), heights, 1e3), None, 2.0)).T
     for axis, (name, trials) in zip(axes, found.items(), strict=True):
         axis.contourf(rates, momenta, shown, 14, cmap="Blues_r")
@@ -123,6 +123,9 @@ def draw_landscape(plt):
     axes[0].set_ylabel("momentum")
     return figure
 
+
+# %%
+style.enough()  # for the tests: what follows takes longer
 
 # %% [markdown]
 # ![Losses over learning rate and momentum, and the trials of grid, random, coarse-to-fine and Bayesian
@@ -172,11 +175,11 @@ def draw_idle(plt):
         values = loss_at(points[:, 0])
         top.plot(10**logs, losses, color=BLUE)
         top.plot(10 ** points[:, 0], values, "o", color=RED, ms=3.5, mew=0)
-        top.vlines(10 ** points[:, 0], 0.01, values, color=FAINT, lw=0.7)
+        top.vlines(10 ** points[:, 0], 0.05, values, color=FAINT, lw=0.7)
         top.set(
             xscale="log",
             yscale="log",
-            ylim=(0.02, 2),
+            ylim=(0.08, 2.5),
             xticks=[],
             title=f"{name}: {len(set(points[:, 0]))} rates",
         )

@@ -270,6 +270,9 @@ top = [float(gk.metrics.top_k_accuracy(true, logits, k=k)) for k in (1, 2, 3)]
 print("top-1, top-2, top-3 accuracy:", [f"{value:.1%}" for value in top])
 assert top[0] <= top[1] <= top[2]
 
+# %%
+style.enough()  # for the tests: what follows takes longer
+
 # %% [markdown]
 # ## All thresholds at once: ROC and PR 曲线
 #

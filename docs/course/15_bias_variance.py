@@ -202,6 +202,9 @@ def draw_targets(plt):
     return figure
 
 
+# %%
+style.enough()  # for the tests: what follows takes longer
+
 # %% [markdown]
 # ![Four targets: low and high bias, low and high variance](../assets/course/15_targets.svg)
 #
