@@ -190,8 +190,8 @@ def draw_clips(plt):
 # ## A recurrent network that reads digits
 #
 # The network reads an image of a digit row by row, eight steps, with 32 ReLU units that begin as the
-# identity. The learning rate is 0.3. Without clipping the gradient explodes again and again, and
-# each time the network forgets; with clipping by value or by norm it learns.
+# identity. The learning rate is 0.3. Without clipping the gradient explodes in the first epoch, and
+# the network does not recover; with clipping by value or by norm it learns.
 
 # %%
 digits = load_digits()
