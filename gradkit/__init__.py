@@ -2,6 +2,7 @@
 
 from gradkit import averages as averages
 from gradkit import curvature as curvature
+from gradkit import data as data
 from gradkit import initializers as initializers
 from gradkit import inspect as inspect
 from gradkit import linalg as linalg
@@ -14,6 +15,11 @@ from gradkit import schedules as schedules
 from gradkit import stores as stores
 from gradkit import tree as tree
 from gradkit import typing as typing
+from gradkit._early_stopping import EarlyStopping as EarlyStopping
+from gradkit._early_stopping import EarlyStoppingState as EarlyStoppingState
+from gradkit._early_stopping import early_stopping as early_stopping
+from gradkit._fit import FitResult as FitResult
+from gradkit._fit import fit as fit
 from gradkit._gradient_check import GradientReport as GradientReport
 from gradkit._gradient_check import check_gradient as check_gradient
 from gradkit._minimize import least_squares as least_squares

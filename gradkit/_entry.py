@@ -98,17 +98,48 @@ def refuse_populations(tx: "Transform") -> None:
         )
 
 
+# The types of the states of the transforms and trees used last. What `init` returned is known when
+# `update` is traced, which then need not trace `init` again: a tenth of the tracing.
+_states: dict[Any, dict[str, Any]] = {}
+_STATES = 1024
+
+
+def _state_key(tx: "Transform", leaves: Any) -> Any:
+    """All that the types of a state depend on."""
+    data, structure = jax.tree.flatten(tx)
+    kinds = tuple(
+        jax.typeof(x) if isinstance(x, (jax.Array, np.ndarray)) else type(x) for x in data
+    )
+    config: Any = jax.config
+    modes = config.jax_enable_x64, config.jax_default_prng_impl
+    return structure, *kinds, tree.signature(leaves), modes
+
+
+def remember_state(tx: "Transform", leaves: Any, inner: dict[str, Any]) -> None:
+    """Keep the types of the state that ``init`` returned for these leaves."""
+    key = _state_key(tx, leaves)
+    if key in _states:
+        return
+    if len(_states) == _STATES:
+        del _states[next(iter(_states))]
+    foreign = {member.name for member in tx.members if member.foreign}
+    _states[key] = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jax.dtypes.result_type(x)),
+        {name: state for name, state in inner.items() if name not in foreign},
+    )
+
+
 def expected_state(tx: "Transform", members: tuple[Member, ...], leaves: Any) -> dict[str, Any]:
     """The structure, shapes and dtypes of the state that ``init`` returns for these leaves."""
-    key = tree.signature(leaves)
-    if key not in tx._expected:
+    key = _state_key(tx, leaves)
+    if key not in _states:
         own = [member for member in members if not member.foreign]
 
         def start(leaves: Any) -> Any:
             return init_members(own, tree.widen(leaves), Context.start(leaves))
 
-        tx._expected[key] = jax.eval_shape(start, leaves)
-    return cast(dict[str, Any], tx._expected[key])
+        remember_state(tx, leaves, jax.eval_shape(start, leaves))
+    return _states[key]
 
 
 def _needs_no_state(state: Any, members: tuple[Member, ...], expected: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit._entry import extras_taken
 from gradkit._result import MAX_STEPS, NON_FINITE, RUNNING, Result
-from gradkit._solve import Carry, Problem, begin_alone, proceed_alone, solve
+from gradkit._solve import Carry, Problem, auxiliary, begin_alone, proceed_alone, solve
 from gradkit._transform import Transform, as_transform
 from gradkit.optimizers.lbfgs import lbfgs
 from gradkit.optimizers.levenberg_marquardt import levenberg_marquardt
@@ -30,6 +30,7 @@ def minimize(
     tx: Transform = lbfgs(),  # noqa: B008  immutable
     *,
     args: tuple[Any, ...] = (),
+    has_aux: bool = False,
     tol: float | None = None,
     max_steps: int = 1000,
     trace: bool = False,
@@ -44,11 +45,13 @@ def minimize(
     hyperparameters of ``tx`` are.
 
     Args:
-      fun: ``fun(x, *args)`` returns one real number.
+      fun: ``fun(x, *args)`` returns one real number, or the pair (value, aux) with ``has_aux``.
       x0: the start, a tree of floating or complex arrays. The optimizer sees the real and the
         imaginary part of a complex array as two leaves.
       tx: a transform: ``lbfgs()``, ``bfgs()``, ``newton()``, ``adam(0.1)``, or one of optax.
       args: further arguments of ``fun``.
+      has_aux: whether ``fun`` returns a pair. The auxiliary output at the solution is the result's
+        ``aux``, for which ``fun`` is evaluated once more.
       tol: the largest element of the gradient at the solution: 0, or at least the rounding error of
         the dtype; None for its cube root (6e-6 in float64, 5e-3 in float32).
       max_steps: the most steps, at least 1.
@@ -58,7 +61,7 @@ def minimize(
 
     Returns:
       a `Result`: ``x``, ``value``, ``grad_norm``, ``steps``, ``evaluations``, ``converged``,
-      ``reason``, ``trace``.
+      ``reason``, ``trace``, ``aux``.
 
     Raises:
       ValueError: a value or gradient at ``x0`` that is not finite, ``tol`` out of range or below
@@ -85,7 +88,7 @@ def minimize(
         if "residual_fn" in taken:
             fix = "Call least_squares(residuals, x0, tx)"
             check.refuse(f"tx={check.shown(tx)} needs residuals", fix=fix, error=TypeError)
-        return _run(Problem.of(fun, False), x0, tx, args, tol, max_steps, trace, progress)
+        return _run(Problem.of(fun, False, has_aux), x0, tx, args, tol, max_steps, trace, progress)
 
 
 def least_squares(
@@ -94,6 +97,7 @@ def least_squares(
     tx: Transform = levenberg_marquardt(),  # noqa: B008  immutable
     *,
     args: tuple[Any, ...] = (),
+    has_aux: bool = False,
     tol: float | None = None,
     max_steps: int = 1000,
     trace: bool = False,
@@ -109,6 +113,7 @@ def least_squares(
       x0: the start, a tree of floating arrays.
       tx: a transform; any that ``minimize`` takes, too.
       args: further arguments of ``residuals``, such as data.
+      has_aux: whether ``residuals`` returns a pair (residuals, aux), as in ``minimize``.
       tol: as in ``minimize``, for the gradient Jᵀ r.
       max_steps: the most steps, at least 1.
       trace: return every point.
@@ -132,7 +137,8 @@ def least_squares(
     """
     with check.inside("least_squares"):
         _taken(tx)
-        return _run(Problem.of(residuals, True), x0, tx, args, tol, max_steps, trace, progress)
+        problem = Problem.of(residuals, True, has_aux)
+        return _run(problem, x0, tx, args, tol, max_steps, trace, progress)
 
 
 def _run(
@@ -181,7 +187,8 @@ def _run(
         if not traced:
             kept = jax.tree.map(lambda leaf: np.asarray(leaf)[: int(carry.steps) + 1], kept)
     x = join(carry.x) if problem.complex else carry.x
-    return Result(x, carry.value, carry.norm, carry.steps, carry.evaluations, status, kept)
+    aux = auxiliary(problem, carry.x, args) if problem.has_aux else None
+    return Result(x, carry.value, carry.norm, carry.steps, carry.evaluations, status, kept, aux)
 
 
 def _solved(*operands: Any) -> Carry:

@@ -1,5 +1,6 @@
 """Widening, roots and quotients with finite derivatives, the step counter, and random keys."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -15,6 +16,12 @@ from gradkit import _checks as check
 Array = Any
 
 
+# Functions of one leaf. A nested jit that is inlined leaves no trace in the program, and is itself
+# traced once for each shape, not once for each leaf.
+_inlined = functools.partial(jax.jit, inline=True)
+
+
+@functools.cache
 def wide(dtype: Any) -> Any:
     """The dtype to compute in: at least float32; float64 and complex stay."""
     if jnp.issubdtype(dtype, jax.dtypes.prng_key):
@@ -32,6 +39,8 @@ def wide(dtype: Any) -> Any:
 
 def wider(*dtypes: Any) -> Any:
     """The common dtype of all, whatever promotion mode the user has set."""
+    if len(set(dtypes)) == 1:
+        return dtypes[0]
     with jax.numpy_dtype_promotion("standard"):
         return jnp.result_type(*dtypes)
 
@@ -53,27 +62,32 @@ def cast(x: Array, dtype: Any) -> Array:
     return x if isinstance(x, jax.Array) and x.dtype == dtype else jnp.asarray(x, dtype)
 
 
+@_inlined
 def abs_sq(x: Array) -> Array:
     """|x|², real also for complex x, with a finite gradient at zero."""
     return x * x if not jnp.iscomplexobj(x) else jnp.real(x) ** 2 + jnp.imag(x) ** 2
 
 
+@_inlined
 def norm(x: Array) -> Array:
     """The 2-norm √Σ|x|² of an array; its derivative at zero is zero."""
     return sqrt(jnp.sum(abs_sq(x)))
 
 
+@_inlined
 def rms(x: Array) -> Array:
     """The root mean square √mean(|x|²) of an array; zero of an empty one."""
     return sqrt(jnp.sum(abs_sq(x)) / max(x.size, 1))
 
 
+@_inlined
 def sqrt(x: Array) -> Array:
     """√x whose derivative at zero is zero, not infinite."""
     zero = x == 0
     return jnp.where(zero, jnp.zeros_like(x), lax.sqrt(jnp.where(zero, jnp.ones_like(x), x)))
 
 
+@_inlined
 def cbrt(x: Array) -> Array:
     """∛x of x ≥ 0 to within an ulp, whose derivative at zero is zero.
 
@@ -87,6 +101,7 @@ def cbrt(x: Array) -> Array:
     return jnp.where(zero, 0.0, jnp.where(jnp.isinf(x), x, root))
 
 
+@_inlined
 def divide(x: Array, by: Array) -> Array:
     """``x / by``, zero (with a finite derivative) where ``by`` is zero; NaN stays NaN."""
     zero = by == 0

@@ -55,6 +55,7 @@ class Result:
         evaluate (``nesterov`` its gradient) are not counted.
       status: 0 converged, 1 max_steps, 2 non-finite, 3 no descent.
       trace: a `Trace` where one was wanted, else None.
+      aux: the auxiliary output of the function at ``x``, with ``has_aux``, else None.
     """
 
     x: Any
@@ -64,6 +65,7 @@ class Result:
     evaluations: Any
     status: Any
     trace: Trace | None = None
+    aux: Any = None
 
     @property
     def converged(self) -> Any:

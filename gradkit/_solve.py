@@ -28,20 +28,33 @@ class Problem(NamedTuple):
     fun: Callable[..., Any]
     residuals: bool
     complex: bool = False
+    has_aux: bool = False
 
     @classmethod
-    def of(cls, fun: Any, residuals: bool) -> "Problem":
+    def of(cls, fun: Any, residuals: bool, has_aux: bool) -> "Problem":
         name = "residuals" if residuals else "fun"
         check.function(**{name: fun})
         try:
             hash(fun)
         except TypeError:  # such as a module with arrays: by identity
             fun = functools.partial(fun)
-        return cls(fun, residuals)
+        check.boolean(has_aux=has_aux)
+        return cls(fun, residuals, has_aux=has_aux)
+
+    def call(self, x: Any, args: Any) -> tuple[Any, Any]:
+        """What the function returns, and its auxiliary output."""
+        found = self.fun(join(x) if self.complex else x, *args)
+        if not self.has_aux:
+            return found, None
+        if not isinstance(found, tuple) or len(found) != 2:
+            problem = f"{check.shown(self.fun)} returned {check.kind_of(found)}, with has_aux"
+            first = "residuals" if self.residuals else "value"
+            check.refuse(problem, expected=f"the pair ({first}, aux)", error=TypeError)
+        return found
 
     def residual_fn(self, args: Any) -> Callable[[Any], Any]:
         def residual_fn(x: Any) -> Any:
-            return self.fun(join(x) if self.complex else x, *args)
+            return self.call(x, args)[0]
 
         return residual_fn
 
@@ -76,6 +89,8 @@ class Problem(NamedTuple):
         returned: list[Any] = []  # as it is: eval_shape would refuse what is no array
         jax.eval_shape(lambda x: returned.append(self.value_fn(args)(x)), x)
         fix = "Reduce it, as with jnp.sum; for residuals call least_squares(residuals, x0)"
+        if isinstance(returned[0], tuple):
+            fix = "For a pair (value, aux) pass has_aux=True"
         real_number(returned[0], name, fix)
 
 
@@ -178,6 +193,12 @@ def solve(
     problem: Problem, tx: Any, x: Any, args: Any, tol: Any, limit: Any, size: int | None
 ) -> Carry:
     return proceed(problem, tx, begin(problem, tx, x, args, tol, size), args, tol, limit)
+
+
+@functools.partial(jax.jit, static_argnums=(0,))
+def auxiliary(problem: Problem, x: Any, args: Any) -> Any:
+    """The auxiliary output at a point."""
+    return problem.call(x, args)[1]
 
 
 begin_alone = jax.jit(begin, static_argnums=(0, 5))

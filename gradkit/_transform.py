@@ -16,7 +16,7 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._arguments import CONVERTERS
 from gradkit._call import Call, factory
-from gradkit._entry import enter, is_saved, refuse_populations
+from gradkit._entry import enter, is_saved, refuse_populations, remember_state
 from gradkit._member import Chain, Member, init_members, run_members, signature_of
 from gradkit._part import Part
 from gradkit._rule import Context, Rule, State
@@ -73,6 +73,7 @@ class Transform(Call):
             except (TypeError, ValueError):
                 refuse_populations(self)
                 raise
+            remember_state(self, leaves, state.inner)
         step, inner = tree.unshared(state, params)
         return State(step, {name: inner[name] for name in state.inner})
 

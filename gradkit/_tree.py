@@ -35,11 +35,12 @@ def map(function: Callable[..., Any], tree: Any, *rest: Any, outputs: int = 1) -
 def traced_once(
     function: Callable[..., Any], leaves: list[Any], static: tuple[int, ...] = ()
 ) -> Callable[..., Any]:
-    """The function of a leaf, traced once for each distinct shape where the leaves are many.
+    """The function of a leaf, traced once for each distinct shape where many leaves share them.
 
     ``static`` are the positions of arguments that are no arrays.
     """
-    if len(leaves) >= _MANY and isinstance(leaves[0], jax.core.Tracer) and _in_jit():
+    many = len(leaves) >= _MANY and len(leaves) >= 2 * len({jax.typeof(x) for x in leaves})
+    if many and isinstance(leaves[0], jax.core.Tracer) and _in_jit():
         return jax.jit(function, inline=False, static_argnums=static)
     return function
 
@@ -128,7 +129,7 @@ def scale(tree: Any, factor: Any) -> Any:
 
 def factor_like(factor: Any, x: Any) -> Any:
     """A scalar in the dtype of ``x``, which it then does not promote; a Python number as it is."""
-    return factor if isinstance(factor, (int, float)) else jnp.asarray(factor).astype(x.dtype)
+    return factor if isinstance(factor, (int, float)) else numerics.cast(factor, x.dtype)
 
 
 def round_stochastically(sums: Any, like: Any, key: Any) -> Any:

@@ -27,13 +27,14 @@ FLOORS = [
     ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate"),
     ("_rule", "_restore", "_member", "_part"),
     ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),
-    ("curvature", "initializers", "linalg", "losses", "masks", "metrics", "projections"),
+    ("curvature", "data", "initializers", "linalg", "losses", "masks", "metrics", "projections"),
     ("schedules", "stores"),
     ("averages",),
     ("transforms",),
     ("wrappers",),
     ("optimizers", "privacy"),
     ("_gradient_check", "_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
+    ("_early_stopping", "_fit"),
     ("parity",),
 ]
 GROUND = {"jax", "numpy", "typing_extensions"}
@@ -48,7 +49,7 @@ LAZY = {
     "optax": {"parity", "interop"},
     "torch": {"parity"},
     "rich": {"parity"},
-    "matplotlib": {"schedules"},
+    "matplotlib": {"metrics", "schedules"},
     "tqdm": {"_minimize"},
 }  # and who inside a function
 

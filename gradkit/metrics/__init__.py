@@ -9,7 +9,9 @@
 | ``roc_auc``, ``average_precision`` | scores | the areas under them, exact with ties |
 | ``calibration_error`` | probabilities | how far probabilities are from frequencies |
 | ``bias_variance`` | errors | whether a model underfits or overfits, in words |
-| ``k_fold``, ``as_folds`` | labels; a splitter | the splits of cross-validation, to map over |
+| ``k_fold``, ``as_folds`` | labels; a splitter | the splits of cross-validation |
+| ``cross_validate`` | a model, data | its scores on all folds, as one program |
+| ``learning_curve`` | a model, data | errors against the number of training examples |
 
 | accumulator | of a stream | |
 |---|---|---|
@@ -41,6 +43,9 @@ from gradkit.metrics.diagnosis import bias_variance as bias_variance
 from gradkit.metrics.folds import Folds as Folds
 from gradkit.metrics.folds import as_folds as as_folds
 from gradkit.metrics.folds import k_fold as k_fold
+from gradkit.metrics.learning import LearningCurve as LearningCurve
+from gradkit.metrics.learning import learning_curve as learning_curve
+from gradkit.metrics.learning import plot_learning_curve as plot_learning_curve
 from gradkit.metrics.ranking import average_precision as average_precision
 from gradkit.metrics.ranking import precision_recall_curve as precision_recall_curve
 from gradkit.metrics.ranking import roc_auc as roc_auc
@@ -50,3 +55,6 @@ from gradkit.metrics.streaming import Confusion as Confusion
 from gradkit.metrics.streaming import Mean as Mean
 from gradkit.metrics.streaming_scores import BinnedScores as BinnedScores
 from gradkit.metrics.streaming_scores import Scores as Scores
+from gradkit.metrics.validation import CrossValidation as CrossValidation
+from gradkit.metrics.validation import Samples as Samples
+from gradkit.metrics.validation import cross_validate as cross_validate

@@ -185,6 +185,29 @@ def shardings():
     )
 
 
+def stopping():
+    """The best weights of a run of ``fit`` whose parameters are sharded."""
+    x = np.asarray(np.random.default_rng(1).normal(size=(32, 16)), np.float32)
+
+    def run(params):
+        step = gk.make_step(loss_fn, gk.sgd(1.0))
+        judge = lambda params: -jnp.sum(params["w"] ** 2)  # which falls
+        rule = gk.early_stopping(2)
+        return gk.fit(step, params, lambda t: x, judge, steps=9, stop=rule)
+
+    alone = run({name: jnp.asarray(x) for name, x in PARAMS.items()})
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    where = {name: NamedSharding(mesh, spec) for name, spec in SPECS.items()}
+    found = run(jax.device_put(PARAMS, where))
+    say(
+        "stopping",
+        distance=distance(found.best_params, alone.best_params),
+        steps=[int(each.steps) for each in (found, alone)],
+        best=[int(each.best_step) for each in (found, alone)],
+        placed=found.best_params["w"].sharding.is_equivalent_to(where["w"], 2),
+    )
+
+
 def spread():
     """Muon on one device, and on eight of which each has some of the rows of the stacks."""
     shapes = {f"w{i}": (32, 16) if i % 2 else (16, 32) for i in range(15)}
@@ -217,9 +240,40 @@ def spread():
     say("spread mesh", distance=distance(new, alone))
 
 
+def data():
+    """Batches taken and augmented where shardings are part of the types, and on one device."""
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(24, 5, 4, 1)), jnp.float32)
+    arrays = x, jnp.eye(24)
+    batches = gk.data.epochs(24, 16, 0)
+    functions = [
+        gk.data.random_flip,
+        partial(gk.data.random_shift, max_shift=1),
+        partial(gk.data.random_rotation, max_degrees=20.0),
+        partial(gk.data.gaussian_noise, stddev=0.1),
+        partial(gk.data.cutout, size=2),
+        gk.data.per_image(lambda key, image: image * jax.random.normal(key)),
+    ]
+
+    @jax.jit
+    def augmented(batches, arrays):
+        x, y = batches.take(arrays, 1)
+        x = gk.data.augment(1, x, functions)
+        return gk.data.cutmix(2, *gk.data.mixup(3, x, y))
+
+    alone = augmented(batches, arrays)
+    with jax.set_mesh(mesh):
+        spread = jax.device_put(arrays, NamedSharding(mesh, P("data")))
+        found = augmented(batches, spread)
+    typed = all(spec_of(leaf) == ("data",) for leaf in found)
+    say("data", distance=distance(alone, found), typed=typed)
+
+
 if __name__ == "__main__":
     say("devices", count=len(jax.devices()))
     explicit(sys.argv[1:] or MAKERS)
     if not sys.argv[1:]:
         shardings()
+        stopping()
         spread()
+        data()

@@ -44,6 +44,14 @@ def test_a_step_takes_and_returns_the_shardings_that_it_is_given(facts):
     assert facts["shardings"]["devices"] == 8
 
 
+def test_the_best_weights_of_a_run_are_sharded_as_they_were(facts):
+    fact = facts["stopping"]
+    assert fact["distance"] < 1e-5
+    assert fact["placed"]
+    assert fact["steps"][0] == fact["steps"][1] < 9
+    assert fact["best"][0] == fact["best"][1] > 0
+
+
 @pytest.mark.parametrize("kind", ["Auto", "Explicit"])
 def test_each_device_orthogonalizes_its_share_of_the_matrices(facts, kind):
     fact = facts[f"spread {kind}"]
@@ -60,3 +68,8 @@ def test_the_mesh_may_be_given(facts):
 def test_one_sharding_may_stand_for_a_whole_tree(facts):
     assert facts["prefix"]["distance"] < 1e-5
     assert facts["prefix"]["placed"]
+
+
+def test_batches_are_taken_and_augmented_where_they_are(facts):
+    assert facts["data"]["distance"] < 1e-5
+    assert facts["data"]["typed"]

@@ -170,6 +170,25 @@ def test_complex_arrays_are_solved_as_pairs():
     np.testing.assert_allclose(found.x, 1 / 3 + 2j, rtol=1e-5)
 
 
+def test_the_auxiliary_output_is_that_at_the_solution():
+    def fun(x, at):
+        return bowl(x, at), {"point": x, "at": at}
+
+    for tx in (gk.lbfgs(), gk.sgd(0.25)):  # with a line search, which evaluates the value alone
+        plain = gk.minimize(bowl, jnp.zeros(2), tx, args=(3.0,))
+        found = gk.minimize(fun, jnp.zeros(2), tx, args=(3.0,), has_aux=True)
+        np.testing.assert_array_equal(found.aux["point"], found.x)
+        np.testing.assert_array_equal(found.x, plain.x)
+        assert (found.evaluations, plain.aux) == (plain.evaluations, None)
+    many = jax.vmap(lambda at: gk.minimize(fun, jnp.zeros(2), tx, args=(at,), has_aux=True))
+    assert many(jnp.array([1.0, 2.0])).aux["at"].tolist() == [1.0, 2.0]
+    residuals = lambda z: (jnp.stack([z.real - 1, z.imag - 2]), z)
+    start = jnp.zeros((), complex)
+    fit = gk.least_squares(residuals, start, gk.gauss_newton(), has_aux=True, progress=print)
+    assert fit.aux == fit.x
+    np.testing.assert_allclose(fit.x, 1 + 2j, rtol=1e-5)
+
+
 def test_functions_and_transforms_of_optax_are_taken():
     optax = pytest.importorskip("optax")
     found = gk.minimize(bowl, jnp.zeros(2), optax.sgd(0.25))
@@ -311,6 +330,26 @@ def test_no_residuals_are_already_small():
             lambda: gk.least_squares(lambda x: x.astype(complex), jnp.ones(1)),
             TypeError,
             r"least_squares: .*complex64\[1\]\. Expected real numbers",
+        ),
+        (
+            lambda: gk.minimize(lambda x: (bowl(x), x), jnp.ones(1)),
+            TypeError,
+            r"minimize: <lambda> returned tuple. Expected one real number. .* has_aux=True",
+        ),
+        (
+            lambda: gk.minimize(bowl, jnp.ones(1), has_aux=True),
+            TypeError,
+            r"bowl returned float32\[\], with has_aux. Expected the pair \(value, aux\)",
+        ),
+        (
+            lambda: gk.least_squares(jnp.sin, jnp.ones(1), has_aux=True),
+            TypeError,
+            r"least_squares: .*, with has_aux. Expected the pair \(residuals, aux\)",
+        ),
+        (
+            lambda: gk.minimize(bowl, jnp.ones(1), has_aux=1),
+            TypeError,
+            r"has_aux=1 is not a bool",
         ),
         (
             lambda: gk.minimize(bowl, jnp.ones(1), args=3.0),
