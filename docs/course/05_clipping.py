@@ -218,8 +218,7 @@ params = {
     "b": jnp.zeros(HIDDEN),
     "v": he(k2, (HIDDEN, 10)),
 }
-rng = np.random.default_rng(0)
-rows = np.concatenate([rng.permutation(1797)[: 28 * 64].reshape(28, 64) for _ in range(EPOCHS)])
+rows = jax.jit(gk.data.epochs(len(labels), 64, 0))(jnp.arange(28 * EPOCHS))
 
 
 @jax.jit
