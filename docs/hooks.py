@@ -112,8 +112,11 @@ def on_post_page(output, page, config):
         if kind == "svg":
             shown = (ROOT / "docs" / "assets" / "course" / f"{name}.svg").read_text("utf-8")
             width = float(re.search(r'width="([\d.]+)pt"', shown)[1]) / 72 / PAGE_WIDTH
-            attributes = f'role="img" aria-label="{alt}" style="max-width: {min(width, 1):.0%}"'
+            label = f'aria-label="{alt}"' if alt else 'aria-hidden="true"'
+            attributes = f'role="img" {label} style="max-width: {min(width, 1):.0%}"'
             shown = shown.replace("<svg ", f"<svg {attributes} ", 1)
+        if not alt:  # within a link of the overview
+            return shown
         return f'<figure class="course">{shown}<figcaption>{alt}</figcaption></figure>'
 
     return IMAGE.sub(replace, output) if page.file.src_uri.startswith("course/") else output

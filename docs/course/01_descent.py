@@ -170,7 +170,8 @@ def draw_noise(plt):
 # ## Batch, mini-batch, stochastic
 #
 # An iteration (迭代) is one step, an epoch one pass over the data. Each epoch shuffles the examples
-# anew.
+# anew: [`epochs`](../../gradkit/data/batches.py#epochs) gives the numbers of the examples of a batch
+# as a function of the step.
 #
 # The paths below cost the same: four epochs. Batch gradient descent takes 4 smooth steps;
 # stochastic gradient descent takes 1768 and then wanders around the minimum, in a region whose size
@@ -179,11 +180,10 @@ def draw_noise(plt):
 
 
 # %%
-def batches(count, size, epochs, seed=0):
-    """Rows of example numbers, shuffled in each epoch, the remainder dropped."""
-    rng = np.random.default_rng(seed)
-    order = np.stack([rng.permutation(count) for _ in range(epochs)])
-    return order[:, : count // size * size].reshape(-1, size)
+def batches(count, size, epochs):
+    """The numbers of the examples in each batch, one row for each step."""
+    order = gk.data.epochs(count, size, 0, num_epochs=epochs)
+    return jax.jit(order)(jnp.arange(len(order)))
 
 
 cases = {"batch": (N, 1.0), "mini-batch, B = 32": (32, 0.25), "stochastic, B = 1": (1, 0.05)}
@@ -296,8 +296,9 @@ def draw_batch_size(plt):
 
 # %%
 for size, per_epoch, remainder, epochs in ((100, 1000, 0, 30), (128, 782, 32, 38)):
-    full, rest = divmod(100_000, size)
-    assert (full + bool(rest), rest) == (per_epoch, remainder)
+    order = gk.data.epochs(100_000, size, 0, drop_remainder=False)
+    assert order.steps_per_epoch == per_epoch
+    assert 100_000 % size == remainder
     assert 30_000 // per_epoch == epochs
 
 # %% [markdown]

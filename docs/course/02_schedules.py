@@ -196,11 +196,9 @@ def new_params(key, hidden=32):
     }  # fmt: skip
 
 
-def batches(size, steps, seed=0):
-    """Rows of example numbers, drawn without replacement in each epoch."""
-    rng, per_epoch = np.random.default_rng(seed), len(labels) // size
-    orders = [rng.permutation(len(labels)) for _ in range(-(-steps // per_epoch))]
-    return np.concatenate([o[: per_epoch * size].reshape(-1, size) for o in orders])[:steps]
+def batches(size, steps):
+    """The numbers of the examples in each batch, one row for each step."""
+    return jax.jit(gk.data.epochs(len(labels), size, 0))(jnp.arange(steps))
 
 
 @jax.jit

@@ -122,7 +122,7 @@ def draw_still(plt):
 # ![Three methods in a ravine, step by step. On the right: the distance from the minimum, and dotted
 # the predicted rate.](../assets/course/03_ravine.svg)
 #
-# ![The first 30 steps.](../assets/course/03_still.svg)
+# ![The first 30 steps of each of the three methods.](../assets/course/03_still.svg)
 #
 # ## The exponentially weighted average
 #

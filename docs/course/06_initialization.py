@@ -91,8 +91,8 @@ def draw_symmetry(plt):
     figure, axes = plt.subplots(1, 4, figsize=(7.6, 2.4), width_ratios=(1.5, 1, 1, 1))
     for name, (_, values) in trained.items():
         axes[0].plot(values, color=STARTS[name][1], label=name)
-    axes[0].set(xlabel="step", title="cross entropy", ylim=(0, 2.7))
-    axes[0].legend(loc="center right", borderpad=0)
+    axes[0].set(xlabel="step", title="cross entropy", ylim=(0, 4.2), yticks=[0, 1, 2])
+    axes[0].legend(loc="upper right", borderpad=0)
     for axis, (name, (params, _)) in zip(axes[1:], trained.items(), strict=True):
         # The weights of twelve units, as images beside each other.
         units = params["w1"].T.reshape(-1, 8, 8)[:12]

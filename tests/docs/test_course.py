@@ -106,7 +106,7 @@ def test_every_formula_of_the_lectures_links_to_its_code():
     text = text_of(ROOT / "docs" / "idea.md").partition("## Textbook formulas")[2]
     rows = [line for line in text.splitlines() if line.startswith("|")]
     rows = [row for row in rows if not row.startswith(("| method |", "|---"))]
-    assert len(rows) > 35
+    assert len(rows) > 75
     for row in rows:
         assert re.search(r"\]\([\w/.]+(\.py#\w+|\.md(#[\w-]+)?)\)", row), row
 
