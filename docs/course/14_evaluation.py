@@ -112,6 +112,9 @@ def draw_folds(plt):
     return figure
 
 
+# %%
+style.enough()  # for the tests: what follows takes longer
+
 # %% [markdown]
 # ![Three ways of cutting the iris data into folds](../assets/course/14_folds.svg)
 #
@@ -269,9 +272,6 @@ def draw_confusion(plt):
 top = [float(gk.metrics.top_k_accuracy(true, logits, k=k)) for k in (1, 2, 3)]
 print("top-1, top-2, top-3 accuracy:", [f"{value:.1%}" for value in top])
 assert top[0] <= top[1] <= top[2]
-
-# %%
-style.enough()  # for the tests: what follows takes longer
 
 # %% [markdown]
 # ## All thresholds at once: ROC and PR curves (曲线)

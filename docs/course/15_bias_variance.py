@@ -142,6 +142,9 @@ def draw_decomposition(plt):
     return figure
 
 
+# %%
+style.enough()  # for the tests: what follows takes longer
+
 # %% [markdown]
 # ![Models of twenty training sets for three penalties, and bias, variance and error over the penalty](../assets/course/15_decomposition.svg)
 #
@@ -201,9 +204,6 @@ def draw_targets(plt):
         axis.spines[:].set_visible(False)
     return figure
 
-
-# %%
-style.enough()  # for the tests: what follows takes longer
 
 # %% [markdown]
 # ![Four targets: low and high bias, low and high variance](../assets/course/15_targets.svg)
