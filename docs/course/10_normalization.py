@@ -221,7 +221,7 @@ def draw_inference(plt):
 # ## What it does to training
 #
 # A network of seven hidden layers of 32 tanh units learns the digits, from weights that are too small
-# (Gaussian, $\sigma = 0.1$, a third of what [Xavier's rule](06_initialization.md) asks for here), for 13 learning rates.
+# (Gaussian, $\sigma = 0.1$, half of what [Xavier's rule](06_initialization.md) asks for here), for 13 learning rates.
 # Without normalization the signal dies out and little works. All normalizations widen the range of rates
 # that work, batch normalization most.
 
