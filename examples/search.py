@@ -150,7 +150,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     trials, steps, seeds = options.trials, options.steps, options.seeds
     if options.quick:
-        trials, steps, seeds = 16, 30, 2
+        trials, steps, seeds = 8, 60, 3
     console = Console(width=None if Console().is_terminal else 100)
     train, dev, test = split()
     task = make_task(train, dev)

@@ -104,6 +104,9 @@ def draw_axes(plt):
     return figure
 
 
+# %%
+style.enough()  # for the tests: what follows takes longer
+
 # %% [markdown]
 # ![A block of activations: samples, positions and channels. Red: the values that share a mean and a
 # deviation under batch, layer, instance and group normalization.](../assets/course/10_axes.svg)
@@ -136,9 +139,6 @@ np.testing.assert_allclose(jnp.sum(small * w, 0), 0, atol=0.05 * float(jnp.abs(s
 # Weight normalization sets the length of the weights of each unit to γ.
 weights = F.weight_norm(w, jnp.array([1.0, 2.0, 3.0]))
 np.testing.assert_allclose(jnp.linalg.norm(weights, axis=0), [1, 2, 3], rtol=1e-5)
-
-# %%
-style.enough()  # for the tests: what follows takes longer
 
 # %% [markdown]
 # ## Training and inference differ

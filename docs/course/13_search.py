@@ -107,7 +107,7 @@ def draw_landscape(plt):
     rates, momenta = np.geomspace(1e-3, 100, FINE), np.linspace(0, 0.95, FINE)
     shown = np.log10(np.clip(np.where(np.isfinite(heights), heights, 1e3), None, 2.0)).T
     for axis, (name, trials) in zip(axes, found.items(), strict=True):
-        axis.contourf(rates, momenta, shown, 14, cmap="Blues_r")
+        axis.contourf(rates, momenta, shown, 9, cmap="Blues_r")
         rate = np.array([config["learning_rate"] for config in trials.configs])
         momentum = np.array([config["momentum"] for config in trials.configs])
         first = np.arange(len(trials)) < budget // 2

@@ -1,17 +1,17 @@
 # %% [markdown]
-# # Evaluation 评价指标
+# # Evaluation (评价指标)
 #
 # A model is judged on data that it has not seen. This page splits data for that purpose, computes
 # the metrics of a classifier ([`gk.metrics`](../../gradkit/metrics/__init__.py)), and shows what each of them hides.
 #
-# ## Three parts of the data 数据集划分
+# ## Three parts of the data (数据集划分)
 #
 # - the **training set** (训练集) fits the parameters;
-# - the **validation set** (验证集) (development set) chooses between models and settings;
+# - the **validation set** (验证集; development set) chooses between models and settings;
 # - the **test set** (测试集) is used once, for the model that was chosen.
 #
 # Validation and test data must come from the distribution that the model will be used on. A single
-# split (**hold-out** (留出法)) wastes data and depends on luck. **Cross-validation** (交叉验证) cuts the
+# split (**hold-out**, 留出法) wastes data and depends on luck. **Cross-validation** (交叉验证) cuts the
 # data into $K$ folds, trains $K$ times, each time without one fold, and averages the errors on the
 # folds that were left out:
 #
@@ -89,7 +89,7 @@ assert accuracies[0].max() == 0.0  # a species that was never seen is never pred
 assert accuracies[2].mean() > 0.9
 
 
-# %%
+# %% Draw the folds
 @picture("14_folds")
 def draw_folds(plt):
     figure, axes = plt.subplots(3, 1, figsize=(7.6, 4.2), sharex=True)
@@ -111,6 +111,9 @@ def draw_folds(plt):
         label.set(color=colour, fontweight="bold")
     return figure
 
+
+# %%
+style.enough()  # for the tests: what follows takes longer
 
 # %% [markdown]
 # ![Three ways of cutting the iris data into folds](../assets/course/14_folds.svg)
@@ -148,7 +151,7 @@ print(f"test accuracy {gk.metrics.accuracy(true, predicted):.1%} of {len(true)} 
 assert abs(by_fold[best].mean() - gk.metrics.accuracy(true, predicted)) < 0.08
 
 
-# %%
+# %% Draw the choice
 @picture("14_cross_validation")
 def draw_choice(plt):
     figure, axis = plt.subplots(figsize=(6.4, 3.4))
@@ -169,23 +172,23 @@ def draw_choice(plt):
 # %% [markdown]
 # ![Accuracy of five folds for each penalty](../assets/course/14_cross_validation.svg)
 #
-# ## Counting 准确率、精确率、召回率、F 值
+# ## Counting (准确率、精确率、召回率、F 值)
 #
 # With the labels $y^{(n)}$, the predictions $\hat y^{(n)}$ and the indicator $I$:
 #
 # | metric | formula | in gradkit |
 # |---|---|---|
-# | accuracy 准确率 | $\mathcal A = \frac1N \sum_n I(y^{(n)} = \hat y^{(n)})$ | [`gk.metrics.accuracy`](../../gradkit/metrics/classification.py#accuracy) |
-# | error rate 错误率 | $\mathcal E = 1 - \mathcal A$ | `1 - accuracy` |
-# | true positives 真正例 | $TP_c = \sum_n I(y^{(n)} = \hat y^{(n)} = c)$ | `matrix[c, c]` of [`gk.metrics.confusion_matrix`](../../gradkit/metrics/classification.py#confusion_matrix) |
-# | false positives 假正例 | $FP_c = \sum_n I(y^{(n)} \ne c \wedge \hat y^{(n)} = c)$ | `matrix[:, c].sum() - matrix[c, c]` |
-# | false negatives 假负例 | $FN_c = \sum_n I(y^{(n)} = c \wedge \hat y^{(n)} \ne c)$ | `matrix[c].sum() - matrix[c, c]` |
-# | true negatives 真负例 | $TN_c = \sum_n I(y^{(n)} \ne c \wedge \hat y^{(n)} \ne c)$ | the rest of the matrix |
-# | precision 精确率 (查准率) | $p_c = \frac{TP_c}{TP_c + FP_c}$ | [`gk.metrics.precision`](../../gradkit/metrics/classification.py#precision) |
-# | recall 召回率 (查全率) | $r_c = \frac{TP_c}{TP_c + FN_c}$ | [`gk.metrics.recall`](../../gradkit/metrics/classification.py#recall) |
-# | F-measure F 值 | $f_c = \frac{(1 + \beta^2)\, p_c\, r_c}{\beta^2 p_c + r_c}$ | [`gk.metrics.fbeta`](../../gradkit/metrics/classification.py#fbeta) |
-# | macro average 宏平均 | $p_\text{macro} = \frac1C \sum_c p_c$, $r_\text{macro}$ alike | `average="macro"` |
-# | micro average 微平均 | the same counts, summed over the classes first | `average="micro"` |
+# | accuracy (准确率) | $\mathcal A = \frac1N \sum_n I(y^{(n)} = \hat y^{(n)})$ | [`gk.metrics.accuracy`](../../gradkit/metrics/classification.py#accuracy) |
+# | error rate (错误率) | $\mathcal E = 1 - \mathcal A$ | `1 - accuracy` |
+# | true positives (真正例) | $TP_c = \sum_n I(y^{(n)} = \hat y^{(n)} = c)$ | `matrix[c, c]` of [`gk.metrics.confusion_matrix`](../../gradkit/metrics/classification.py#confusion_matrix) |
+# | false positives (假正例) | $FP_c = \sum_n I(y^{(n)} \ne c \wedge \hat y^{(n)} = c)$ | `matrix[:, c].sum() - matrix[c, c]` |
+# | false negatives (假负例) | $FN_c = \sum_n I(y^{(n)} = c \wedge \hat y^{(n)} \ne c)$ | `matrix[c].sum() - matrix[c, c]` |
+# | true negatives (真负例) | $TN_c = \sum_n I(y^{(n)} \ne c \wedge \hat y^{(n)} \ne c)$ | the rest of the matrix |
+# | precision (精确率, 查准率) | $p_c = \frac{TP_c}{TP_c + FP_c}$ | [`gk.metrics.precision`](../../gradkit/metrics/classification.py#precision) |
+# | recall (召回率, 查全率) | $r_c = \frac{TP_c}{TP_c + FN_c}$ | [`gk.metrics.recall`](../../gradkit/metrics/classification.py#recall) |
+# | F-measure (F 值) | $f_c = \frac{(1 + \beta^2)\, p_c\, r_c}{\beta^2 p_c + r_c}$ | [`gk.metrics.fbeta`](../../gradkit/metrics/classification.py#fbeta) |
+# | macro average (宏平均) | $p_\text{macro} = \frac1C \sum_c p_c$, $r_\text{macro}$ alike | `average="macro"` |
+# | micro average (微平均) | the same counts, summed over the classes first | `average="micro"` |
 #
 # Ten labels by hand:
 
@@ -231,7 +234,7 @@ print(f"macro F1 {macro_f1:.4f}, of the averages {lectures:.4f}, micro F1 {micro
 assert abs(macro_f1 - lectures) < 0.01
 
 
-# %%
+# %% Draw the confusion matrix
 @picture("14_confusion")
 def draw_confusion(plt):
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 4.1), width_ratios=[1, 1])
@@ -270,11 +273,8 @@ top = [float(gk.metrics.top_k_accuracy(true, logits, k=k)) for k in (1, 2, 3)]
 print("top-1, top-2, top-3 accuracy:", [f"{value:.1%}" for value in top])
 assert top[0] <= top[1] <= top[2]
 
-# %%
-style.enough()  # for the tests: what follows takes longer
-
 # %% [markdown]
-# ## All thresholds at once: ROC and PR 曲线
+# ## All thresholds at once: ROC and PR curves (曲线)
 #
 # A classifier of two classes gives a score; a threshold makes it a decision. Lower thresholds find more
 # of the positive samples (recall, the true positive rate) and raise more false alarms.
@@ -313,7 +313,7 @@ assert np.isclose(auc["smoothness only"], (pairs > 0).mean() + (pairs == 0).mean
 assert auc["30 measurements"] > auc["smoothness only"] > 0.6
 
 
-# %%
+# %% Draw the curves
 @picture("14_roc_pr")
 def draw_curves(plt):
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9.2, 3.5))
@@ -370,7 +370,7 @@ print("best threshold:", {f"β = {beta}": f"{value:.2f}" for beta, value in at.i
 assert at[0.5] > at[2.0]
 
 # %% [markdown]
-# ## Are the probabilities true? Calibration 校准
+# ## Are the probabilities true? Calibration (校准)
 #
 # A model is calibrated if 80 % of the predictions that it makes with probability 0.8 are right. The
 # expected calibration error ([`gk.metrics.calibration_error`](../../gradkit/metrics/calibration.py#calibration_error)) is the mean distance between confidence
@@ -446,7 +446,7 @@ assert (before[0] == after[0]).all()
 assert style.QUICK or errors[1] < errors[0]
 
 
-# %%
+# %% Draw the reliability diagrams
 @picture("14_calibration")
 def draw_calibration(plt):
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.9), sharey=True)

@@ -1,29 +1,29 @@
 # %% [markdown]
-# # Bias and variance 偏差与方差
+# # Bias and variance (偏差与方差)
 #
 # Why does a model fail: because it cannot represent the answer, or because it follows the accidents of
 # its training set? This page derives the decomposition of the error, measures it, and turns the two
 # numbers into the next thing to do.
 #
-# ## Risk 风险
+# ## Risk (风险)
 #
 # A model is a function $f(x; \theta)$, and a **loss function** (损失函数) $\mathcal L(y, f(x; \theta))$ says how
 # wrong it is.
 #
 # | risk | formula | |
 # |---|---|---|
-# | expected risk 期望风险 | $\mathcal R^\text{exp}(\theta) = \mathbb E_{(x, y) \sim p_r}[\mathcal L(y, f(x; \theta))]$ | what we want; $p_r$ is unknown |
-# | empirical risk 经验风险 | $\mathcal R^\text{emp}_{\mathcal D}(\theta) = \frac1N \sum_n \mathcal L(y^{(n)}, f(x^{(n)}; \theta))$ | what we can compute; tends to the expected risk as $N \to \infty$ |
-# | structural risk 结构风险 | $\mathcal R^\text{stru}_{\mathcal D}(\theta) = \mathcal R^\text{emp}_{\mathcal D}(\theta) + \lambda\, \ell_p(\theta)$ | what is minimized: the penalty limits the model |
+# | expected risk (期望风险) | $\mathcal R^\text{exp}(\theta) = \mathbb E_{(x, y) \sim p_r}[\mathcal L(y, f(x; \theta))]$ | what we want; $p_r$ is unknown |
+# | empirical risk (经验风险) | $\mathcal R^\text{emp}_{\mathcal D}(\theta) = \frac1N \sum_n \mathcal L(y^{(n)}, f(x^{(n)}; \theta))$ | what we can compute; tends to the expected risk as $N \to \infty$ |
+# | structural risk (结构风险) | $\mathcal R^\text{stru}_{\mathcal D}(\theta) = \mathcal R^\text{emp}_{\mathcal D}(\theta) + \lambda\, \ell_p(\theta)$ | what is minimized: the penalty limits the model |
 #
-# Empirical risk minimization 经验风险最小化 alone **overfits** (过拟合): of two models with the same training error
+# Empirical risk minimization (经验风险最小化) alone **overfits** (过拟合): of two models with the same training error
 # Occam's razor prefers the simpler one, and $\lambda$ says by how much. The losses of the lectures are
 # [`gk.losses`](../../gradkit/losses/__init__.py): the squared loss [`gk.losses.squared_error`](../../gradkit/losses/regression.py#squared_error), the cross entropy
 # [`gk.losses.softmax_cross_entropy`](../../gradkit/losses/cross_entropy.py#softmax_cross_entropy), the hinge loss [`gk.losses.hinge_loss`](../../gradkit/losses/margin.py#hinge_loss); the 0–1 loss, which has no useful
 # gradient, is one minus [`gk.metrics.accuracy`](../../gradkit/metrics/classification.py#accuracy). The penalties are on the
 # [page on penalties](11_penalties.md).
 #
-# ## The decomposition 偏差-方差分解
+# ## The decomposition (偏差-方差分解)
 #
 # For the squared loss the best possible model is $f^*(x) = \mathbb E[y \mid x]$; its error
 # $\varepsilon = \mathbb E[(y - f^*(x))^2]$ is noise that no model removes. A training set $\mathcal D$ gives the
@@ -142,6 +142,9 @@ def draw_decomposition(plt):
     return figure
 
 
+# %%
+style.enough()  # for the tests: what follows takes longer
+
 # %% [markdown]
 # ![Models of twenty training sets for three penalties, and bias, variance and error over the penalty](../assets/course/15_decomposition.svg)
 #
@@ -202,9 +205,6 @@ def draw_targets(plt):
     return figure
 
 
-# %%
-style.enough()  # for the tests: what follows takes longer
-
 # %% [markdown]
 # ![Four targets: low and high bias, low and high variance](../assets/course/15_targets.svg)
 #
@@ -214,8 +214,8 @@ style.enough()  # for the tests: what follows takes longer
 #
 # | training error | development error | reading |
 # |---|---|---|
-# | far above the target | close to the training error | **high bias** (高偏差), underfitting 欠拟合 |
-# | close to the target | far above the training error | **high variance** (高方差), overfitting 过拟合 |
+# | far above the target | close to the training error | **high bias** (高偏差), underfitting (欠拟合) |
+# | close to the target | far above the training error | **high variance** (高方差), overfitting (过拟合) |
 # | far above the target | far above the training error | both |
 # | close to the target | close to the training error | neither |
 #
@@ -343,8 +343,8 @@ def draw_learning_curves(plt):
 #
 # ## What to do next
 #
-# - **High bias**: a larger network 更大的网络, longer training 训练更长时间, a better architecture or optimizer;
-# - **high variance**: more data 更多数据, [penalties](11_penalties.md), [noise and augmentation](12_noise.md),
+# - **High bias**: a larger network (更大的网络), longer training (训练更长时间), a better architecture or optimizer;
+# - **high variance**: more data (更多数据), [penalties](11_penalties.md), [noise and augmentation](12_noise.md),
 #   a better architecture.
 #
 # Bias first, then variance, and measure after every step:

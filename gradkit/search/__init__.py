@@ -1,4 +1,20 @@
-"""Hyperparameter search."""
+"""Hyperparameter search: an optimizer with distributions for arguments is a search space.
+
+| | |
+|---|---|
+| ``uniform``, ``log_uniform``, ``integers``, ``choice`` | distributions, in place of values |
+| ``distributions``, ``fill`` | those of a space by path, and a space filled with values |
+| ``sample``, ``grid``, ``refine`` | configurations: a batched transform; narrower spaces |
+| ``run`` | random and grid search: all trials in one program |
+| ``successive_halving``, ``hyperband`` | trials that stop early; ``training`` makes their task |
+| ``bayesian``, ``run_study`` | Gaussian processes; Optuna's samplers and storage |
+| ``population_based`` | trials that copy the better ones and change on the way |
+| ``Trials`` | the table that all of them return |
+
+Paths name hyperparameters as in ``hyperparameters`` and ``replace``: ``adamw.learning_rate``.
+Floats are data, so that one program trains all trials; integers, strings and the choice of an
+optimizer are structure, with a program for each.
+"""
 
 from gradkit.search._trials import Trial as Trial
 from gradkit.search._trials import Trials as Trials

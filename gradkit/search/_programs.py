@@ -33,7 +33,8 @@ class Place(NamedTuple):
         if not isinstance(mesh, Mesh):
             expected = "a jax.sharding.Mesh, whose first axis has the trials"
             check.refuse(f"mesh={check.shown(mesh)} is no mesh", expected=expected, error=TypeError)
-        return cls(mesh, mesh.axis_names[0])
+        # With automatic axes, whatever those of the user are: the arrays come from the host.
+        return cls(Mesh(mesh.devices, mesh.axis_names), mesh.axis_names[0])
 
     def padded(self, width: int) -> int:
         """The next width that the devices share evenly."""

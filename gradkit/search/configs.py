@@ -124,7 +124,8 @@ def _kept(known: list[Dimension], values: Mapping[str, Any]) -> dict[str, Any]:
             check.refuse(f"{path!r} has no value", expected=f"one of {check.shown(distribution)}")
         with check.inside(path):
             value = distribution.accepted(values[path])
-        found[path] = value.item() if isinstance(value, (np.ndarray, jax.Array)) else value
+        is_array = isinstance(value, (np.generic, np.ndarray, jax.Array))
+        found[path] = value.item() if is_array else value
     return found
 
 

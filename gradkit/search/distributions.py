@@ -1,7 +1,7 @@
 """Distributions of hyperparameters, which stand where their values would stand."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
+from typing import Any, NamedTuple, ParamSpec, cast
 
 import jax
 import jax.numpy as jnp
@@ -118,9 +118,6 @@ class Distribution(Call):
         return check.as_number("value", value)
 
 
-D = TypeVar("D", bound=Distribution)
-
-
 class Choice(Distribution):
     """A choice among options: what ``choice`` returns.
 
@@ -213,8 +210,9 @@ class Integers(Distribution):
         return int(value)
 
 
-def _distribution(kind: type[D]) -> Callable[[Callable[P, _Law]], Callable[P, D]]:
-    return lambda function: cast(Callable[P, D], factory(function, kind))
+def _distribution(kind: type[Distribution]) -> Callable[[Callable[P, _Law]], Callable[P, Any]]:
+    # Any for type checkers: a distribution stands where a float, a bool or a transform may stand.
+    return lambda function: cast(Callable[P, Any], factory(function, kind))
 
 
 def _module(x: Any) -> tuple[Any, Any]:

@@ -1,6 +1,7 @@
 """Early stopping of trials: successive halving, and Hyperband's brackets of it."""
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from gradkit import _numerics as numerics
 from gradkit._explain import explained
 from gradkit.search import _programs as programs
 from gradkit.search._forms import Batch
+from gradkit.search._journal import Journal
 from gradkit.search._progress import Report, progress_bar
 from gradkit.search._trials import Trials
 from gradkit.search.configs import Configs, sample
@@ -35,6 +37,7 @@ def successive_halving(
     method: str = "random",
     mesh: Mesh | None = None,
     progress: bool = True,
+    path: str | os.PathLike[str] | None = None,
 ) -> Trials:
     """Search by training many configurations briefly, and the best of them longer and longer.
 
@@ -56,6 +59,8 @@ def successive_halving(
       method: as in ``sample``.
       mesh: spread the trials over the first axis of a mesh.
       progress: show a bar of the rungs, where rich is installed.
+      path: a file to which the trials are added when they are done, as JSON Lines. A search whose
+        trials are in the file reads them.
 
     Returns:
       ``Trials``: those of the last rung are ``"complete"``, the others ``"stopped"`` with the score
@@ -99,7 +104,9 @@ def successive_halving(
     keys = jax.random.split(for_seeds, seeds)
     place = programs.Place.of(mesh)
     with progress_bar("successive halving", sum(steps), progress) as report:
-        return _race(task, configs, keys, widths, np.cumsum(steps).tolist(), place, report)
+        journal = None if path is None else Journal(path, configs.space)
+        targets = np.cumsum(steps).tolist()
+        return _finished(journal, task, configs, keys, widths, targets, place, report)
 
 
 @explained()
@@ -114,6 +121,7 @@ def hyperband(
     method: str = "random",
     mesh: Mesh | None = None,
     progress: bool = True,
+    path: str | os.PathLike[str] | None = None,
 ) -> Trials:
     """Search by several rounds of successive halving, from many short trials to few long ones.
 
@@ -132,6 +140,8 @@ def hyperband(
       method: as in ``sample``.
       mesh: as in ``successive_halving``.
       progress: show a bar of the rungs, where rich is installed.
+      path: a file to which the trials of each bracket are added when it is done, as JSON Lines. A
+        search that goes on after a crash leaves out the brackets in the file.
 
     Returns:
       ``Trials`` of all brackets, one after the other. Those trained for R steps are ``"complete"``.
@@ -169,11 +179,12 @@ def hyperband(
         targets = [max(1, most // factor ** (s - i)) for i in range(s + 1)]
         plans.append((widths, targets))
     found: Trials | None = None
+    journal = None if path is None else Journal(path, space)
     with progress_bar("hyperband", sum(t[-1] for _, t in plans), progress) as report:
         for i, (widths, targets) in enumerate(plans):
             own = jax.random.fold_in(for_configs, i)
             configs = sample(space, own, widths[0], method=method)
-            more = _race(task, configs, keys, widths, targets, place, report)
+            more = _finished(journal, task, configs, keys, widths, targets, place, report)
             found = more if found is None else found + more
     assert found is not None
     return found
@@ -183,6 +194,23 @@ def _check_task(task: Any) -> None:
     if not isinstance(task, Task):
         fix = "Make one of a loss: search.training(loss_fn, init_params, batches)"
         check.refuse(f"task={check.shown(task)} is not a Task", fix=fix, error=TypeError)
+
+
+def _finished(
+    journal: Journal | None, task: Task, configs: Configs, keys: jax.Array, widths: Sequence[int],
+    targets: Sequence[int], place: programs.Place, report: Report,
+) -> Trials:  # fmt: skip
+    """The trials of a race; from the file, where all of them are in it."""
+    rows = [] if journal is None else journal.rows(configs.values, len(keys))
+    if journal is not None and journal.trials is not None and None not in rows:
+        known: Trials = journal.trials[np.array(rows)]
+        if known.budgets.max() == targets[-1]:
+            report(targets[-1], known.scores)
+            return known
+    found = _race(task, configs, keys, widths, targets, place, report)
+    if journal is not None:
+        journal.add(found)
+    return found
 
 
 def _race(

@@ -68,7 +68,7 @@ class GaussianProcess:
             problem = f"predict: x has the shape {list(x.shape)}"
             check.refuse(problem, expected=f"[m, {self.x.shape[1]}]")
         across = self.amplitude**2 * _correlation(self.kernel, self.x, x, self.lengthscales)
-        mean = self.mean + across.T @ self.weights
+        mean = self.mean + jnp.matmul(across.T, self.weights, precision="highest")
         solved = jax.scipy.linalg.solve_triangular(self.cholesky, across, lower=True)
         variance = self.amplitude**2 - jnp.sum(solved**2, axis=0)
         return mean, jnp.sqrt(jnp.maximum(variance, 0.0))
@@ -291,7 +291,7 @@ def _condition(
     residual = jnp.where(where, y - mean, 0.0)
     weights = jax.scipy.linalg.cho_solve((cholesky, True), residual)
     likelihood = -(
-        residual @ weights / 2
+        jnp.sum(residual * weights) / 2
         + jnp.sum(jnp.log(jnp.diagonal(cholesky)))
         + jnp.sum(where).astype(x.dtype) * (math.log(2 * math.pi) / 2)
     )
@@ -336,8 +336,8 @@ def _fit(kernel: str, priors: bool, x: Any, y: Any, errors: Any, where: Any) -> 
         matrix, pull = jax.vjp(covariance, theta)
         cholesky = jnp.linalg.cholesky(matrix)
         inverse = jax.scipy.linalg.cho_solve((cholesky, True), identity)
-        weights = inverse @ data[0]
-        value = data[0] @ weights / 2 + jnp.sum(jnp.log(jnp.diagonal(cholesky)))
+        weights = jnp.matmul(inverse, data[0], precision="highest")
+        value = jnp.sum(data[0] * weights) / 2 + jnp.sum(jnp.log(jnp.diagonal(cholesky)))
         (gradient,) = pull((inverse - weights[:, None] * weights[None]) / 2)
         if priors:
             more, by_priors = jax.value_and_grad(penalty)(theta)

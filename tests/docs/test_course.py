@@ -29,9 +29,10 @@ def test_a_page_holds_what_it_asserts(script, monkeypatch):
     monkeypatch.syspath_prepend(str(COURSE))
     before = jax.config.jax_enable_x64
     # As a reader runs it, with JAX's own settings.
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        with contextlib.suppress(SystemExit):  # style.enough()
-            runpy.run_path(str(script), run_name="__main__")
+    standard = (jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"))
+    # A page may end itself with style.enough().
+    with standard[0], standard[1], contextlib.suppress(SystemExit):
+        runpy.run_path(str(script), run_name="__main__")
     assert jax.config.jax_enable_x64 == before
     sys.modules.pop("style")  # the next reader may want the pictures
 

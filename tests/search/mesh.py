@@ -21,10 +21,12 @@ def fact(name, trials):
 
 
 if __name__ == "__main__":
-    mesh = jax.make_mesh((8,), ("trials",), axis_types=(jax.sharding.AxisType.Auto,))
+    kind = jax.sharding.AxisType
+    mesh = jax.make_mesh((8,), ("trials",), axis_types=(kind.Explicit,))
     found = search.run(TASK.objective(5), SPACE, 0, trials=11, mesh=mesh, progress=False)
     found.budgets[:] = 5
     print(json.dumps(fact("run", found)))
+    mesh = jax.sharding.Mesh(mesh.devices.reshape(4, 2), ("trials", "other"))
     halved = search.successive_halving(
         TASK, SPACE, 0, trials=12, factor=4, budget=96, mesh=mesh, progress=False
     )

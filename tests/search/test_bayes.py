@@ -67,6 +67,24 @@ def test_a_random_search_runs_what_is_not_in_its_file(tmp_path):
     assert search.run(objective, space, 1, **settings) == trials
 
 
+def test_hyperband_runs_the_brackets_that_are_not_in_its_file(tmp_path, monkeypatch):
+    from gradkit.search import halving
+
+    task = search.training(lambda w, b: (w * b - 1) ** 2, lambda key: jnp.float32(0), jnp.ones(1))
+    path, space = tmp_path / "trials.jsonl", gk.sgd(RATE)
+    run = lambda: search.hyperband(task, space, budget=4, factor=2, path=path, progress=False)
+    whole, races = halving._race, []
+    monkeypatch.setattr(halving, "_race", lambda *args: races.append(1) or whole(*args))
+    trials = run()
+    assert len(races) == 3
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-2]))  # within the last bracket
+    assert run() == trials
+    assert len(races) == 4
+    assert run() == trials
+    assert len(races) == 4
+
+
 def test_a_batch_is_spread_out_and_repeats_with_its_key():
     space = {"x": RATE}
     x = np.geomspace(1e-3, 10.0, 8)

@@ -78,6 +78,9 @@ def test_a_space_prints_compares_replaces_pickles_and_nests_as_a_transform_does(
     assert nested.replace({"adamw.learning_rate": 0.5, "weight_decay": 0.0}) == gk.chain(
         gk.clip(1.0), gk.adamw(0.5, weight_decay=0.0)
     )
+    assert gk.chain(gk.clip(1.0), gk.sgd(0.1)).replace({"sgd.learning_rate": RATE}) == gk.chain(
+        gk.clip(1.0), gk.sgd(RATE)
+    )
     assert nested.unfilled
     assert not gk.adamw(0.5).unfilled
     scheduled = gk.sgd(gk.cosine_decay_schedule(RATE, 100))
