@@ -176,7 +176,7 @@ def draw_average(plt):
     axis.plot(day, smoothed[0.98, True], color=RED, label="β = 0.98, about 50 values")
     axis.plot(day, smoothed[0.98, False], color=PURPLE, ls="--", lw=1.4,
               label="β = 0.98, without correction")  # fmt: skip
-    axis.set(xlabel="day", ylabel="temperature, °C", xlim=(0, DAYS), ylim=(0, 40))
+    axis.set(xlabel="day", ylabel="temperature, °C", xlim=(0, DAYS), ylim=(0, 48))
     axis.legend(ncols=2, loc="upper left", borderpad=0.2)
     return figure
 

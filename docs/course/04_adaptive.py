@@ -209,9 +209,9 @@ def draw_rates(plt):
     for name, values in rates.items():
         axis.plot(values, color=RATES[name][1], lw=1.6, label=name)
     axis.axvline(200, color=INK, lw=0.8, ls=":")
-    axis.text(204, 0.012, "the gradient falls to a tenth", fontsize=8.5, va="bottom")
+    axis.text(204, 0.0025, "the gradient falls to a tenth", fontsize=8.5, va="bottom")
     axis.set(yscale="log", xlabel="step", ylabel="step / (α · gradient)", xlim=(0, LONG))
-    axis.set_ylim(0.01, 60)
+    axis.set_ylim(0.002, 60)
     axis.legend(loc="lower left", borderpad=0.2)
     return figure
 

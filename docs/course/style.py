@@ -196,24 +196,24 @@ def _animation(figure, prefix: str, panels, seconds: float) -> str:
             left = passed[-1] - passed
             # The last tenth of the time shows the finished path.
             shares = np.linspace(0, 90, len(xy))
-            name = f"{prefix}-{panel}-{number}"
+            name = f"run-{prefix}-{panel}-{number}"  # a name in CSS does not begin with a digit
             line = "".join(
                 f"{s:.4g}%{{stroke-dashoffset:{d:.1f}}}" for s, d in zip(shares, left, strict=True)
             )
             dot = "".join(
-                f"{s:.4g}%{{transform:translate({x:.1f}px,{y:.1f}px)}}"
+                f"{s:.4g}%{{cx:{x:.1f}px;cy:{y:.1f}px}}"
                 for s, (x, y) in zip(shares, xy, strict=True)
             )
             frames.append(f"@keyframes {name}l{{{line}}}\n@keyframes {name}d{{{dot}}}")
             path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in xy)
             ink = f"var({VARIABLES[color]}, {color})" if color in VARIABLES else color
             timing = f"{seconds}s linear infinite"
-            end = f"translate({xy[-1, 0]:.1f}px,{xy[-1, 1]:.1f}px)"
+            end = f"cx:{xy[-1, 0]:.1f}px;cy:{xy[-1, 1]:.1f}px"
             shapes.append(
                 f'<g clip-path="url(#{clip})"><path class="gk-run" d="{path}" '
                 f'style="fill:none;stroke:{ink};stroke-width:1.8;stroke-linejoin:round;'
                 f'stroke-dasharray:{passed[-1] + 1:.1f};animation:{name}l {timing}"/>'
-                f'<circle class="gk-run" r="4" style="fill:{ink};transform:{end};'
+                f'<circle class="gk-run" r="4" style="fill:{ink};{end};'
                 f'animation:{name}d {timing}"/></g>'
             )
     still = (
@@ -235,7 +235,8 @@ def contours(ax, function, window, levels=9, *, points: int = 90) -> None:
         low, high = np.quantile(np.asarray(heights), [0.01, 0.97])
         floor = np.asarray(heights).min()
         levels = floor + np.geomspace(max(low - floor, 1e-3 * (high - floor)), high - floor, levels)
-    ax.contour(*grid, np.asarray(heights), levels=levels, colors=FAINT, linewidths=0.7, alpha=0.7)
+    heights, look = np.asarray(heights), {"linewidths": 0.7, "linestyles": "solid", "alpha": 0.7}
+    ax.contour(*grid, heights, levels=levels, colors=FAINT, **look)
     ax.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
     ax.spines[:].set_visible(True)
     ax.spines[:].set_alpha(0.5)

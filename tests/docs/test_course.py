@@ -72,6 +72,14 @@ def test_every_picture_has_its_script_and_is_small():
         assert file.stat().st_size < most, file
 
 
+def test_every_animation_has_its_keyframes():
+    moving = [text for text in map(text_of, ASSETS.glob("*.svg")) if "@keyframes" in text]
+    assert moving
+    for text in moving:
+        used = set(re.findall(r"animation:(?!none)(\S+)", text))
+        assert used == set(re.findall(r"@keyframes ([a-z][\w-]*)\{", text))
+
+
 def test_every_page_is_in_the_index_and_the_navigation():
     nav, index = text_of(ROOT / "mkdocs.yml"), text_of(COURSE / "index.md")
     for script in SCRIPTS:
