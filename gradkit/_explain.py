@@ -54,7 +54,9 @@ def explained(
             try:
                 given = signature.bind(*args, **kwargs).arguments
             except TypeError as wrong:
-                check.refuse(str(wrong), fix=f"It is {name}{signature}", error=TypeError)
+                bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+                fix = f"It is {name}{inspect.Signature(bare)}"
+                check.refuse(str(wrong), fix=fix, error=TypeError)
             judge(given, numbers.split(), dtypes.split(), functions or {})
             alike(_trees(given, trees.split()))
 

@@ -106,10 +106,16 @@ def fit(
       >>> assert run.best_score == jnp.nanmin(run.scores) and abs(run.best_params - 1.0) < 0.05
     """
     with check.inside("fit"):
-        check.function(step=step, batches=batches, evaluate=evaluate)
+        check.function(step=step)
+        check.arity(1, "the step", batches=batches)
+        check.arity(1, "params", evaluate=evaluate)
         if eval_params is not None:
-            check.function(eval_params=eval_params)
-        check.integer(1, steps=steps, eval_every=eval_every)
+            check.arity(2, "(state, params)", eval_params=eval_params)
+        for name, count in {"steps": steps, "eval_every": eval_every}.items():
+            if isinstance(count, jax.core.Tracer):
+                fix = "Make it static: jax.jit(..., static_argnames=...)"
+                check.refuse(f"{name} is traced", expected="an integer", fix=fix, error=TypeError)
+            check.integer(1, **{name: count})
         if stop is not None and not isinstance(stop, EarlyStopping):
             fix = "Pass gk.early_stopping(patience)"
             problem = f"stop={check.shown(stop)} is not an EarlyStopping"
@@ -201,7 +207,7 @@ class _Run(NamedTuple):
         weights = self.kept(state, params)
         scores = self.evaluate(weights)
         with check.inside("fit"):
-            scores = jax.tree.map(_floating, scores)
+            scores = jax.tree.map(_floating, scores, is_leaf=lambda x: x is None)
             self._monitored(scores)
         return weights, scores
 
@@ -219,6 +225,9 @@ class _Run(NamedTuple):
 
 
 def _floating(x: Any) -> jax.Array:
+    if check.dtype_of(x) is None:
+        problem = f"evaluate returned {check.kind_of(x)}"
+        check.refuse(problem, expected="a number, or a dict of numbers", error=TypeError)
     found = jnp.asarray(x)
     return found if jnp.issubdtype(found.dtype, jnp.inexact) else found.astype(float)
 

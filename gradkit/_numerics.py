@@ -202,6 +202,15 @@ def as_key(key: Array) -> jax.Array:
     return jax.random.wrap_key_data(jnp.asarray(key))
 
 
+def one_key(key: Array) -> jax.Array:
+    """One typed random key; several are refused."""
+    key = as_key(key)
+    if key.ndim:
+        problem, fix = f"key is {check.shape_dtype(key)}", "Map over several with jax.vmap"
+        check.refuse(problem, expected="one random key", fix=fix)
+    return key
+
+
 _KEY = "a seed such as key=0, a random key, or the data of one"
 
 

@@ -10,7 +10,7 @@
 #
 # $$ \theta_t = \theta_{t-1} - \alpha\, g_t, \qquad g_t = \nabla L(\theta_{t-1}). $$
 #
-# In gradkit this is [`sgd(α)`](../../gradkit/optimizers/sgd.py#sgd). The three kinds of gradient
+# In gradkit, this is [`sgd(α)`](../../gradkit/optimizers/sgd.py#sgd). The three kinds of gradient
 # descent differ only in the examples from which $g_t$ is computed:
 #
 # | kind | examples in one step | steps in one epoch (回合) |

@@ -2,8 +2,8 @@
 # # The network in matrix form, and checking its gradient
 #
 # A feedforward network (前馈神经网络) with two hidden layers, ReLU, softmax and cross entropy, for a
-# batch of m examples at once. The examples are the rows of X. The shapes must fit; most errors show
-# there.
+# batch of m examples at once. The examples are the rows of X. Check the shapes: most errors show
+# up there.
 #
 # | forward (前向传播) | shape | backward (反向传播) | shape |
 # |---|---|---|---|
@@ -15,7 +15,7 @@
 # | $Y = \operatorname{softmax}(Z)$ | $m \times C$ | and so on, with $W_2, H_1$, then $W_1, X$ | |
 # | $L = -\frac1m \sum Y^* \odot \log Y$ | | | |
 #
-# The rules are two. The derivative of a number with respect to a matrix has the shape of the matrix:
+# There are two rules. The derivative of a number with respect to a matrix has the shape of the matrix:
 # $\partial (a^\top X b) / \partial X = a b^\top$. And for $Z = H W^\top + b$ the chain rule needs the
 # transposes that make the shapes fit: $\partial_H L = \partial_Z L\, W$ and
 # $\partial_W L = (\partial_Z L)^\top H$.

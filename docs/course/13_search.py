@@ -2,7 +2,7 @@
 # # Hyperparameter search (超参数优化)
 #
 # Layers, units, activations; optimizer, learning rate, batch size; penalties: no gradient leads to good values
-# of these, the combinations are many, and every evaluation is a training. The usual order of importance is: the
+# of these, the combinations are many, and every evaluation is a training run. The usual order of importance is: the
 # learning rate $\alpha$; then momentum $\beta$, hidden units and batch size; then the number of layers and the
 # decay of the rate; $\beta_1, \beta_2, \varepsilon$ of Adam hardly ever.
 #
@@ -14,7 +14,7 @@
 # | grid search (网格搜索) | all $m_1 \times m_2 \times \cdots \times m_K$ combinations | [`gk.search.grid`](../../gradkit/search/configs.py#grid) |
 # | random search (随机搜索) | independent draws | [`gk.search.sample`](../../gradkit/search/configs.py#sample), [`gk.search.run`](../../gradkit/search/population.py#run) |
 # | scales (标尺) | $\alpha = 10^r$, $\beta = 1 - 10^r$, $r$ uniform | [`gk.search.log_uniform`](../../gradkit/search/distributions.py#log_uniform) (`complement=True`) |
-# | coarse to fine (由粗到细) | search again about the best | [`gk.search.refine`](../../gradkit/search/configs.py#refine) |
+# | coarse to fine (由粗到细) | search again around the best | [`gk.search.refine`](../../gradkit/search/configs.py#refine) |
 # | Bayesian optimization (贝叶斯优化) | $x' = \arg\max_x a(x, \mathcal H)$ | [`gk.search.bayesian`](../../gradkit/search/bayes.py#bayesian), [`gk.search.ask`](../../gradkit/search/bayes.py#ask) |
 # | successive halving (逐次减半) | stop the worse half, again and again | [`gk.search.successive_halving`](../../gradkit/search/halving.py#successive_halving), [`gk.search.hyperband`](../../gradkit/search/halving.py#hyperband) |
 # | population-based training | copy the best, perturb, go on | [`gk.search.population_based`](../../gradkit/search/evolution.py#population_based) |
@@ -60,8 +60,8 @@ print(space)
 # %% [markdown]
 # ## The landscape
 #
-# This space is small enough to see all of it: every pixel below is a training, all in one program. Points are
-# what each method tries.
+# This space is small enough to see all of it: every pixel below is a training run, and all of them are one program.
+# The points are the trials of each method.
 
 # %%
 FINE = quick(41, 3)
@@ -135,7 +135,7 @@ style.enough()  # for the tests: what follows takes longer
 #
 # Usually a few hyperparameters matter and others do not, and one does not know which. A grid of $5 \times 5$
 # tries five values of each; 25 random trials try 25 values of each. Below the second hyperparameter has no
-# effect at all. The curve is the loss over the learning rate, from 401 trainings.
+# effect at all. The curve is the loss over the learning rate, from 401 training runs.
 
 # %%
 line = gk.search.grid(gk.sgd(gk.search.log_uniform(1e-3, 100.0)), quick(401, 5))
@@ -394,7 +394,7 @@ def draw_halving(plt):
 # ## Schedules instead of values: population-based training
 #
 # A population trains in parallel. After every round the worst members copy the weights and hyperparameters of
-# the best (exploit) and perturb the hyperparameters (explore). What comes out is a trained network and a
+# the best (exploit) and perturb the hyperparameters (explore). The result is a trained network and a
 # *schedule* of the learning rate.
 
 # %%
@@ -447,7 +447,7 @@ def draw_population(plt):
 # %% [markdown]
 # ![Learning rates and losses of a population, with the line of ancestors of the best member](../assets/course/13_population.svg)
 #
-# The choice is made on validation data, with several seeds where trainings are noisy (`seeds=` of
+# The choice is made on validation data, with several seeds where training is noisy (`seeds=` of
 # [`gk.search.run`](../../gradkit/search/population.py#run); `best()` takes the lowest upper confidence bound), and the test set stays untouched
 # ([evaluation](14_evaluation.md)). Optuna's samplers and its storage for several machines are in
 # [`gk.search.run_study`](../../gradkit/search/studies.py#run_study).

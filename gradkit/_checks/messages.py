@@ -158,7 +158,7 @@ _ALIASES = {
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """``Did you mean 'x'?`` or the list of what there is."""
-    known = sorted(known)
+    known, name = sorted(known), str(name)
     close = (
         [_ALIASES[name]]
         if _ALIASES.get(name) in known
@@ -201,7 +201,7 @@ def kind_of(value: Any) -> str:
 
 def dtype_of(leaf: Any) -> Any:
     """The dtype of an array or a number; None for anything else, such as a dtype or its name."""
-    if isinstance(leaf, (str, type, np.dtype)):
+    if leaf is None or isinstance(leaf, (str, type, np.dtype)):
         return None
     try:
         return jax.dtypes.result_type(leaf)

@@ -16,11 +16,7 @@ def one_key(key: Any) -> jax.Array:
         expected = "a seed or a random key"
         fix = "In a training step pass jax.random.fold_in(key, step)"
         check.refuse("key is None", expected=expected, fix=fix, error=TypeError)
-    key = numerics.as_key(key)
-    if key.ndim:
-        problem, fix = f"key is {check.shape_dtype(key)}", "Map over several with jax.vmap"
-        check.refuse(problem, expected="one random key", fix=fix)
-    return key
+    return numerics.one_key(key)
 
 
 def array(name: str, value: Any) -> jax.Array:

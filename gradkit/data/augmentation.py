@@ -56,7 +56,7 @@ def augment(key: Key, images: ArrayLike, functions: Sequence[Augmentation]) -> j
     for i, function in enumerate(functions):
         name = f"functions[{i}]"
         check.arity(2, "a key and images", **{name: function})
-        images = jnp.asarray(function(jax.random.fold_in(key, i), images))
+        images = inputs.array(f"what {name} returned", function(jax.random.fold_in(key, i), images))
     return images
 
 

@@ -131,6 +131,11 @@ class Epochs:
             if wrong:
                 expected = "step >= 0" if last is None else f"0 <= step <= {last}"
                 check.refuse(f"step={check.shown(step)} is out of range", expected=expected)
+            if np.any(np.asarray(step) > np.iinfo(np.int32).max) and not jax.config.jax_enable_x64:
+                fix = "For longer runs enable x64"
+                expected = "step < 2**31"
+                problem = f"step={check.shown(step)} is out of range"
+                check.refuse(problem, expected=expected, fix=fix)
         return jnp.asarray(step)
 
     def _positions(self, steps: jax.Array) -> jax.Array:
@@ -266,10 +271,7 @@ def epochs(
             fix = "Without shuffling pass shuffle=False"
             expected = "a seed or a random key"
             check.refuse("key is None", expected=expected, fix=fix, error=TypeError)
-        drawn = numerics.as_key(key)
-        if drawn.ndim:
-            problem, fix = f"key is {check.shape_dtype(drawn)}", "Map over several with jax.vmap"
-            check.refuse(problem, expected="one random key", fix=fix)
+        drawn = numerics.one_key(key)
     return Epochs(n, batch_size, drawn, num_epochs, drop_remainder, worker, workers)
 
 

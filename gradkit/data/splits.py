@@ -61,7 +61,7 @@ def split(
     labels, count = inputs.samples(y)
     order = np.arange(count)
     if key is not None:
-        order = np.asarray(jax.random.permutation(numerics.as_key(key), count))
+        order = np.asarray(jax.random.permutation(numerics.one_key(key), count))
     if groups is not None:
         if stratify:
             fix = "Pass scikit-learn's StratifiedGroupKFold to gk.metrics.as_folds"

@@ -72,7 +72,7 @@ def lsuv(
                 check.refuse(problem, fix=check.nearest(name, paths))
         at = [paths.index(name) for name in names]
         if key is not None:
-            keys = jax.random.split(numerics.as_key(key), len(at))
+            keys = jax.random.split(numerics.one_key(key), len(at))
             for i, layer_key in zip(at, keys):
                 leaves[i] = orthogonal()(layer_key, jnp.shape(leaves[i]), leaves[i].dtype)
 

@@ -152,7 +152,7 @@ def as_folds(
 
 
 def _permutation(key: Any, count: int) -> np.ndarray:
-    return np.asarray(jax.random.permutation(numerics.as_key(key), count))
+    return np.asarray(jax.random.permutation(numerics.one_key(key), count))
 
 
 def _blocks(count: int, k: int) -> np.ndarray:

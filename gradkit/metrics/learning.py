@@ -135,7 +135,7 @@ def learning_curve(
         check.refuse(f"repeats={repeats} without a key would be the same", fix=fix)
     fun, batch = hashable(train_and_score), batch_size_of(batch_size)
     keyed = takes_key(train_and_score, key)
-    keys = None if key is None else jax.random.split(numerics.as_key(key), int(repeats))
+    keys = None if key is None else jax.random.split(numerics.one_key(key), int(repeats))
     found = _by_size(fun, train, dev, chosen, keys, keyed, batch)
     shape = (int(repeats), len(chosen))
     return LearningCurve(chosen, *(x.reshape(shape) for x in found))

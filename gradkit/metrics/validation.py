@@ -119,7 +119,7 @@ def cross_validate(
             check.refuse(problem, expected=f"indices below {count}")
     keys = None
     if takes_key(train_and_score, key):
-        keys = jax.random.split(numerics.as_key(key), len(folds.train))
+        keys = jax.random.split(numerics.one_key(key), len(folds.train))
     elif key is not None:
         problem = f"key is given, and {check.shown(train_and_score)} takes no argument key"
         check.refuse(problem, expected="a function of (train, dev, key)", error=TypeError)

@@ -97,7 +97,7 @@ def ask(
             check.refuse(f"trials={check.shown(trials)} is not a Trials", error=TypeError)
         if trials is not None:
             _files.same_space(_files.fingerprint(trials.space), space)
-        key = numerics.as_key(key)
+        key = numerics.one_key(key)
     counts = [] if trials is None else [i for i, s in enumerate(trials.status) if s != "stopped"]
     if trials is None or not np.isfinite(trials.scores[counts]).any():
         return sample(space, key, int(n), method="latin_hypercube")
@@ -175,7 +175,7 @@ def bayesian(
         check.integer(1, rounds=rounds, batch=batch, seeds=seeds)
         check.boolean(progress=progress)
         place = programs.Place.of(mesh)
-        for_configs, for_seeds = jax.random.split(numerics.as_key(key))
+        for_configs, for_seeds = jax.random.split(numerics.one_key(key))
         keys = jax.random.split(for_seeds, int(seeds))
         journal = None if path is None else Journal(path, space)
     done = 0 if journal is None else len(journal) // int(batch) * int(batch)

@@ -183,7 +183,7 @@ def from_unit(space: PyTree, u: ArrayLike) -> Configs:
       n ``Configs``. Coordinates inside options that were not chosen are left aside.
 
     Raises:
-      ValueError: a shape that is not (n, d), a space without distributions.
+      ValueError: a shape that is not (n, d), NaN, a space without distributions.
 
     Example:
       >>> import gradkit as gk
@@ -192,7 +192,12 @@ def from_unit(space: PyTree, u: ArrayLike) -> Configs:
       >>> assert configs.values == ({"learning_rate": 0.5}, {"learning_rate": 2.0})
     """
     known = needed(space)
+    if check.dtype_of(u) is None and not isinstance(u, (list, tuple)):
+        problem = f"u={check.shown(u)} is not an array of numbers"
+        check.refuse(problem, error=TypeError)
     points = np.asarray(u, np.float64)
+    if np.isnan(points).any():
+        check.refuse("u has NaN", expected="numbers in [0, 1]")
     if points.ndim != 2 or points.shape[1] != len(known):
         problem = f"u has the shape {list(points.shape)}"
         check.refuse(problem, expected=f"[n, {len(known)}], a column for each distribution")
@@ -216,7 +221,8 @@ def to_unit(space: PyTree, configs: Configs | Trials | Sequence[Mapping[str, Any
       an array (n, d) in float64 for n configurations and d distributions.
 
     Raises:
-      ValueError: a space without distributions.
+      ValueError: a space without distributions, a path that the space lacks.
+      TypeError: what is not configurations.
 
     Example:
       >>> import gradkit as gk
@@ -227,16 +233,29 @@ def to_unit(space: PyTree, configs: Configs | Trials | Sequence[Mapping[str, Any
     return np.array(
         [
             [d.distribution.place(c[d.path]) if d.path in c else 0.5 for d in known]
-            for c in _dicts(configs)
+            for c in _dicts(configs, known, "configs")
         ],
         np.float64,
     ).reshape(-1, len(known))
 
 
-def _dicts(configs: Configs | Trials | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _dicts(configs: Any, known: list[Dimension], name: str) -> list[Mapping[str, Any]]:
+    """Configurations as dicts, whose paths the space has."""
     if isinstance(configs, Configs):
-        return list(configs.values)
-    return list(configs.configs if isinstance(configs, Trials) else configs)
+        found = list(configs.values)
+    elif isinstance(configs, Trials):
+        found = list(configs.configs)
+    elif isinstance(configs, (list, tuple)) and all(isinstance(c, Mapping) for c in configs):
+        found = list(configs)
+    else:
+        problem = f"{name}={check.shown(configs)} is not a list of dicts"
+        check.refuse(problem, expected="Configs, Trials or dicts path -> value", error=TypeError)
+    paths = [dimension.path for dimension in known]
+    for path in dict.fromkeys(path for config in found for path in config):
+        if path not in paths:
+            fix = check.nearest(path, paths)
+            check.refuse(f"{path!r} is no path of a distribution", fix=fix)
+    return found
 
 
 def _values(distribution: Distribution, u: np.ndarray) -> list[Any]:
@@ -293,7 +312,7 @@ def sample(space: PyTree, key: Key, n: int, *, method: str = "random") -> Config
     check.integer(1, n=n)
     check.one_of(METHODS, method=method)
     count, dims = int(n), len(needed(space))
-    key = numerics.as_key(key)
+    key = numerics.one_key(key)
     if method == "random":
         u = np.asarray(jax.random.uniform(key, (count, dims), jnp.float32), np.float64)
         return from_unit(space, u)
@@ -365,6 +384,8 @@ def _grid_values(dimension: Dimension, n: Any) -> list[Any]:
             fix = f"Pass how many, or a list of values: {{{path!r}: 5}}"
             check.refuse(f"n has no entry for {path!r}", fix=fix)
         n = n.get(path, 1)
+    if isinstance(n, (np.ndarray, jax.Array)) and n.ndim:
+        n = n.tolist()
     if isinstance(n, Sequence) and not isinstance(n, str):
         if not n:
             check.refuse(f"n[{path!r}]=[] is empty", expected="at least one value")
@@ -416,7 +437,7 @@ def refine(
     known = needed(space)
     check.number("0 < x <= 1", lambda v: (v > 0) & (v <= 1), keep=keep)
     check.number("0 < x < inf", lambda v: (v > 0) & np.isfinite(v), widen=widen)
-    best = _dicts(trials)
+    best = _dicts(trials, known, "trials")
     if isinstance(trials, Trials):
         order = [i for i in trials.ranking() if np.isfinite(trials.scores[i])]
         best = [best[i] for i in order[: max(2, int(np.ceil(keep * len(best))))]]

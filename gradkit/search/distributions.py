@@ -392,6 +392,10 @@ def choice(*options: Any, **named: Any) -> _Law:
 
 
 def _check_range(low: Any, high: Any) -> None:
+    for name, value in {"low": low, "high": high}.items():
+        if np.ndim(value):
+            problem = f"{name} is {check.shape_dtype(value)}"
+            check.refuse(problem, expected="one number", error=TypeError)
     check.finite(low=low, high=high)
     check.ordered(low=low, high=high)
 

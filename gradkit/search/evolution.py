@@ -111,7 +111,7 @@ def population_based(
                 fix = "Search each structure by itself, or use run, successive_halving or bayesian"
                 problem = f"{path}={check.shown(law)} is structure, which members cannot copy"
                 check.refuse(problem, expected="uniform or log_uniform", fix=fix)
-        for_configs, for_members, for_rounds = jax.random.split(numerics.as_key(key), 3)
+        for_configs, for_members, for_rounds = jax.random.split(numerics.one_key(key), 3)
     n, length = int(population), int(rounds)
     first = sample(space, for_configs, n, method="latin_hypercube")
     u = jnp.asarray(to_unit(space, first), float)

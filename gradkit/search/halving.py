@@ -89,7 +89,7 @@ def successive_halving(
     check.integer(2, factor=factor)
     check.integer(1, budget=budget, seeds=seeds)
     check.boolean(progress=progress)
-    for_configs, for_seeds = jax.random.split(numerics.as_key(key))
+    for_configs, for_seeds = jax.random.split(numerics.one_key(key))
     configs = space
     if not isinstance(configs, Configs):
         check.integer(2, trials=trials)
@@ -170,7 +170,7 @@ def hyperband(
         problem = f"budget={budget} is too small for rungs with factor={factor}"
         check.refuse(problem, expected=f"budget >= {factor}")
     most, top = int(budget), math.floor(math.log(budget, factor) + 1e-9)
-    for_configs, for_seeds = jax.random.split(numerics.as_key(key))
+    for_configs, for_seeds = jax.random.split(numerics.one_key(key))
     keys, place = jax.random.split(for_seeds, seeds), programs.Place.of(mesh)
     plans = []
     for s in range(top, -1, -1):

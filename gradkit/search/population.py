@@ -87,7 +87,7 @@ def run(
     if batch is not None:
         check.integer(1, batch=batch)
     check.boolean(progress=progress)
-    for_configs, for_seeds = jax.random.split(numerics.as_key(key))
+    for_configs, for_seeds = jax.random.split(numerics.one_key(key))
     configs = space
     if not isinstance(configs, Configs):
         configs = sample(space, for_configs, trials, method=method)

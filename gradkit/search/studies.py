@@ -120,7 +120,7 @@ def run_study(
         check.boolean(progress=progress)
         _check_study(optuna, study)
         place = programs.Place.of(mesh)
-        keys = jax.random.split(numerics.as_key(key), int(seeds))
+        keys = jax.random.split(numerics.one_key(key), int(seeds))
     curves: dict[int, Any] = {}
     with progress_bar("trials", int(trials), progress) as report:
         before = _finished(optuna, study)

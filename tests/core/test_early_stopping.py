@@ -149,6 +149,11 @@ KEPT = {"a": jnp.ones(2), "b": jnp.ones(2)}
 RULE = gk.early_stopping(1)
 STATE = RULE.init(KEPT)
 REFUSED = [
+    (
+        lambda: gk.early_stopping(1).update(gk.early_stopping(1).init(), None),
+        TypeError,
+        "EarlyStopping.update: score=None is not a number. Expected one real number",
+    ),
     (lambda: gk.early_stopping(-1), ValueError, "patience=-1 is out of range. Expected an int"),
     (lambda: gk.early_stopping(1.5), TypeError, "early_stopping: patience=1.5 is not an integer"),
     (

@@ -124,6 +124,10 @@ REFUSED = [
     ({"batches": TARGETS}, TypeError, r"batches=float32\[4\] is not a function"),
     ({"evaluate": None}, TypeError, "evaluate=None is not a function"),
     ({"eval_params": 1}, TypeError, "eval_params=1 is not a function"),
+    ({"eval_params": lambda w: w}, TypeError, "eval_params=<lambda> cannot be called with 2 pos"),
+    ({"batches": lambda: 0}, TypeError, "batches=<lambda> cannot be called with 1 positional arg"),
+    ({"evaluate": lambda w: None}, TypeError, "fit: evaluate returned NoneType. Expected a numb"),
+    ({"evaluate": lambda w: "low"}, TypeError, "fit: evaluate returned str. Expected a number, or"),
     ({"step": lambda w, s, y: (w, s, 0.0)}, ValueError, "state=None, and step is a function"),
     ({"evaluate": lambda w: jnp.ones(3)}, ValueError, r"what evaluate returned is float32\[3\]"),
     ({"evaluate": evaluate}, ValueError, "monitor=None is not a name that evaluate returns"),
@@ -165,3 +169,8 @@ REFUSED = [
 def test_bad_input_is_refused_with_a_message(changes, error, message):
     with pytest.raises(error, match=message):
         call(**changes)
+
+
+def test_a_traced_number_of_steps_is_refused():
+    with pytest.raises(TypeError, match=r"fit: steps is traced\. Expected an integer\."):
+        jax.eval_shape(lambda steps: call(steps=steps), 3)

@@ -197,6 +197,11 @@ IMAGES = jnp.ones((2, 4, 4, 1))
 BYTES = jnp.ones((2, 4, 4, 1), jnp.uint8)
 REFUSED = [
     (
+        lambda: data.augment(0, IMAGES, [lambda key, images: None]),
+        TypeError,
+        "augment: what functions[0] returned is NoneType. Expected an array of real numbers.",
+    ),
+    (
         lambda: data.random_flip(0, IMAGES[..., 0]),
         ValueError,
         "random_flip: images is float32[2, 4, 4]. Expected shape [batch, height, width, channels]. "

@@ -158,6 +158,12 @@ def test_batches_print_as_the_call_and_compare_by_it():
 
 REFUSED = [
     (
+        lambda: epochs(10, 2, 0)(2**31),
+        ValueError,
+        "epochs: step=2147483648 is out of range. Expected step < 2**31. "
+        "For longer runs enable x64.",
+    ),
+    (
         lambda: epochs(100, 128, 0),
         ValueError,
         "epochs: batch_size=128 is more than the 100 samples. Expected 1 <= batch_size <= 100.",

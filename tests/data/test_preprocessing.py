@@ -276,7 +276,19 @@ def several():
     return fits.transform(ROW)
 
 
+OVERFLOW = (
+    "the statistics of x overflow float32. Expected smaller numbers. "
+    "Fit a pipeline(rescale(...), ...), with a scale that brings x near 1."
+)
 REFUSED = [
+    *(
+        (
+            lambda step=step: step.fit(np.eye(4, 2, dtype=np.float32) * 1e30),
+            ValueError,
+            f"{name}.fit: {OVERFLOW}",
+        )
+        for name, step in {"standardize": ours.standardize(), "pca": ours.pca(1)}.items()
+    ),
     (
         lambda: ours.whiten().fit(np.eye(3, 5, dtype=np.float32)),
         ValueError,

@@ -83,6 +83,12 @@ REFUSED = [
     (lambda: split(0, 0), ValueError, "split: y=0 is out of range. Expected an integer >= 1."),
     (lambda: split("ab", 0), TypeError, "y='ab' has no samples"),
     (lambda: split(9, 0.5), TypeError, "split: key=0.5 is not a random key."),
+    (
+        lambda: split(9, jax.random.split(jax.random.key(0))),
+        ValueError,
+        "split: key is key<fry>[2]. Expected one random key. Map over several with jax.vmap.",
+    ),
+    (lambda: split(9), TypeError, "It is split(y, key, fractions=(0.8, 0.1, 0.1), *, stratify="),
     (lambda: jax.jit(lambda y: split(y, 0))(Y), TypeError, "y is traced. Expected known labels."),
 ]
 

@@ -231,6 +231,8 @@ def test_a_grid_has_all_combinations_of_what_belongs_together():
     assert len({tuple(c.items()) for c in configs.values}) == len(configs)
     rates = [c["optimizer.adam.learning_rate"] for c in configs.values if "adam" in c.values()]
     np.testing.assert_allclose(sorted(set(rates)), [1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+    values = search.grid(gk.sgd(RATE), {"learning_rate": np.array([0.25, 0.5])}).values
+    assert values == ({"learning_rate": 0.25}, {"learning_rate": 0.5})
     ours = [0.01, 0.1, 0.5, 1.0]
     found = search.grid(
         gk.sgd(RATE, momentum=search.uniform(0, 0.9)),
@@ -263,6 +265,35 @@ def test_refined_ranges_are_those_of_the_best_trials_with_a_margin():
 TX = gk.sgd(RATE)
 TREE = {"a": search.uniform(0, 1)}
 REFUSALS = {
+    "an array for a bound": (
+        lambda: search.uniform(np.zeros(2), 1),
+        "uniform: low is float32[2]. Expected one number.",
+    ),
+    "a path that is no string": (
+        lambda: search.grid(TX, {1: 3}),
+        "grid: 1 is no path of a distribution. Known: learning_rate.",
+    ),
+    "points that are NaN": (
+        lambda: search.from_unit(TX, [[np.nan]]),
+        "from_unit: u has NaN. Expected numbers in [0, 1].",
+    ),
+    "points that are no numbers": (
+        lambda: search.from_unit(TX, "a"),
+        "from_unit: u='a' is not an array of numbers.",
+    ),
+    "configurations of another space": (
+        lambda: search.to_unit(TX, [{"learning_rat": 0.1}]),
+        "to_unit: 'learning_rat' is no path of a distribution. Did you mean 'learning_rate'?",
+    ),
+    "what is no list of configurations": (
+        lambda: search.refine(TX, None),
+        "refine: trials=None is not a list of dicts. "
+        "Expected Configs, Trials or dicts path -> value.",
+    ),
+    "several keys": (
+        lambda: search.sample(TX, jax.random.split(jax.random.key(0)), 2),
+        "sample: key is key<fry>[2]. Expected one random key. Map over several with jax.vmap.",
+    ),
     "an empty range": (
         lambda: search.uniform(1, 1),
         "uniform: low=1.0 is not below high=1.0. Expected low < high.",

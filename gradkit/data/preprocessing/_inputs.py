@@ -111,6 +111,14 @@ def judge(verdict: Any, elements: bool) -> None:
         check.refuse("x has NaN or infinity", expected="finite numbers", fix=fix)
 
 
+def judge_range(*statistics: Any) -> None:
+    """Refuse statistics of finite samples that overflow, where they are known."""
+    if known(*statistics) and not all(np.isfinite(each).all() for each in statistics):
+        problem = f"the statistics of x overflow {statistics[0].dtype}"
+        fix = "Fit a pipeline(rescale(...), ...), with a scale that brings x near 1"
+        check.refuse(problem, expected="smaller numbers", fix=fix)
+
+
 def _mask(where: Any, x: jax.Array, elements: bool) -> jax.Array | None:
     if where is None:
         return None

@@ -198,6 +198,7 @@ class _Covariance(Step):
         if inputs.known(weight) and not float(weight) > self.ddof:
             problem = f"ddof={self.ddof} with {float(weight):g} samples"
             check.refuse(problem, expected="more samples than ddof")
+        inputs.judge_range(solved["mean"], solved["variance"])
         size = math.prod(shape)
         kept = self._kept(solved["variance"], self._most(size, count))
         if inputs.known(rank) and count is not None:

@@ -155,6 +155,7 @@ class _PerFeature(Step):
         weight, constant = solved.pop("weight"), solved.pop("constant")
         if inputs.known(weight, constant):
             self._judge(np.asarray(weight)[0], np.asarray(constant)[0])
+            inputs.judge_range(solved["center"], solved["scale"])
         axes = self._axes(len(shape) + 1)
         features = [None if i in axes else n for i, n in enumerate((1, *shape))]
         while features and features[0] is None:  # any axes may come before
