@@ -181,7 +181,7 @@ def scale_by_distance_over_gradients(
     check.positive(reps_rel=reps_rel)
     check.non_negative(eps=eps)
     check.finite(global_scale=global_scale)
-    dtype = jnp.dtype(param_dtype)
+    dtype = check.floating_dtype(param_dtype=param_dtype)
     if not jnp.issubdtype(dtype, jnp.floating):
         check.refuse(
             f"param_dtype={dtype.name} cannot store parameters",
