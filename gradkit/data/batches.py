@@ -131,7 +131,7 @@ class Epochs:
             if wrong:
                 expected = "step >= 0" if last is None else f"0 <= step <= {last}"
                 check.refuse(f"step={check.shown(step)} is out of range", expected=expected)
-            if np.any(np.asarray(step) > np.iinfo(np.int32).max) and not jax.config.jax_enable_x64:
+            if np.any(np.asarray(step) > jnp.iinfo(jnp.result_type(int)).max):
                 fix = "For longer runs enable x64"
                 expected = "step < 2**31"
                 problem = f"step={check.shown(step)} is out of range"

@@ -242,7 +242,7 @@ def to_unit(space: PyTree, configs: Configs | Trials | Sequence[Mapping[str, Any
 def _dicts(configs: Any, known: list[Dimension], name: str) -> list[Mapping[str, Any]]:
     """Configurations as dicts, whose paths the space has."""
     if isinstance(configs, Configs):
-        found = list(configs.values)
+        found: list[Mapping[str, Any]] = list(configs.values)
     elif isinstance(configs, Trials):
         found = list(configs.configs)
     elif isinstance(configs, (list, tuple)) and all(isinstance(c, Mapping) for c in configs):

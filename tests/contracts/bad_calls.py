@@ -543,7 +543,7 @@ BAD += [
         "make_step",
         "loss",
         lambda: _step(P, lambda p: jnp.sum(p["w"]).astype(int)),
-        lambda: _step(P, lambda p: loss(p) * jnp.complex64(1j)),
+        lambda: _step(P, lambda p: loss(p).astype("complex64")),
     ),
     *_named("make_step", "loss|aux", lambda: _step(P, has_aux=True)),
     *_named(
@@ -1235,6 +1235,19 @@ BAD += [
         *(lambda v=v: _compare(names=v) for v in (3, "ab", ("a",), (1, 2), ("a", "b", "c"))),
     ),
 ]
+
+# What is not refused by gradkit: the call as docs/design/tests.md shows it, and what happens to it.
+EXPLAINED = {
+    "sam(batch_axis_name='nonsense words')": ("sam(..., batch_axis_name='...')", "accepted"),
+    "snapshot(measure_name='nonsense words')": ("snapshot('...', measure)", "accepted"),
+    "scale (scalar) #2": ("gk.tree.scale([2.0], tree)", "accepted"),
+    "add_scale (scalar) #2": ("gk.tree.add_scale(tree, [2.0], other)", "accepted"),
+    "clip (min_value) #1": ("gk.tree.clip(tree, [1.0])", "accepted"),
+    "clip (max_value) #1": ("gk.tree.clip(tree, 0.0, [1.0])", "accepted"),
+    "incremental_update (step_size) #2": ("gk.incremental_update(new, old, [0.5])", "accepted"),
+    "compare (gradients_or_loss|b|w) #6": ("compare(..., lambda params: params)", "accepted"),
+    "compare (extras) #4": ("compare(..., extras=dict)", "raised elsewhere"),
+}
 
 # ---- habits --------------------------------------------------------------------------------------
 
