@@ -240,13 +240,14 @@ PAGE = (Path(__file__).parents[2] / "docs" / "design" / "tests.md").read_text(en
 )
 def test_bad_calls_are_refused_by_a_message_that_names_the_place(table, row, capsys):
     calls = [*table()]
-    results = [(bad, *judged(bad)) for bad in calls]
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):  # the defaults
+        results = [(bad, *judged(bad)) for bad in calls]
     offenders = [wrong for _, _, wrong in results if wrong]
     share = 1 - len(offenders) / len(calls)
     with capsys.disabled():
         print(f"\n{share:.1%} of {len(calls)} bad calls are refused well")
     assert share >= 0.97, "\n".join(offenders)
-    # Docs/design/tests.md says how many there are, and explains all that are not refused.
+    # The page docs/design/tests.md says how many there are, and explains all that are not refused.
     passed = {kind: {b.text for b, k, _ in results if k == kind} for _, kind in EXPLAINED.values()}
     for kind, texts in passed.items():
         assert texts <= {text for text, (_, each) in EXPLAINED.items() if each == kind}, offenders
