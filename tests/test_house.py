@@ -23,7 +23,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lowest floor first; a file imports from its own floor or from below. What is imported for type
 # checkers only does not count: typing names the types of masks and stores.
 FLOORS = [
-    ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat"),
+    ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat", "_differentiable"),
     ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate"),
     ("_rule", "_restore", "_member", "_part"),
     ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),
@@ -34,7 +34,7 @@ FLOORS = [
     ("wrappers",),
     ("optimizers", "privacy"),
     ("_gradient_check", "_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
-    ("_early_stopping", "_fit"),
+    ("_early_stopping", "_fit", "_unroll"),
     ("parity",),
 ]
 GROUND = {"jax", "numpy", "typing_extensions"}
