@@ -63,10 +63,9 @@ def unroll(
     transform is a pytree, so ``jax.grad`` with respect to ``tx`` returns a transform that holds the
     derivatives: ``grads.learning_rate``. ``vmap`` trains populations.
 
-    In reverse mode (``jax.grad``) the run keeps the parameters and the state at √n of n steps and
-    computes the steps between them again: 1.3 to 1.5 times the time of keeping all. In forward mode
-    (``jax.jvp``, ``jax.jacfwd``) it keeps nothing, and the time is in proportion to the number of
-    hyperparameters.
+    In reverse mode (``jax.grad``) the run keeps the parameters and the state at √n of n steps, and
+    computes every step a second time. In forward mode (``jax.jvp``, ``jax.jacfwd``) it keeps
+    nothing, and the time is in proportion to the number of hyperparameters.
 
     Args:
       loss_fn: ``loss_fn(params, *batch) -> loss``, or ``(loss, aux)`` with ``has_aux``.

@@ -287,6 +287,17 @@ def test_the_sign_of_a_gradient_has_the_derivative_zero():
     np.testing.assert_allclose(grad, jnp.sum(X[0]), 1e-6)  # of the start alone
 
 
+@pytest.mark.parametrize("last", [gk.stochastic_rounding(0), gk.compensated()], ids=repr)
+def test_rounding_has_the_derivative_of_the_identity(last):
+    def mean_after(rate):
+        loss_fn = lambda w: jnp.sum(w.astype(jnp.float32) ** 2) / 2
+        tx, start = gk.chain(gk.sgd(rate), last), jnp.ones(400, jnp.bfloat16)
+        return jnp.mean(gk.unroll(loss_fn, tx, start, steps=5).params.astype(jnp.float32))
+
+    _, slope = jax.jit(lambda: jax.jvp(mean_after, (0.1,), (1.0,)))()
+    np.testing.assert_allclose(slope, -5 * 0.9**4, 0.01)
+
+
 # ---- what is refused ----------------------------------------------------------------------------
 
 
