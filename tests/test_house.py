@@ -23,8 +23,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lowest floor first; a file imports from its own floor or from below. What is imported for type
 # checkers only does not count: typing names the types of masks and stores.
 FLOORS = [
-    ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat", "_differentiable"),
-    ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate"),
+    ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat"),
+    ("_arguments", "_code", "_differentiable", "_paths", "_call", "_schedule", "_rate"),
     ("_rule", "_restore", "_member", "_part"),
     ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),
     ("curvature", "data", "initializers", "linalg", "losses", "masks", "metrics", "projections"),
