@@ -74,20 +74,23 @@ def test_derivatives_of_a_bowl_are_those_of_its_closed_form():
         np.testing.assert_allclose((rate.init_value, rate.end_value, by_start), expected, 1e-5)
 
 
-def test_reverse_mode_keeps_a_number_of_states_like_the_root_of_the_steps():
-    def bytes_of(steps, every):
+def test_reverse_mode_keeps_the_root_of_the_steps_and_forward_mode_nothing():
+    def bytes_of(steps, every, forward=False):
         def end(rate):
             loss_fn = lambda w: jnp.sum(jnp.sin(w) ** 2)
             tx = gk.momentum(rate, 0.9)
             run = gk.unroll(loss_fn, tx, jnp.ones(4096), steps=steps, checkpoint_every=every)
             return jnp.sum(run.params)
 
-        return jax.jit(jax.grad(end)).lower(0.1).compile().memory_analysis().temp_size_in_bytes
+        slope = lambda rate: jax.jvp(end, (rate,), (1.0,)) if forward else jax.grad(end)(rate)
+        return jax.jit(slope).lower(0.1).compile().memory_analysis().temp_size_in_bytes
 
+    state = 2 * 4 * 4096  # parameters and velocity
     whole, root, longer = bytes_of(256, None), bytes_of(256, "sqrt"), bytes_of(1024, "sqrt")
-    assert whole > 256 * 2 * 4 * 4096  # parameters and velocity
+    assert whole > 256 * state
     assert root < whole / 5
     assert 1.5 * root < longer < 2.5 * root
+    assert bytes_of(1024, None, forward=True) < 10 * state
 
 
 def test_a_population_has_the_derivatives_of_its_members():
