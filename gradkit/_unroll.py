@@ -190,7 +190,7 @@ def _every(checkpoint_every: Any, count: int) -> int:
         check.one_of(("sqrt",), checkpoint_every=checkpoint_every)
         root = math.sqrt(count)
         # A divisor, if one is near: the rest would be compiled as a second loop.
-        near = [d for d in range(1, count + 1) if count % d == 0 and root / 2 <= d <= 2 * root]
+        near = [d for d in range(math.ceil(root / 2), int(2 * root) + 1) if count % d == 0]
         return min(near, key=lambda d: d + count // d, default=round(root))
     check.integer(1, checkpoint_every=checkpoint_every)
     return int(checkpoint_every)
@@ -257,8 +257,8 @@ def _refuse_derivative(held: list[str]) -> Any:
         check.refuse(
             f"the derivatives would not be those of the run: {', '.join(held)}",
             fix="Take differences of two runs, choose another transform (such as a fixed "
-            "learning_rate in place of a line search), or apply jax.lax.stop_gradient to the "
-            "result",
+            "learning_rate in place of a line search), or apply jax.lax.stop_gradient to what "
+            "goes in",
             error=TypeError,
         )
 
