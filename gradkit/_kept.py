@@ -43,7 +43,8 @@ class Kept:
         self.leaves: list[Any]
         self.treedef: Any
         self.leaves, self.treedef = jax.tree.flatten(like)
-        self.names = sorted(like) if self._are_stacks() else []
+        stacks = self._are_stacks() and isinstance(like, dict)
+        self.names = sorted(like) if stacks else []
 
     def decode(self, state: Any) -> Any:
         """The state with every average as arrays like the updates."""

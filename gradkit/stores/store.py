@@ -51,7 +51,7 @@ class Store(NamedTuple):
         name = NAMES.get(getattr(self.encode, "func", self.encode))
         if name is None:
             return f"Store({self.encode!r}, {self.decode!r})"
-        return f"{name}({', '.join(map(repr, getattr(self.encode, 'args', ())))})"
+        return f"stores.{name}({', '.join(map(repr, getattr(self.encode, 'args', ())))})"
 
 
 class With(functools.partial[Any]):
