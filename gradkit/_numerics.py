@@ -39,8 +39,9 @@ def wide(dtype: Any) -> Any:
 
 def wider(*dtypes: Any) -> Any:
     """The common dtype of all, whatever promotion mode the user has set."""
-    if len(set(dtypes)) == 1:
-        return dtypes[0]
+    first = dtypes[0]
+    if isinstance(first, np.dtype) and all(dtype is first for dtype in dtypes):
+        return first
     with jax.numpy_dtype_promotion("standard"):
         return jnp.result_type(*dtypes)
 
