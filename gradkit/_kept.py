@@ -94,7 +94,8 @@ class Kept:
         whole = jax.tree.leaves(self.context.leaves)
 
         def fits(leaf: Any, param: Any) -> bool:
-            real = jnp.issubdtype(jax.dtypes.result_type(leaf), jnp.floating)
+            kinds = jax.dtypes.result_type(leaf), jax.dtypes.result_type(param)
+            real = all(jnp.issubdtype(kind, jnp.floating) for kind in kinds)
             return real and (jnp.shape(leaf) == jnp.shape(param) or math.prod(jnp.shape(leaf)) >= LEAST)
 
         return [
