@@ -90,12 +90,8 @@ def errors() -> None:
         worst = " / ".join(f"{e.max():.2g}" for e in mixed.values())
         mean = " / ".join(f"{e.mean():.2g}" for e in mixed.values())
         stalls = [f"{average_after(store, start):.3f}" for start in (0.0, 8.0)]
-        print(
-            f"| `{name}` | {size:.3f} | {apart.max():.4f} | {apart.mean():.4f} | {worst} | {mean} | "
-            + " | ".join(stalls)
-            + " |",
-            flush=True,
-        )
+        row = [f"`{name}`", f"{size:.3f}", f"{apart.max():.4f}", f"{apart.mean():.4f}", worst, mean]
+        print(f"| {' | '.join([*row, *stalls])} |", flush=True)
 
 
 # ---- the character transformer ------------------------------------------------------------------
@@ -159,7 +155,9 @@ def train(seeds: int, updates: int, names: list[str]) -> None:
 
             params, _ = jax.jit(run)(params, state, batches)
             found.setdefault(name, []).append(float(loss(params, test)))
-            print(f"seed {seed} {name}: {found[name][-1]:.4f}, {per_parameter:.3f} bytes", flush=True)
+            print(
+                f"seed {seed} {name}: {found[name][-1]:.4f}, {per_parameter:.3f} bytes", flush=True
+            )
     for name, losses in found.items():
         spread = statistics.stdev(losses) / len(losses) ** 0.5 if len(losses) > 1 else 0.0
         print(f"{name}: {statistics.mean(losses):.4f} ± {spread:.4f} (standard error)")
@@ -194,13 +192,110 @@ def step_time(rounds: int) -> None:
         print(f"{name}: {1000 * min(taken):.1f} ms at best, {ratio:.2f} of float32 in the median")
 
 
+def peers(rounds: int) -> None:
+    """AdamW in 8 bits of torchao and bitsandbytes beside gradkit's, in one process, in turn."""
+    import torch  # noqa: PLC0415
+
+    count, shape = 16, (512, 512)
+    steps, sizes = {}, {}
+    params = {f"layer_{i}": jnp.ones(shape) for i in range(count)}
+    grads = jax.tree.map(lambda p: 0.1 * p, params)
+    for name, tx in {
+        "gradkit adamw": gk.adamw(1e-3),
+        "gradkit int8": gk.compress(gk.adamw(1e-3), gk.stores.int8()),
+    }.items():
+        apply = jax.jit(tx.apply, donate_argnums=(0, 1))
+        own = jax.tree.map(jnp.copy, params)
+        held = [own, tx.init(own)]
+        sizes[name] = bytes_of(held[1])
+
+        def step(apply=apply, held=held):
+            held[:] = jax.block_until_ready(apply(*held, grads))
+
+        steps[name] = step
+
+    def optimizer(name):
+        weights = [torch.nn.Parameter(torch.ones(shape)) for _ in range(count)]
+        for w in weights:
+            w.grad = torch.full(shape, 0.1)
+        if name == "torch AdamW":
+            return torch.optim.AdamW(weights, lr=1e-3)
+        if name == "torchao AdamW8bit":
+            from torchao.optim import AdamW8bit  # noqa: PLC0415
+        else:
+            from bitsandbytes.optim import AdamW8bit  # noqa: PLC0415
+        return AdamW8bit(weights, lr=1e-3)
+
+    for name in ("torch AdamW", "torchao AdamW8bit", "bitsandbytes AdamW8bit"):
+        try:
+            own = optimizer(name)
+            own.step()
+            steps[name] = own.step
+        except Exception as error:
+            print(f"{name}: does not run here: {type(error).__name__}: {str(error)[:200]}")
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(rounds + 1):
+        for name, step in steps.items():
+            began = time.perf_counter()
+            step()
+            if number:  # the first compiles
+                times[name].append(time.perf_counter() - began)
+    for name, taken in times.items():
+        print(
+            f"{name}: {1000 * min(taken):.1f} ms at best, {1000 * statistics.median(taken):.1f} in "
+            f"the median" + (f", {sizes[name] / count / 512**2:.3f} bytes" if name in sizes else "")
+        )
+
+
+def parameters(seeds: int, updates: int) -> None:
+    """The transformer with bfloat16 parameters: the loss by how the sum is rounded."""
+    schedule = gk.warmup_cosine_decay_schedule(0.0, 1e-2, updates // 10, updates, 0.0)
+    adamw = gk.adamw(schedule, b2=0.95, weight_decay=0.1, mask=gk.by_rank(2))
+    kinds = {
+        "float32 parameters": adamw,
+        "to nearest": adamw,
+        "stochastic_rounding": gk.chain(adamw, gk.stochastic_rounding(0)),
+        "compensated": gk.chain(adamw, gk.compensated()),
+        "master_weights": gk.master_weights(adamw),
+    }
+    found: dict[str, list[float]] = {}
+    for seed in range(seeds):
+        text, loss, start = model(seed)
+        batches = jnp.asarray(text.batches(updates, seed=seed))
+        test = jnp.concatenate(text.batches(16, seed=1000, part=text.test))
+        size = sum(leaf.size for leaf in jax.tree.leaves(start))
+        for name, tx in kinds.items():
+            kind = jnp.float32 if name == "float32 parameters" else jnp.bfloat16
+            params = jax.tree.map(lambda p, kind=kind: jnp.array(p, kind), start)
+
+            def wide(params, tokens, loss=loss):
+                return loss(jax.tree.map(lambda p: p.astype(jnp.float32), params), tokens)
+
+            def run(params, state, tx=tx, batches=batches):
+                def step(carry, tokens):
+                    return tx.apply(*carry, jax.grad(wide)(carry[0], tokens)), None
+
+                return jax.lax.scan(step, (params, state), batches)[0]
+
+            state = tx.init(params)
+            held = (bytes_of(params) + bytes_of(state)) / size
+            params, _ = jax.jit(run)(params, state)
+            found.setdefault(name, []).append(float(wide(params, test)))
+            print(f"seed {seed} {name}: {found[name][-1]:.4f}, {held:.2f} bytes", flush=True)
+    for name, losses in found.items():
+        spread = statistics.stdev(losses) / len(losses) ** 0.5 if len(losses) > 1 else 0.0
+        print(f"{name}: {statistics.mean(losses):.4f} ± {spread:.4f} (standard error)")
+
+
 def main(arguments=None) -> None:
     parser = argparse.ArgumentParser(description="State in few bytes.")
     parser.add_argument("what", choices=("errors", "train", "time", "peers", "parameters"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--names", nargs="+", default=["float32", "int8, default", "int8, all matrices"])
+    parser.add_argument(
+        "--names", nargs="+", default=["float32", "int8, default", "int8, all matrices"]
+    )
     options = parser.parse_args(arguments)
     if options.what == "errors":
         errors()
@@ -211,7 +306,7 @@ def main(arguments=None) -> None:
     elif options.what == "peers":
         peers(options.rounds)
     else:
-        parameters(options.seeds)
+        parameters(options.seeds, options.updates)
 
 
 if __name__ == "__main__":

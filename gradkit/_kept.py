@@ -96,7 +96,9 @@ class Kept:
         def fits(leaf: Any, param: Any) -> bool:
             kinds = jax.dtypes.result_type(leaf), jax.dtypes.result_type(param)
             real = all(jnp.issubdtype(kind, jnp.floating) for kind in kinds)
-            return real and (jnp.shape(leaf) == jnp.shape(param) or math.prod(jnp.shape(leaf)) >= LEAST)
+            return real and (
+                jnp.shape(leaf) == jnp.shape(param) or math.prod(jnp.shape(leaf)) >= LEAST
+            )
 
         return [
             compression.store if want and fits(leaf, param) else None

@@ -8,7 +8,7 @@
 | ``int8()`` | 8-bit codes by blocks | 1 + 4 / block |
 | ``float8()`` | float8_e4m3fn by blocks | 1 + 4 / block |
 | ``int4()`` | 4-bit codes by blocks | 0.5 + 4 / block |
-| ``host(store)`` | what another store keeps, in the memory of the host | 0 on the device |
+| ``host(store)`` | what another store keeps, in host memory | 0 on the device |
 | ``factored()`` | the means along the two largest axes (Adafactor) | (m + n) / mn of 4 |
 | ``sm3_cover()`` | a bound for every slice along every axis (SM3) | (m + n) / mn of 4 |
 | ``blockwise_mean(axis)`` | one mean for each block of elements (Adam-mini) | 4 / block |

@@ -221,7 +221,7 @@ class _Code(NamedTuple):
         word = np.int32((self.offset + 1) << self.shift)
         return float(word.view(np.float32))
 
-    def count(self, word: Any, noise: Any) -> Any:
+    def rounded(self, word: Any, noise: Any) -> Any:
         """The code of a float by its bits, rounded; below 1 where it is too small."""
         return ((word + noise) >> self.shift).astype(jnp.int32) - self.offset
 
@@ -243,9 +243,9 @@ def _codes(width: int, rows: Any, key: Any) -> tuple[Any, Any]:
     # Below the smallest code: 0 or 1 by the distance, as in a series of equal steps.
     chance = np.float32(signed.least / (1 << signed.shift)) * noise.astype(jnp.float32)
     below = (sizes > chance).astype(jnp.int32)
-    code = jnp.where(sizes < np.float32(signed.least), below, signed.count(word, noise))
+    code = jnp.where(sizes < np.float32(signed.least), below, signed.rounded(word, noise))
     code = code + jnp.where(rows < 0, signed.top + 1, 0)
-    magnitude = jnp.maximum(positive.count(word, noise), 1)
+    magnitude = jnp.maximum(positive.rounded(word, noise), 1)
     magnitude = jnp.where(rows == 0, 0, magnitude)
     code = jnp.where(only_positive, magnitude, code).astype(jnp.uint8)
     return code, jnp.where(only_positive, -scale, scale)[:, 0]

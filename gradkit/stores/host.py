@@ -1,4 +1,4 @@
-"""The store that keeps another one's arrays in the memory of the host."""
+"""The store that keeps another one's arrays in host memory."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from gradkit.typing import StoreLike
 
 
 def host(store: StoreLike = None) -> Store:
-    """Keep what a store keeps in the memory of the host, out of that of the device.
+    """Keep what a store keeps in host memory, and nothing of it on the device between steps.
 
-    Encode: encode by ``store``, then copy to the pinned memory of the host. Decode: copy to the
-    device, then decode. Every step moves the state there and back, so take it with few bytes:
-    ``host(int8())``.
+    Encode: encode by ``store``, then copy to pinned host memory (JAX's ``"pinned_host"``). Decode:
+    copy to the device, then decode. Every step moves the state there and back, so take it with few
+    bytes: ``host(int8())``.
 
     **Error** and **stalls** are those of ``store``.
 
@@ -22,13 +22,12 @@ def host(store: StoreLike = None) -> Store:
       store: a dtype, a `Store`, or None for float32 or wider.
 
     Returns:
-      The store: no bytes on the device between two steps. On CPU, whose device memory is that of
-      the host, arrays stay where they are. Elsewhere ``init`` refuses a device without the memory
-      kind ``"pinned_host"``.
+      The store: no bytes on the device between two steps. On CPU, whose device is the host, arrays
+      stay where they are. Elsewhere a device without ``"pinned_host"`` is refused.
 
     Raises:
       TypeError: not a store.
-      ValueError: in ``init`` and ``update``, a backend without pinned host memory.
+      ValueError: in ``init`` and ``update``, a backend without ``"pinned_host"``.
 
     Example:
       >>> import gradkit as gk, jax.numpy as jnp
@@ -44,13 +43,13 @@ def host(store: StoreLike = None) -> Store:
 
 
 def _moves() -> bool:
-    """Whether the default device has memory other than that of the host."""
+    """Whether the default device is another one than the host."""
     if jax.default_backend() == "cpu":
         return False
     kinds = {memory.kind for memory in jax.devices()[0].addressable_memories()}
     if "pinned_host" not in kinds:
-        problem = f"the backend {jax.default_backend()!r} has no memory of the host"
-        check.refuse(problem, expected="the memory kind 'pinned_host'", fix="Leave host() out")
+        problem = f"the backend {jax.default_backend()!r} has no host memory"
+        check.refuse(problem, expected="a device with 'pinned_host'", fix="Leave host() out")
     return True
 
 

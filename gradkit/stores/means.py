@@ -12,7 +12,6 @@ from gradkit import _numerics as numerics
 from gradkit.stores.store import NAMES, Store, With
 
 
-
 def factored(min_dim_size_to_factor: int = 128) -> Store:
     """Keep the means along the two largest axes (Adafactor); decode to their outer product.
 

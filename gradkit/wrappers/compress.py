@@ -96,7 +96,9 @@ def compress(inner: Transform, store: StoreLike, where: Mask | None = None) -> R
     if all(own is not None for own in averages):
         problem = f"inner={inner!r} has no average to compress"
         fix = 'A rule of your own declares them: Rule(init, update, averages={"average": None})'
-        check.refuse(problem, expected="a transform such as adamw, with averages in float32", fix=fix)
+        check.refuse(
+            problem, expected="a transform such as adamw, with averages in float32", fix=fix
+        )
     mask = by_function(_is_large_matrix) if where is None else where
     view = View(lambda tree: tree, lambda new, old: new, compression=Compression(kept, mask))
     part = Part("", inner, view=lambda context: view)
