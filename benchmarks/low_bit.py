@@ -247,9 +247,9 @@ def peers(rounds: int) -> None:
         )
 
 
-def parameters(seeds: int, updates: int) -> None:
+def parameters(seeds: int, updates: int, rate: float) -> None:
     """The transformer with bfloat16 parameters: the loss by how the sum is rounded."""
-    schedule = gk.warmup_cosine_decay_schedule(0.0, 1e-2, updates // 10, updates, 0.0)
+    schedule = gk.warmup_cosine_decay_schedule(0.0, rate, updates // 10, updates, 0.0)
     adamw = gk.adamw(schedule, b2=0.95, weight_decay=0.1, mask=gk.by_rank(2))
     kinds = {
         "float32 parameters": adamw,
@@ -292,6 +292,7 @@ def main(arguments=None) -> None:
     parser.add_argument("what", choices=("errors", "train", "time", "peers", "parameters"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=2000)
+    parser.add_argument("--rate", type=float, default=1e-2)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument(
         "--names", nargs="+", default=["float32", "int8, default", "int8, all matrices"]
@@ -306,7 +307,7 @@ def main(arguments=None) -> None:
     elif options.what == "peers":
         peers(options.rounds)
     else:
-        parameters(options.seeds, options.updates)
+        parameters(options.seeds, options.updates, options.rate)
 
 
 if __name__ == "__main__":
