@@ -67,7 +67,8 @@ def average_after(store, start: float, steps: int = 10_000, decay: float = 0.999
     tx = gk.ema(decay, debias=False, accumulator_dtype=store)
     x = 2.0 ** jnp.linspace(-6, 6, 256)
     state = tx.init(x)
-    first = store.encode(start * x.at[-1].divide(max(start, 1.0)))
+    # The largest element begins where it ends, so that the scale of its block does not fall.
+    first = store.encode(jnp.where(start * x <= x[-1], start * x, x) if start else 0 * x)
     state = state._replace(inner={"ema": {"average": first}})
 
     def step(state, _):

@@ -190,11 +190,11 @@ def _shape(leaf: Any) -> Any:
 
 def _scaled(rows: Any) -> tuple[Any, Any, Any]:
     """|x| / max|x| in float32, max|x| of each row, and which rows have no negative element."""
-    sizes = jnp.abs(rows)
-    scale = jnp.max(sizes, axis=1, keepdims=True)
-    positive = jnp.min(rows, axis=1, keepdims=True) >= 0
-    sizes = sizes / jnp.where(scale == 0, 1, scale)
-    return numerics.cast(sizes, jnp.float32), scale, positive
+    # Of the two extremes, not of |x|, which XLA for CPU would write to memory beside x.
+    most, least = (f(rows, axis=1, keepdims=True) for f in (jnp.max, jnp.min))
+    scale = jnp.maximum(most, -least)
+    sizes = jnp.abs(rows) / jnp.where(scale == 0, 1, scale)
+    return numerics.cast(sizes, jnp.float32), scale, least >= 0
 
 
 # ---- codes of our own -------------------------------------------------------------------
