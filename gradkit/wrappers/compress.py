@@ -13,7 +13,7 @@ from gradkit._rule import Rule
 from gradkit._splice import all_members
 from gradkit._transform import Transform, transform
 from gradkit.masks import by_function, selected
-from gradkit.stores import IDENTITY, MEANS, Store, as_store
+from gradkit.stores import IDENTITY, MEANS, Store, as_store, scope_of
 from gradkit.typing import Mask, StoreLike
 
 _KEPT_WIDE = re.compile(r"embed|(^|\.)(wte|wpe|tok|pos)(\.|$)|norm|(^|\.|_)ln(_|\d|\.|$)", re.I)
@@ -64,6 +64,9 @@ def compress(inner: Transform, store: StoreLike, where: Mask | None = None) -> R
     Codes and scales of a leaf that is sharded along its first axis are sharded with it, where no
     block crosses devices. XLA gathers those of a leaf that is sharded along another axis.
 
+    Codes have no derivative, so ``unroll`` refuses to differentiate through them; through a dtype it
+    does.
+
     Inside another ``compress`` the inner one decides. Inside ``stacked``, or around it, blocks are
     those of each leaf, and those of a matrix that is stacked transposed are of its transpose.
 
@@ -106,4 +109,5 @@ def compress(inner: Transform, store: StoreLike, where: Mask | None = None) -> R
     view = View(lambda tree: tree, lambda new, old: new, compression=Compression(kept, mask))
     part = Part("", inner, view=lambda context: view)
     # The transforms inside check their own leaves, as a mask may keep the integers away from them.
-    return Rule(part.init, part.update, parts=(part,), takes_integers=True)
+    held = "" if scope_of(kept) == "element" else "the codes of averages"
+    return Rule(part.init, part.update, parts=(part,), takes_integers=True, held_fixed=held)
