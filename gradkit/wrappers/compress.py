@@ -64,8 +64,7 @@ def compress(inner: Transform, store: StoreLike, where: Mask | None = None) -> R
     Codes and scales of a leaf that is sharded along its first axis are sharded with it, where no
     block crosses devices. XLA gathers those of a leaf that is sharded along another axis.
 
-    Codes have no derivative, so ``unroll`` refuses to differentiate through them; through a dtype it
-    does.
+    Codes have no derivative, so ``unroll`` refuses to differentiate through them. A dtype has one.
 
     Inside another ``compress`` the inner one decides. Inside ``stacked``, or around it, blocks are
     those of each leaf, and those of a matrix that is stacked transposed are of its transpose.
