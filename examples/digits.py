@@ -110,17 +110,13 @@ def train(tx, graph, start, data, epochs, advance):
         return params, tx.init(params)
 
     jax.block_until_ready(step(*fresh(), x[:BATCH], y[:BATCH]))  # compiles
-    (params, state), rng, seconds, curve = (
-        fresh(),
-        np.random.default_rng(0),
-        0.0,
-        [evaluate(graph, start, x, y)[0]],
-    )
-    for _ in range(epochs):
-        batches = rng.permutation(len(x))[: len(x) // BATCH * BATCH].reshape(-1, BATCH)
-        epoch = jax.block_until_ready([(x[rows], y[rows]) for rows in batches])
+    batches = gk.data.epochs(len(x), BATCH, key=0)
+    steps = np.arange(batches.steps_per_epoch)
+    (params, state), seconds, curve = fresh(), 0.0, [evaluate(graph, start, x, y)[0]]
+    for epoch in range(epochs):
+        ready = jax.block_until_ready([batches.take((x, y), epoch * len(steps) + i) for i in steps])
         began = time.perf_counter()
-        for images, labels in epoch:
+        for images, labels in ready:
             params, state, _ = step(params, state, images, labels)
         jax.block_until_ready(params)
         seconds += time.perf_counter() - began

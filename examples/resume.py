@@ -120,14 +120,16 @@ def accuracy(graph, params, statistics, x, y):
 
 
 def train(graph, tx, run: Run, data, epochs: range, advance) -> tuple[Run, list[dict[str, float]]]:
-    """Train for some epochs. The order of the images depends on the number of the epoch only."""
+    """Train for some epochs. The batches are a function of the step, the same when resumed."""
     x, y, x_test, y_test = data
     step, rows = make_step(graph, tx), []
+    batches = gk.data.epochs(len(x), MICRO_BATCH, key=0)
     for epoch in epochs:
         params, statistics, state = run
         losses = []
-        for batch in np.random.default_rng(epoch).permutation(len(x)).reshape(-1, MICRO_BATCH):
-            params, state, loss, statistics = step(params, state, statistics, x[batch], y[batch])
+        for i in range(batches.steps_per_epoch):
+            batch = batches.take((x, y), epoch * batches.steps_per_epoch + i)
+            params, state, loss, statistics = step(params, state, statistics, *batch)
             losses.append(loss)
         run = Run(params, statistics, state)
         logged = gk.logged_values(state)

@@ -2,6 +2,7 @@
 
 from gradkit import averages as averages
 from gradkit import curvature as curvature
+from gradkit import data as data
 from gradkit import initializers as initializers
 from gradkit import inspect as inspect
 from gradkit import linalg as linalg

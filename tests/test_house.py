@@ -27,7 +27,7 @@ FLOORS = [
     ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate"),
     ("_rule", "_restore", "_member", "_part"),
     ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),
-    ("curvature", "initializers", "linalg", "losses", "masks", "metrics", "projections"),
+    ("curvature", "data", "initializers", "linalg", "losses", "masks", "metrics", "projections"),
     ("schedules", "stores"),
     ("averages",),
     ("transforms",),

@@ -16,6 +16,7 @@ ROOT = Path(gk.__file__).parent
 ROOMS = (
     "averages",
     "curvature",
+    "data",
     "initializers",
     "inspect",
     "linalg",

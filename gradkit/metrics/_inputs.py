@@ -46,6 +46,24 @@ def labels(name: str, value: Any) -> jax.Array:
     return found.astype(numerics.wider(jnp.int32, found.dtype))
 
 
+def samples(y: Any) -> tuple[np.ndarray | None, int]:
+    """The labels, None where only the number of samples is given, and that number."""
+    if isinstance(y, jax.core.Tracer):
+        fix = "Split outside jit, and pass the indices in"
+        check.refuse("y is traced", expected="known labels", fix=fix, error=TypeError)
+    if isinstance(y, (int, np.integer)) and not isinstance(y, bool):
+        check.integer(1, y=y)
+        return None, int(y)
+    try:
+        found = np.asarray(y)
+    except (TypeError, ValueError):
+        found = np.zeros((), object)
+    if found.ndim == 0 or found.dtype == object:
+        problem = f"y={check.shown(y)} has no samples"
+        check.refuse(problem, expected="labels, or the number of samples", error=TypeError)
+    return found, len(found)
+
+
 def pair(y_true: Any, y_pred: Any) -> tuple[jax.Array, jax.Array]:
     """True and predicted labels of one shape and dtype."""
     true, pred = labels("y_true", y_true), labels("y_pred", y_pred)

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit._explain import explained
+from gradkit.metrics import _inputs as inputs
 from gradkit.typing import Key
 
 
@@ -72,7 +73,7 @@ def k_fold(
     """
     check.integer(2, n_splits=n_splits)
     check.boolean(stratify=stratify)
-    labels, count = _samples(y)
+    labels, count = inputs.samples(y)
     k = int(n_splits)
     if k > count:
         problem = f"n_splits={k} is more than the {count} samples"
@@ -123,7 +124,7 @@ def as_folds(
       >>> assert folds.test_where.tolist() == [[True, False], [True, True]]
     """
     if hasattr(splits, "split"):
-        labels, count = _samples(y)
+        labels, count = inputs.samples(y)
         splits = splits.split(np.zeros((count, 1)), labels, groups)
     if not isinstance(splits, Iterable) or isinstance(splits, (str, bytes)):
         problem = f"splits={check.shown(splits)} has no splits"
@@ -148,24 +149,6 @@ def as_folds(
     if not pairs:
         check.refuse("splits is empty", expected="at least one split")
     return _rectangular(pairs)
-
-
-def _samples(y: Any) -> tuple[np.ndarray | None, int]:
-    """The labels, None where only the number of samples is given, and that number."""
-    if isinstance(y, jax.core.Tracer):
-        fix = "Make the folds outside jit, and pass them in"
-        check.refuse("y is traced", expected="known labels", fix=fix, error=TypeError)
-    if isinstance(y, (int, np.integer)) and not isinstance(y, bool):
-        check.integer(1, y=y)
-        return None, int(y)
-    try:
-        found = np.asarray(y)
-    except (TypeError, ValueError):
-        found = np.zeros((), object)
-    if found.ndim == 0 or found.dtype == object:
-        problem = f"y={check.shown(y)} has no samples"
-        check.refuse(problem, expected="labels, or the number of samples", error=TypeError)
-    return found, len(found)
 
 
 def _permutation(key: Any, count: int) -> np.ndarray:

@@ -240,6 +240,35 @@ def spread():
     say("spread mesh", distance=distance(new, alone))
 
 
+def data():
+    """Batches taken and augmented where shardings are part of the types, and on one device."""
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(24, 5, 4, 1)), jnp.float32)
+    arrays = x, jnp.eye(24)
+    batches = gk.data.epochs(24, 16, 0)
+    functions = [
+        gk.data.random_flip,
+        partial(gk.data.random_shift, max_shift=1),
+        partial(gk.data.random_rotation, max_degrees=20.0),
+        partial(gk.data.gaussian_noise, stddev=0.1),
+        partial(gk.data.cutout, size=2),
+        gk.data.per_image(lambda key, image: image * jax.random.normal(key)),
+    ]
+
+    @jax.jit
+    def augmented(batches, arrays):
+        x, y = batches.take(arrays, 1)
+        x = gk.data.augment(1, x, functions)
+        return gk.data.cutmix(2, *gk.data.mixup(3, x, y))
+
+    alone = augmented(batches, arrays)
+    with jax.set_mesh(mesh):
+        spread = jax.device_put(arrays, NamedSharding(mesh, P("data")))
+        found = augmented(batches, spread)
+    typed = all(spec_of(leaf) == ("data",) for leaf in found)
+    say("data", distance=distance(alone, found), typed=typed)
+
+
 if __name__ == "__main__":
     say("devices", count=len(jax.devices()))
     explicit(sys.argv[1:] or MAKERS)
@@ -247,3 +276,4 @@ if __name__ == "__main__":
         shardings()
         stopping()
         spread()
+        data()

@@ -68,3 +68,8 @@ def test_the_mesh_may_be_given(facts):
 def test_one_sharding_may_stand_for_a_whole_tree(facts):
     assert facts["prefix"]["distance"] < 1e-5
     assert facts["prefix"]["placed"]
+
+
+def test_batches_are_taken_and_augmented_where_they_are(facts):
+    assert facts["data"]["distance"] < 1e-5
+    assert facts["data"]["typed"]

@@ -32,6 +32,7 @@ def public() -> dict[str, object]:
     spaces = (
         gk,
         gk.averages,
+        gk.data,
         gk.initializers,
         gk.inspect,
         gk.losses,

@@ -28,6 +28,7 @@ CLAIM = re.compile(r"# (?P<kind>→|raises) (?P<text>.+)$")
 OPTIONAL = {
     "blackjax",
     "diffrax",
+    "dm_pix",
     "equinox",
     "flowjax",
     "gpjax",
