@@ -217,10 +217,11 @@ def test_the_top_re_exports_and_does_nothing_else():
     )
 
 
-def test_importing_gradkit_imports_no_framework():
+def test_importing_gradkit_imports_no_framework_and_starts_no_device():
     code = (
         "import sys, gradkit; names = ('optax', 'flax', 'torch', 'matplotlib', 'rich'); "
-        "print([name for name in names if name in sys.modules])"
+        "from jax._src import xla_bridge; started = xla_bridge.backends_are_initialized(); "
+        "print([name for name in names if name in sys.modules] + ['device'] * started)"
     )
     assert (
         subprocess.run(
