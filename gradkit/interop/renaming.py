@@ -63,16 +63,17 @@ def _beginnings(found: dict[str, Found]) -> set[str]:
 
 def suggestions(report: RestoreReport) -> list[str]:
     """The rename under which all leaves of a transform that are dropped find a place."""
+    fields = dict(zip((row.path for row in report.rows), report.fields, strict=True))
     fresh = {row.path for row in report.fresh if row.note == MISSING}
     dropped = [row.path for row in report.dropped]
     for old in dropped[:1]:
         parts = old.split(".")
-        for k in range(len(parts)):
+        for k in range(len(fields[old].split("."))):  # what is kept has the same name
             before, tail = ".".join(parts[:k]), ".".join(parts[k:])
             for new in sorted(path for path in fresh if path.endswith(f".{tail}") or path == tail):
                 after = new.removesuffix(tail).rstrip(".")
-                under = [path for path in dropped if not before or path.startswith(f"{before}.")]
-                moved = {joined(after, path.removeprefix(before).lstrip(".")) for path in under}
+                under = [path for path in dropped if begins(path, before)]
+                moved = {joined(after, path[len(before) :].lstrip(".")) for path in under}
                 if moved <= fresh:
                     return [f"pass rename={ {before: after}!r}"]
     return []

@@ -123,8 +123,13 @@ def restored(
         if rename is not None:
             fix = "A state of optax or torch finds its place by what it keeps"
             check.refuse(f"rename={rename!r} is for states of gradkit", fix=fix)
-        theirs = of_torch(saved, params, layout) if is_torch(saved) else saved
-        found, rows = of_optax(tx, template, theirs, step)
+        if is_torch(saved):
+            saved = of_torch(saved, params, layout)
+        elif not isinstance(saved, tuple):
+            problem = f"a {type(saved).__name__} is not a saved state"
+            expected = "a State, a state of optax with its classes, or a state_dict of torch"
+            check.refuse(problem, expected=expected, error=TypeError)
+        found, rows = of_optax(tx, template, saved, step)
     if step is not None:
         found["step"] = Found(np.int32(step), "step=")
     slots = slots_of(tx, params, template)

@@ -55,7 +55,7 @@ def of_torch(saved: Any, params: Params, layout: Layout | None) -> tuple[Any, ..
     if len(names) != len(numbers):
         names = numbers
     kept = {name: saved["state"].get(number) for name, number in zip(names, numbers, strict=True)}
-    kinds = {frozenset(one) for one in kept.values() if one and None not in one.values()}
+    kinds = {frozenset(one) for one in kept.values() if _begun(one)}
     if not kinds:
         return ()
     if len(kinds) > 1 or (kind := _KEPT.get(next(iter(kinds)))) is None:
@@ -63,7 +63,7 @@ def of_torch(saved: Any, params: Params, layout: Layout | None) -> tuple[Any, ..
         problem = f"a state of torch with {', '.join(fields)} is not covered"
         check.refuse(problem, expected="the state_dict of Adam, AdamW or SGD")
     for name, one in kept.items():
-        if not one or None in one.values():
+        if not _begun(one):
             problem = "torch keeps no state of this parameter, which had no gradient"
             check.refuse(problem, fix="Freeze it, or step once more", path=f"state.{name}")
 
@@ -78,6 +78,11 @@ def of_torch(saved: Any, params: Params, layout: Layout | None) -> tuple[Any, ..
         problem = f"the steps {counts} of the parameters differ"
         check.refuse(problem, expected="one count of steps")
     return (ScaleByAdamState(np.int32(counts[0]), tree("exp_avg"), tree("exp_avg_sq")),)
+
+
+def _begun(one: Any) -> bool:
+    """Whether torch has made the state of a parameter, which it does at its first gradient."""
+    return bool(one) and all(value is not None for value in one.values())
 
 
 def _array(value: Any) -> np.ndarray:
