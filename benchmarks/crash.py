@@ -1,18 +1,19 @@
 """Kill a training run at random moments: ``python -m benchmarks.crash --kills 100``.
 
-A child process trains a small network and saves with Orbax every few steps, asynchronously or not by
-the toss of a coin. The parent ends it with SIGKILL, starts it again, and so on until the run is complete; then the next run begins, until there
-were enough kills. Half of the kills come at a random time after the start of the child (imports are
-done by then, so that the time falls into the restore, the compilation or the training), the others
-while a checkpoint is being written. Every run must end bitwise like one that nobody disturbed:
-parameters, state (with the count of the schedule, an average of the weights and the random key of
-the noise in it), the key of the dropout, and a checksum of the order of the data.
+A child process trains a small network and saves with Orbax every few steps, asynchronously or not
+by the toss of a coin. The parent ends it with SIGKILL, starts it again, and so on until the run is
+complete; then the next run begins, until there were enough kills. Half of the kills come at a
+random time after the start of the child, in the restore or the training, the others while a
+checkpoint is being written. Every run must end bitwise like one that nobody disturbed: parameters,
+state (with the count of the schedule, an average of the weights and the random key of the noise in
+it), the key of the dropout, and a checksum of the order of the data.
 
 The children are forked from a server that has imported JAX and has not used it, and load programs
 that the first of them has compiled, so that they train and save most of the time.
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -59,7 +60,7 @@ class Run(NamedTuple):
 
 
 def optimizer(steps: int) -> gk.Transform:
-    schedule = gk.warmup_cosine_decay_schedule(0.0, 3e-2, warmup_steps=10, decay_steps=steps)
+    schedule = gk.warmup_cosine_decay_schedule(0.0, 3e-2, warmup_steps=4, decay_steps=steps)
     return gk.chain(
         gk.clip_by_global_norm(1.0),
         gk.add_noise(0.01, 0.55, 1),
@@ -70,7 +71,7 @@ def optimizer(steps: int) -> gk.Transform:
 
 def loss_fn(params: Any, key: Any, x: Any, y: Any) -> Any:
     hidden = jnp.tanh(x @ params["w1"] + params["b1"][None])
-    hidden = hidden * jax.random.bernoulli(key, 0.9, hidden.shape)
+    hidden = jnp.where(jax.random.bernoulli(key, 0.9, hidden.shape), hidden, 0.0)
     return jnp.mean((hidden @ params["w2"] - y) ** 2)
 
 
@@ -115,7 +116,9 @@ def compiled(plan: Plan) -> tuple[Any, Any]:
 def loaded(plan: Plan) -> tuple[Any, Any]:
     """The compiled functions, which the first child has written."""
     path = Path(plan.programs)
-    if not path.exists():
+    if path.exists():  # a kill could cut an entry of a cache short
+        jax.config.update("jax_enable_compilation_cache", False)
+    else:
         programs = [serialize_executable.serialize(program) for program in compiled(plan)]
         path.write_bytes(pickle.dumps(programs))
     programs = pickle.loads(path.read_bytes())
@@ -157,9 +160,14 @@ def train(plan: Plan) -> None:
 # ---- the parent ---------------------------------------------------------------------------------
 
 
-def half_written(directory: Path) -> bool:
-    """Whether a checkpoint is being written, or was when its process ended."""
-    return any("tmp" in entry.name for entry in directory.glob("steps/*"))
+def half_written(directory: Path) -> set[tuple[str, int]]:
+    """The checkpoints that are being written, or were when their process ended."""
+    found = set()
+    for entry in directory.glob("steps/*"):
+        with contextlib.suppress(FileNotFoundError):  # it is complete by now
+            if "tmp" in entry.name:
+                found.add((entry.name, entry.stat().st_ino))
+    return found
 
 
 def kill_once(context: Any, plan: Plan, rng: random.Random, longest: float) -> str:
@@ -171,18 +179,16 @@ def kill_once(context: Any, plan: Plan, rng: random.Random, longest: float) -> s
     directory = Path(plan.directory)
     plan = plan._replace(asynchronous=rng.random() < 0.5)
     child = context.Process(target=train, args=(plan,))
-    left = {entry.name for entry in directory.glob("steps/*") if "tmp" in entry.name}
-    for name in left:  # of the previous kill, so that a new one is seen
-        shutil.rmtree(directory / "steps" / name)
+    before = half_written(directory)  # by children that were killed: this one finds them too
     child.start()
     started = time.monotonic()
     if rng.random() < 0.5:
         child.join(rng.uniform(0.0, longest))
     else:
-        wanted, seen, last = rng.randint(1, 6), 0, False
-        while child.is_alive() and seen < wanted:
-            now = half_written(directory)
-            seen, last = seen + (now and not last), now
+        wanted, seen = rng.randint(1, 3), set()
+        while child.is_alive() and len(seen) < wanted:
+            seen |= half_written(directory) - before
+            time.sleep(0.001)
             if time.monotonic() - started > 120:
                 raise TimeoutError("the child saves nothing")
         time.sleep(rng.choice([0.0, rng.uniform(0.0, 0.01)]))
@@ -191,7 +197,7 @@ def kill_once(context: Any, plan: Plan, rng: random.Random, longest: float) -> s
     if child.exitcode == 0:
         return "finished"
     assert child.exitcode == -9, f"the child ended with {child.exitcode}"
-    return "saving" if half_written(directory) else "elsewhere"
+    return "saving" if half_written(directory) - before else "elsewhere"
 
 
 def finish(context: Any, plan: Plan) -> dict[str, bytes]:

@@ -153,7 +153,7 @@ def _placed(one: Found, leaf: Any) -> tuple[Any, tuple[str, bool]]:
         lossless = not floating or numerics.wider(have, want) == want
     devices = [len(x.sharding.device_set) if isinstance(x, jax.Array) else 1 for x in (value, leaf)]
     if devices[0] != devices[1] and isinstance(value, jax.Array):
-        notes.append(f"{devices[0]} devices to {devices[1]}")
+        notes.append(f"{devices[0]} device{'s' * (devices[0] > 1)} to {devices[1]}")
     apart = isinstance(value, jax.Array) and value.sharding.device_set != leaf.sharding.device_set
     if leaf.committed and isinstance(value, jax.Array):
         value = jax.device_put(value.astype(want), leaf.sharding, may_alias=False)
