@@ -116,9 +116,7 @@ def compiled(plan: Plan) -> tuple[Any, Any]:
 def loaded(plan: Plan) -> tuple[Any, Any]:
     """The compiled functions, which the first child has written."""
     path = Path(plan.programs)
-    if path.exists():  # a kill could cut an entry of a cache short
-        jax.config.update("jax_enable_compilation_cache", False)
-    else:
+    if not path.exists():
         programs = [serialize_executable.serialize(program) for program in compiled(plan)]
         path.write_bytes(pickle.dumps(programs))
     programs = pickle.loads(path.read_bytes())
@@ -135,6 +133,8 @@ def train(plan: Plan) -> None:
     flags = f"--xla_force_host_platform_device_count={plan.devices}"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
     jax.config.update("jax_platforms", "cpu")
+    # A kill could cut an entry short, and a program that came from the cache is not saved whole.
+    jax.config.update("jax_enable_compilation_cache", False)
     start, advance = loaded(plan)
     options = ocp.CheckpointManagerOptions(
         max_to_keep=3,
