@@ -141,26 +141,28 @@ def split(key):
 
 
 @nnx.jit(static_argnums=0)
-def accuracy(graph, params, statistics, x, y):
+def evaluate(graph, params, statistics, x, y):
+    """Return the loss and the accuracy."""
     model = nnx.merge(graph, params, statistics)
     model.eval()
-    return jnp.mean(jnp.argmax(model(x), axis=1) == y)
+    logits = model(x)
+    return cross_entropy(logits, y), jnp.mean(jnp.argmax(logits, axis=1) == y)
 
 
-def row(graph, tx, run: Run, loss: float, epoch: int, x, y) -> dict[str, float]:
+def row(graph, tx, run: Run, epoch: int, x, y, x_test, y_test) -> dict[str, float]:
     """What the table says of an epoch."""
     logged, rates = gk.logged_values(run.state), gk.hyperparameters(tx, run.state)
     averaged = gk.eval_params(tx, run.state, run.params)
     return {
         "epoch": epoch,
         "updates": int(run.state.inner["MultiSteps"]["opt"].step),
-        "loss": loss,
+        "loss": float(evaluate(graph, run.params, run.statistics, x, y)[0]),
         "gradient norm": float(next(v for name, v in logged.items() if name.endswith(".norm"))),
         "learning rate": float(
             next(value for name, value in rates.items() if name.endswith("learning_rate"))
         ),
-        "test acc.": float(accuracy(graph, run.params, run.statistics, x, y)),
-        "averaged": float(accuracy(graph, averaged, run.statistics, x, y)),
+        "test acc.": float(evaluate(graph, run.params, run.statistics, x_test, y_test)[1]),
+        "averaged": float(evaluate(graph, averaged, run.statistics, x_test, y_test)[1]),
     }
 
 
@@ -169,7 +171,7 @@ def train(tx, data, epochs: int, manager=None, crash: int | None = None, advance
 
     The order of the images is a function of the step, and so is no part of a checkpoint.
     """
-    x, y, x_test, y_test = data
+    x, y, *_ = data
     batches = gk.data.epochs(len(x), MICRO_BATCH, key=2, num_epochs=epochs)
     graph, run = start(tx)
     done, run, rows = (0, run, []) if manager is None else newest(manager, run)
@@ -179,13 +181,13 @@ def train(tx, data, epochs: int, manager=None, crash: int | None = None, advance
         if t == crash:
             break
         key, now = split(run.key)
-        params, state, loss, statistics = step(
+        params, state, _, statistics = step(
             run.params, run.state, run.statistics, now, *batches.take((x, y), t)
         )
         run = Run(params, statistics, state, key)
         if (t + 1) % batches.steps_per_epoch == 0:
             epoch = (t + 1) // batches.steps_per_epoch
-            rows = [*rows, row(graph, tx, run, float(loss), epoch, x_test, y_test)]
+            rows = [*rows, row(graph, tx, run, epoch, *data)]
         if manager is not None and manager.should_save(t + 1):
             save(manager, t + 1, run, rows)
         advance(t + 1)

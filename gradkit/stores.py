@@ -23,7 +23,7 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._arguments import CONVERTERS
-from gradkit._stored import label
+from gradkit._stored import label as _label
 from gradkit.typing import Params, PyTree, StoreLike
 
 _DTYPES = ("bfloat16", "float16", "float32", "float64", "complex64", "complex128")
@@ -175,7 +175,7 @@ def encoded(store: Store, params: Params, fill: Any = 0.0, real: bool = False) -
 
     def first(leaf: Any) -> Any:
         leaf = leaf.real if real else leaf
-        return label(store.encode(leaf), store, leaf)
+        return _label(store.encode(leaf), store, leaf)
 
     return tree.map(first, tree.zeros_like(params, fill))
 

@@ -99,7 +99,8 @@ def _filled(
             found.pop(path, None)
         before = _name(one.store, one.value)
         note = f"{before} to {_name(label.store, wide)}"
-        lossless = label.store == IDENTITY
+        whole_leaf = len(kept) == 1 and (kept[0].shape, kept[0].dtype) == (wide.shape, wide.dtype)
+        lossless = label.store == IDENTITY or whole_leaf
         return Row("converted", slot.path, one.source, note, lossless), list(new), one.step
     one = found.get(slot.path)
     if one is not None:
@@ -127,13 +128,20 @@ def _fits(one: Found, leaf: Any) -> bool:
     value = one.value
     if numerics.is_key(leaf) and not numerics.is_key(value):
         leaf = jax.eval_shape(jax.random.key_data, leaf)
-    have, want = check.dtype_of(value), leaf.dtype
+    have = value.dtype if hasattr(value, "dtype") else check.dtype_of(value)
+    want = leaf.dtype
     kinds = (jnp.complexfloating, jnp.floating, jnp.integer, jnp.bool_, jax.dtypes.prng_key)
     return (
         have is not None
         and np.shape(value) == tuple(leaf.shape)
         and all(jnp.issubdtype(have, kind) == jnp.issubdtype(want, kind) for kind in kinds)
     )
+
+
+def _holds(wide: Any, narrow: Any) -> bool:
+    """Whether a dtype has every value of another."""
+    a, b = jnp.finfo(wide), jnp.finfo(narrow)
+    return bool(a.nmant >= b.nmant and a.maxexp >= b.maxexp and a.minexp <= b.minexp)
 
 
 def _placed(one: Found, leaf: Any) -> tuple[Any, tuple[str, bool]]:
@@ -150,7 +158,7 @@ def _placed(one: Found, leaf: Any) -> tuple[Any, tuple[str, bool]]:
     if have != want:
         notes.append(f"{have} to {want}")
         floating = jnp.issubdtype(want, jnp.inexact)
-        lossless = not floating or numerics.wider(have, want) == want
+        lossless = not floating or _holds(want, have)
     devices = [len(x.sharding.device_set) if isinstance(x, jax.Array) else 1 for x in (value, leaf)]
     if devices[0] != devices[1] and isinstance(value, jax.Array):
         notes.append(f"{devices[0]} device{'s' * (devices[0] > 1)} to {devices[1]}")

@@ -418,3 +418,12 @@ def test_a_refusal_has_the_whole_report():
         "  dropped    scale_by_adam.preconditioner.log_unseen           no place in tx\n"
         "The paths are those of gk.inspect.walk."
     )
+
+
+def test_double_precision_from_torch_is_a_loss_where_jax_has_none():
+    saved = torch_state(momentum_buffer=np.full(2, 0.1))
+    tx, params = gk.sgd(0.1, momentum=0.9), [jnp.zeros(2)] * 2
+    with pytest.raises(ValueError, match=r"converted  trace.trace  \(2 leaves\)  .*64 to float32"):
+        gk.restore_into(tx, params, saved, step=1)
+    state, _ = gk.restore_into(tx, params, saved, step=1, allow=["converted"])
+    assert state.inner["trace"]["trace"][0].dtype == jnp.float32
