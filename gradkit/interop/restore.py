@@ -54,7 +54,8 @@ def restore_into(
         replacement: ``{"adam": "scale_by_adam"}``. The longest match applies; "" is the beginning
         of all, as in ``{"": "guard.inner"}`` for a wrapper that was added; None drops the leaf.
       step: the number of completed updates, if the saved state does not hold it.
-      saved_tx: the transform that made the saved state, to decode what a store kept of it.
+      saved_tx: the transform that made the saved state, to decode what a store kept of it. Without
+        it, arrays of the same paths, shapes and dtypes are those of the same store.
       layout: for torch, a function from a dict of arrays, by torch's names of the parameters or
         else by their numbers, to a tree like ``params``. It is not needed if the names are the
         paths of ``params``, or if ``params`` is a list in torch's order.

@@ -81,7 +81,7 @@ def _filled(
         saved, used = None, [slot.path]  # kept alike
     raw = [found.get(path) for path in slot.paths]
     whole = [one for one in raw if one is not None]
-    alike = len(whole) == len(raw) and all(map(_fits, whole, slot.leaves))
+    alike = len(whole) == len(raw) > 0 and all(map(_fits, whole, slot.leaves))
     if alike and (saved is None or used == [slot.path]):
         new, notes = zip(*map(_placed, whole, slot.leaves), strict=True)
         note, lossless = max(notes, key=lambda one: (not one[1], one[0]))
