@@ -298,6 +298,7 @@ from gradkit.wrappers import MultiSteps as MultiSteps
 from gradkit.wrappers import apply_every as apply_every
 from gradkit.wrappers import apply_if_finite as apply_if_finite
 from gradkit.wrappers import cautious as cautious
+from gradkit.wrappers import compress as compress
 from gradkit.wrappers import conditionally_mask as conditionally_mask
 from gradkit.wrappers import conditionally_transform as conditionally_transform
 from gradkit.wrappers import flatten as flatten
@@ -305,6 +306,7 @@ from gradkit.wrappers import freeze as freeze
 from gradkit.wrappers import guard as guard
 from gradkit.wrappers import lookahead as lookahead
 from gradkit.wrappers import masked as masked
+from gradkit.wrappers import master_weights as master_weights
 from gradkit.wrappers import measure_with_ema as measure_with_ema
 from gradkit.wrappers import mechanize as mechanize
 from gradkit.wrappers import monitor as monitor

@@ -25,7 +25,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
     ("typing", "_version", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat"),
     ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate", "_stored"),
-    ("_rule", "_restore", "_member", "_part"),
+    ("_rule", "_restore", "_kept", "_member", "_part"),
     ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),
     ("curvature", "data", "initializers", "linalg", "losses", "masks", "metrics", "projections"),
     ("schedules", "stores"),

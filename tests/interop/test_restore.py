@@ -139,6 +139,15 @@ def test_a_wrapper_around_a_part_of_the_chain_takes_the_count_of_what_it_holds()
     assert row == ("converted", "MultiSteps.opt.step", "", "the count of what was taken", True)
 
 
+def test_a_wrapper_without_a_clock_leaves_the_count_where_it_is():
+    params, state, rest = middle(ADAM)
+    tx = gk.masked(ADAM, gk.by_rank(1, 2))
+    again, _ = gk.restore_into(tx, params, state, rename={"": "masked"})
+    assert int(again.step) == 4
+    assert_equal(run(tx, again, params, rest)[0], run(ADAM, state, params, rest)[0])
+    assert_equal(gk.restore_into(ADAM, params, again, rename={"masked": ""})[0], state)
+
+
 # ---- changes of the stores, and of the devices ---------------------------------------------------
 
 
@@ -171,13 +180,32 @@ def test_another_store_is_decoded_if_the_transform_that_saved_is_known():
         wide.inner["running_sum"]["sum"]["matrix"], store.decode(kept, PARAMS["matrix"])
     )
     (row,) = report.converted
-    assert (row.path, row.note) == ("running_sum.sum.matrix", "factored(2) to float32")
+    assert (row.path, row.note) == ("running_sum.sum.matrix", f"{store} to float32")
     back, report = gk.restore_into(old, PARAMS, wide, allow=["converted"])
     for name, one in kept.items():
         np.testing.assert_allclose(back.inner["running_sum"]["sum"]["matrix"][name], one, 1e-6)
     same, report = gk.restore_into(old, PARAMS, state, saved_tx=old)
     assert_equal(same, state)
     assert not report.converted
+
+
+def test_eight_bits_are_taken_up_and_given_up():
+    params, grads = {"w": jnp.ones((64, 64))}, {"w": GRADS[0]["matrix"][0, 0] * jnp.ones((64, 64))}
+    plain, small = gk.adam(0.1), gk.compress(gk.adam(0.1), gk.stores.int8())
+    _, saved = run(plain, plain.init(params), params, [grads, grads])
+    with pytest.raises(ValueError, match=r"pass rename=\{'': 'compress'\}"):
+        gk.restore_into(small, params, saved)
+    names = {"": "compress"}
+    state, report = gk.restore_into(small, params, saved, rename=names, allow=["converted"])
+    assert [row.path for row in report.converted] == [
+        f"compress.scale_by_adam.{name}.average.w" for name in ("moment", "preconditioner")
+    ]
+    back = {"rename": {"compress": ""}}
+    with pytest.raises(ValueError, match="pass saved_tx="):
+        gk.restore_into(plain, params, state, **back)
+    wide, report = gk.restore_into(plain, params, state, saved_tx=small, **back)
+    for one, other in zip(jax.tree.leaves(wide), jax.tree.leaves(saved), strict=True):
+        np.testing.assert_allclose(one, other, 2**-4)
 
 
 def test_debiasing_that_was_added_counts_the_steps():
