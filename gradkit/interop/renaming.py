@@ -10,9 +10,17 @@ from gradkit.interop.slots import MISSING
 
 
 def renamed(
-    found: dict[str, Found], decoded: dict[str, tuple[Found, list[str]]], rename: Any
+    found: dict[str, Found],
+    decoded: dict[str, tuple[Found, list[str]]],
+    rename: Any,
+    counts: set[str],
+    clocks: set[str],
 ) -> tuple[dict[str, Found], dict[str, tuple[Found, list[str]]], list[Row]]:
-    """The leaves under their new paths, and a row for each leaf that was dropped by name."""
+    """The leaves under their new paths, and a row for each leaf that was dropped by name.
+
+    ``counts`` are the paths of the counts in the saved state, ``clocks`` those of the new clocks. A
+    count goes to the nearest clock around its new place.
+    """
     if rename is None:
         return found, decoded, []
     if not isinstance(rename, Mapping):
@@ -29,7 +37,15 @@ def renamed(
             return path
         start = max(starts, key=len)
         new = rename[start]
-        return None if new is None else joined(new, path[len(start) :].lstrip("."))
+        if new is None:
+            return None
+        new = joined(new, path[len(start) :].lstrip("."))
+        if path not in counts:
+            return new
+        clock = new.rpartition(".")[0]
+        while clock not in clocks:
+            clock = clock.rpartition(".")[0]
+        return joined(clock, "step")
 
     rows, after = [], {}
     taken: dict[str, str] = {}

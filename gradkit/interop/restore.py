@@ -12,7 +12,7 @@ from gradkit._rule import State
 from gradkit._transform import Transform
 from gradkit.interop.inject import InjectHyperparamsState
 from gradkit.interop.optax_fill import of_optax
-from gradkit.interop.places import Found, as_state, of_gradkit, places, steps_of
+from gradkit.interop.places import Found, as_state, joined, of_gradkit, places, steps_of
 from gradkit.interop.renaming import begins, renamed, suggestions
 from gradkit.interop.report import RestoreReport, Row
 from gradkit.interop.slots import Slot, fill, slots_of, unflattened
@@ -119,7 +119,8 @@ def restored(
     state = as_state(saved)
     if state is not None:
         found, decoded = of_gradkit(state, saved_tx, params)
-        found, decoded, rows = renamed(found, decoded, rename)
+        counts = {joined(clock, "step") for clock in steps_of(state)}
+        found, decoded, rows = renamed(found, decoded, rename, counts, set(steps_of(template)))
     else:
         if rename is not None:
             fix = "A state of optax or torch finds its place by what it keeps"

@@ -91,6 +91,9 @@ def _filled(
         kind = "converted" if note else "taken"
         return Row(kind, slot.path, source, note, lossless), list(new), whole[0].step
     one = saved if saved is not None else found.get(slot.path)
+    if label is None and slot.paths == (slot.path,):  # an array as it is
+        (leaf,) = slot.leaves
+        label = Stored(leaf, IDENTITY, leaf.shape, leaf.dtype)
     if one is not None and label is not None and _fits(one, label):
         wide = jnp.asarray(np.asarray(one.value)).astype(label.dtype)
         kept = jax.tree.leaves(label.store.encode(wide))

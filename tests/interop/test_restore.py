@@ -139,6 +139,15 @@ def test_a_wrapper_around_a_part_of_the_chain_takes_the_count_of_what_it_holds()
     assert row == ("converted", "MultiSteps.opt.step", "", "the count of what was taken", True)
 
 
+def test_a_wrapper_without_a_clock_leaves_the_count_where_it_is():
+    params, state, rest = middle(ADAM)
+    tx = gk.masked(ADAM, gk.by_rank(1, 2))
+    again, _ = gk.restore_into(tx, params, state, rename={"": "masked"})
+    assert int(again.step) == 4
+    assert_equal(run(tx, again, params, rest)[0], run(ADAM, state, params, rest)[0])
+    assert_equal(gk.restore_into(ADAM, params, again, rename={"masked": ""})[0], state)
+
+
 # ---- changes of the stores, and of the devices ---------------------------------------------------
 
 
@@ -171,7 +180,7 @@ def test_another_store_is_decoded_if_the_transform_that_saved_is_known():
         wide.inner["running_sum"]["sum"]["matrix"], store.decode(kept, PARAMS["matrix"])
     )
     (row,) = report.converted
-    assert (row.path, row.note) == ("running_sum.sum.matrix", "factored(2) to float32")
+    assert (row.path, row.note) == ("running_sum.sum.matrix", f"{store} to float32")
     back, report = gk.restore_into(old, PARAMS, wide, allow=["converted"])
     for name, one in kept.items():
         np.testing.assert_allclose(back.inner["running_sum"]["sum"]["matrix"][name], one, 1e-6)

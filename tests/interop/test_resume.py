@@ -154,7 +154,7 @@ REFUSED = {
         optax.scale_by_adam(),
         gk.scale_by_adam(mu_dtype=gk.stores.blockwise_mean()),
         ValueError,
-        "float32 to blockwise_mean(None)",
+        f"float32 to {gk.stores.blockwise_mean()}",
     ),
 }
 
