@@ -55,6 +55,8 @@ class Rule(NamedTuple):
       reads: ``reads(context) -> list``, what the rule reads of the place of each leaf in the tree,
         such as which axes are its rows. ``stacked`` keeps leaves apart for which it differs.
       foreign: the pair is another library's, whose states are not checked.
+      held_fixed: what the derivatives of the update treat as constant though it is not, such as
+        "the step size". ``unroll`` then refuses to be differentiated.
     """
 
     init: InitFn | Callable[..., OptState] | None
@@ -70,6 +72,7 @@ class Rule(NamedTuple):
     transposable: bool = False
     reads: "Callable[[Context], list[Any]] | None" = None
     foreign: bool = False
+    held_fixed: str = ""
 
 
 class Context(NamedTuple):
