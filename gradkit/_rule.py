@@ -60,6 +60,8 @@ class Rule(NamedTuple):
         float32 or wider, or the store of ``compress``. The store encodes and decodes around
         ``init`` and ``update``, which see arrays like the updates.
       foreign: the pair is another library's, whose states are not checked.
+      held_fixed: what the derivatives of the update treat as constant though it is not, such as
+        "the step size". ``unroll`` then refuses to be differentiated.
     """
 
     init: InitFn | Callable[..., OptState] | None
@@ -76,6 +78,7 @@ class Rule(NamedTuple):
     reads: "Callable[[Context], list[Any]] | None" = None
     averages: Mapping[str, Any] = MappingProxyType({})
     foreign: bool = False
+    held_fixed: str = ""
 
 
 class Context(NamedTuple):

@@ -24,7 +24,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 # checkers only does not count: typing names the types of masks and stores.
 FLOORS = [
     ("typing", "_version", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat"),
-    ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate", "_stored"),
+    ("_stored",),
+    ("_arguments", "_code", "_differentiable", "_paths", "_call", "_schedule", "_rate"),
     ("_rule", "_restore", "_kept", "_member", "_part"),
     ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),
     ("curvature", "data", "initializers", "linalg", "losses", "masks", "metrics", "projections"),
@@ -34,7 +35,7 @@ FLOORS = [
     ("wrappers",),
     ("optimizers", "privacy"),
     ("_gradient_check", "_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
-    ("_early_stopping", "_fit"),
+    ("_early_stopping", "_fit", "_unroll"),
     ("search",),
     ("parity",),
 ]

@@ -207,7 +207,7 @@ def scale_by_soap(
         }
 
     kept = averages(store, "moment.average") | averages(IDENTITY, "preconditioner.average")
-    return Rule(init, update, averages=kept)
+    return Rule(init, update, averages=kept, held_fixed="the eigenvectors")
 
 
 @transform
