@@ -61,6 +61,9 @@ def compress(inner: Transform, store: StoreLike, where: Mask | None = None) -> R
         with at least 4096 elements whose path names no embedding (``embed``, ``wte``, ``wpe``,
         ``tok``, ``pos``) and no norm (``norm``, ``ln``).
 
+    Codes and scales of a leaf that is sharded along its first axis are sharded with it, where no
+    block crosses devices. XLA gathers those of a leaf that is sharded along another axis.
+
     Inside another ``compress`` the inner one decides. Inside ``stacked``, or around it, blocks are
     those of each leaf, and those of a matrix that is stacked transposed are of its transpose.
 
