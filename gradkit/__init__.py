@@ -65,6 +65,7 @@ from gradkit.interop import incremental_update as incremental_update
 from gradkit.interop import init_empty_state as init_empty_state
 from gradkit.interop import inject_hyperparams as inject_hyperparams
 from gradkit.interop import periodic_update as periodic_update
+from gradkit.interop import restore_into as restore_into
 from gradkit.interop import safe_increment as safe_increment
 from gradkit.interop import safe_norm as safe_norm
 from gradkit.interop import scale_gradient as scale_gradient

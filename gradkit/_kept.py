@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradkit._rule import Context, Rule
+from gradkit._stored import label
 from gradkit.typing import PyTree
 
 LEAST = 4096  # elements; what is smaller is not worth a block
@@ -59,7 +60,8 @@ class Kept:
 
         def encode(store: Any, average: Any, i: int, salt: int) -> Any:
             if step is None or not store.keyed:
-                return self._rows(i, store.encode, average)
+                kept = self._rows(i, store.encode, average)
+                return kept if self._has_rows(i) else label(kept, store, average)
             now = (jnp.asarray(step).astype(jnp.uint32) + np.uint32(1)) * _GOLDEN
             places = np.asarray(self._places(i), np.uint32)
             return self._rows(i, store.encode, average, mixed(now ^ (places + np.uint32(salt))))

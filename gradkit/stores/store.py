@@ -13,6 +13,7 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._arguments import CONVERTERS
+from gradkit._stored import label as _label
 from gradkit.typing import Params, PyTree, StoreLike
 
 _DTYPES = ("bfloat16", "float16", "float32", "float64", "complex64", "complex128")
@@ -174,8 +175,12 @@ def encoded(store: Store, params: Params, fill: Any = 0.0, real: bool = False) -
     Returns:
       A tree like ``params`` of what ``store`` keeps.
     """
-    zeros = tree.zeros_like(params, fill)
-    return tree.map(lambda leaf: store.encode(leaf.real if real else leaf), zeros)
+
+    def first(leaf: Any) -> Any:
+        leaf = leaf.real if real else leaf
+        return _label(store.encode(leaf), store, leaf)
+
+    return tree.map(first, tree.zeros_like(params, fill))
 
 
 def averages(store: Store, *keys: str) -> dict[str, Any]:
