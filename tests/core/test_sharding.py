@@ -73,3 +73,11 @@ def test_one_sharding_may_stand_for_a_whole_tree(facts):
 def test_batches_are_taken_and_augmented_where_they_are(facts):
     assert facts["data"]["distance"] < 1e-5
     assert facts["data"]["typed"]
+
+
+def test_a_saved_state_goes_to_another_number_of_devices_and_back(facts):
+    fact = facts["restored"]
+    assert fact["notes"] == ["", "1 device to 8", "8 devices to 1"]
+    assert fact["same"]
+    assert fact["placed"]
+    assert fact["devices"] == 1
