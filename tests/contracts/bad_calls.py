@@ -1245,6 +1245,7 @@ EXPLAINED = {
     "clip (min_value) #1": ("gk.tree.clip(tree, [1.0])", "accepted"),
     "clip (max_value) #1": ("gk.tree.clip(tree, 0.0, [1.0])", "accepted"),
     "incremental_update (step_size) #2": ("gk.incremental_update(new, old, [0.5])", "accepted"),
+    "from_optax_state (state) #6": ("from_optax_state(tx, tx.init(params), params)", "accepted"),
     "compare (gradients_or_loss|b|w) #6": ("compare(..., lambda params: params)", "accepted"),
     "compare (extras) #4": ("compare(..., extras=dict)", "raised elsewhere"),
 }
