@@ -33,6 +33,7 @@ from gradkit._rule import Rule as Rule
 from gradkit._rule import State as State
 from gradkit._schedule import Schedule as Schedule
 from gradkit._schedule import schedule as schedule
+from gradkit._sharding import state_sharding as state_sharding
 from gradkit._step import Step as Step
 from gradkit._step import make_step as make_step
 from gradkit._transform import Transform as Transform
