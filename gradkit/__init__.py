@@ -316,6 +316,7 @@ from gradkit.wrappers import schedule_free_adamw as schedule_free_adamw
 from gradkit.wrappers import schedule_free_eval_params as schedule_free_eval_params
 from gradkit.wrappers import schedule_free_sgd as schedule_free_sgd
 from gradkit.wrappers import selective_transform as selective_transform
+from gradkit.wrappers import sharded as sharded
 from gradkit.wrappers import skip_large_updates as skip_large_updates
 from gradkit.wrappers import skip_not_finite as skip_not_finite
 from gradkit.wrappers import snapshot as snapshot

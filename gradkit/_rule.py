@@ -55,6 +55,9 @@ class Rule(NamedTuple):
       reads: ``reads(context) -> list``, what the rule reads of the place of each leaf in the tree,
         such as which axes are its rows. ``stacked`` keeps leaves apart for which it differs.
       foreign: the pair is another library's, whose states are not checked.
+      sharded: its sums over leaves and trees are those of ``gk.tree`` (or of the parts), which
+        ``sharded`` adds up over the shards. Rules of scope ``"element"`` or ``"global"`` need not
+        say so.
     """
 
     init: InitFn | Callable[..., OptState] | None
@@ -70,6 +73,7 @@ class Rule(NamedTuple):
     transposable: bool = False
     reads: "Callable[[Context], list[Any]] | None" = None
     foreign: bool = False
+    sharded: bool = False
 
 
 class Context(NamedTuple):

@@ -23,7 +23,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lowest floor first; a file imports from its own floor or from below. What is imported for type
 # checkers only does not count: typing names the types of masks and stores.
 FLOORS = [
-    ("typing", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat"),
+    ("typing", "_shards", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat"),
     ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate"),
     ("_rule", "_restore", "_member", "_part"),
     ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),

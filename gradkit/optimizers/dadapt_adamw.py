@@ -140,4 +140,4 @@ def dadapt_adamw(
             "weighted": weighted,
         }
 
-    return Rule(init, update)
+    return Rule(init, update, sharded=True)

@@ -122,7 +122,7 @@ def momo(
         updates = tree.map(lambda m, p: -like(pull, p) * p - like(tau, m) * m, moment, params)
         return updates, {"moment": moment, "loss": loss, "slope": slope, "bound": new}
 
-    return Rule(init, update)
+    return Rule(init, update, sharded=True)
 
 
 @transform
@@ -221,4 +221,4 @@ def momo_adam(
             "bound": new,
         }
 
-    return Rule(init, update)
+    return Rule(init, update, sharded=True)

@@ -128,4 +128,4 @@ def prodigy(
             "weighted": weighted,
         }
 
-    return Rule(init, update)
+    return Rule(init, update, sharded=True)
