@@ -103,7 +103,9 @@ def _spread(
     path: str, leaf: Any, spec: list[Any], mesh: Any, axes: tuple[str, ...], indivisible: str
 ) -> list[Any]:
     """The spec with the axes added to the first dimension that they divide."""
-    if set(axes) & {name for names in spec for name in _names(names)}:
+    used = {name for names in spec for name in _names(names)}
+    axes = tuple(axis for axis in axes if axis not in used)
+    if not axes:
         return spec
     for i, (size, names) in enumerate(zip(leaf.shape, spec, strict=True)):
         joined = (*_names(names), *axes)

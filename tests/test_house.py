@@ -33,7 +33,17 @@ FLOORS = [
     ("transforms",),
     ("wrappers",),
     ("optimizers", "privacy"),
-    ("_gradient_check", "_sharding", "_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
+    (
+        "_gradient_check",
+        "_sharding",
+        "_step",
+        "_minimize",
+        "_result",
+        "_solve",
+        "inspect",
+        "tree",
+        "interop",
+    ),
     ("_early_stopping", "_fit"),
     ("parity",),
 ]
