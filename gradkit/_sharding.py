@@ -61,9 +61,9 @@ def state_sharding(
       >>> mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
       >>> params = {"w": jnp.zeros((64, 8)), "b": jnp.zeros(8)}
       >>> shardings = gk.state_sharding(gk.adam(1e-3), params, mesh, axis="data")
+      >>> state = jax.jit(gk.adam(1e-3).init, out_shardings=shardings)(params)
       >>> moment = shardings.inner["scale_by_adam"]["moment"]["average"]
       >>> assert moment["w"].spec == jax.P("data") and moment["b"].spec == jax.P()
-      >>> state = jax.jit(gk.adam(1e-3).init, out_shardings=shardings)(params)
 
     Reference: Rajbhandari et al. 2020, https://arxiv.org/abs/1910.02054 (ZeRO, stage 1).
     """
