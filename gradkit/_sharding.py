@@ -129,12 +129,13 @@ def _typed(path: str, leaf: Any, mesh: Any, typed: Any) -> jax.ShapeDtypeStruct:
     """The shape of a parameter with its sharding as a part of its type."""
     sharding = getattr(leaf, "sharding", None)
     spec = PartitionSpec()
-    if isinstance(sharding, NamedSharding) and not sharding.is_fully_replicated:
-        if dict(sharding.mesh.shape) != dict(mesh.shape):
-            problem = f"the parameter is on a mesh with {_shown(sharding.mesh)}"
-            check.refuse(problem, expected=f"the mesh with {_shown(mesh)}", path=path)
+    named = isinstance(sharding, NamedSharding)
+    if named and dict(sharding.mesh.shape) == dict(mesh.shape):
         spec = sharding.spec
     elif sharding is not None and not sharding.is_fully_replicated:
+        if named:
+            problem = f"the parameter is on a mesh with {_shown(sharding.mesh)}"
+            check.refuse(problem, expected=f"the mesh with {_shown(mesh)}", path=path)
         problem = f"the sharding of the parameter is {type(sharding).__name__}"
         check.refuse(problem, expected="a NamedSharding", path=path, error=TypeError)
     dtype = jax.dtypes.result_type(leaf)
