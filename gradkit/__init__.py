@@ -12,6 +12,7 @@ from gradkit import metrics as metrics
 from gradkit import privacy as privacy
 from gradkit import projections as projections
 from gradkit import schedules as schedules
+from gradkit import search as search
 from gradkit import stores as stores
 from gradkit import tree as tree
 from gradkit import typing as typing

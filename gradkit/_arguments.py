@@ -59,8 +59,11 @@ def converter(function: Callable[..., Any], signature: inspect.Signature) -> Cal
             by_name[name] = _reader(resolved(parameter.annotation, function))
         read = by_name[name]
         if parameter.kind is inspect.Parameter.VAR_KEYWORD and read is not None:
-            return {key: read(key, _as_number(each)) for key, each in value.items()}
-        if parameter.kind in variadic:
+            return {
+                key: each if _is_distribution(each) else read(key, _as_number(each))
+                for key, each in value.items()
+            }
+        if parameter.kind in variadic or _is_distribution(value):
             return value
         value = _as_number(value)
         if read is not None:
@@ -120,6 +123,11 @@ def _union_reader(annotations: tuple[Any, ...]) -> Callable[[str, Any], Any] | N
         return last(name, value)
 
     return read
+
+
+def _is_distribution(value: Any) -> bool:
+    """Whether a distribution of ``gradkit.search`` stands in the place of a value."""
+    return getattr(value, "kind", None) == "distribution"
 
 
 def _as_function(name: str, value: Any) -> Any:

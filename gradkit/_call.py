@@ -13,8 +13,8 @@ nothing is judged or built there.
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
-from typing import Any, Self, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NoReturn, Self, cast
 
 import jax
 import numpy as np
@@ -66,8 +66,19 @@ class Call:
         with check.inside(factory.__name__, bound.arguments):
             arguments = {n: factory.convert(n, v) for n, v in bound.arguments.items()}
         self = cls._of(factory, arguments)
-        self._body = self._build()
+        self._finish()
         return self
+
+    def _finish(self) -> None:
+        """Build the body; of a search space, at the ends of its ranges and within, to refuse both.
+
+        What a distribution may give is judged like an argument of that value.
+        """
+        if not self.unfilled:
+            self._body = self._build()
+            return
+        for u in (0.0, 1.0, 0.37):
+            self._at_quantile(u)
 
     @classmethod
     def _of(cls, factory: Any, arguments: dict[str, Any]) -> Self:
@@ -107,7 +118,40 @@ class Call:
         Kept for calls made by their factory. Calls unflattened by JAX build it anew each time:
         kept, it could carry the tracers of one trace into the next.
         """
-        return self._build() if self._body is None else self._body
+        if self._body is not None:
+            return self._body
+        if self.unfilled:
+            self._refuse_unfilled()
+        return self._build()
+
+    # ---- search spaces --------------------------------------------------------------------------
+
+    @property
+    def unfilled(self) -> bool:
+        """Whether a distribution stands among the arguments, here or in a part: a search space."""
+        return any(isinstance(leaf, Call) and leaf.unfilled for leaf in self.leaves)
+
+    def _at_quantile(self, u: float) -> Any:
+        """The call with each distribution replaced by its value at ``u`` in [0, 1]."""
+
+        def at(leaf: Any) -> Any:
+            return leaf._at_quantile(u) if isinstance(leaf, Call) and leaf.unfilled else leaf
+
+        return self._with_leaves(map(at, self.leaves))
+
+    def _distributions(self) -> Iterator[tuple[str, "Call"]]:
+        """The distributions among the arguments, here or in a part, by path."""
+        for name, child in self.children().items():
+            if child.kind == "distribution":
+                yield name, child
+            else:
+                yield from ((f"{name}.{path}", found) for path, found in child._distributions())
+
+    def _refuse_unfilled(self) -> NoReturn:
+        path, value = next(self._distributions())
+        problem = f"{path}={check.shown(value)} is a distribution"
+        fix = "Sample the space first: gradkit.search.sample(space, key, n)"
+        check.refuse(problem, fix=fix, error=TypeError)
 
     # ---- reading --------------------------------------------------------------------------------
 
@@ -211,12 +255,16 @@ class Call:
             with check.inside(self.factory.__name__):
                 part = children[at[0]]._set(at[1:], name, value)
             leaves[calls[list(children).index(at[0])]] = part
-            changed = self._unflatten((self.factory, self.spec), leaves).arguments
-        else:
-            old = self.arguments[name]
-            is_number = type(value) is int and _is_leaf(old) and not isinstance(old, Call)
-            changed = {**self.arguments, name: float(value) if is_number else value}
-        return _rebuild(type(self), self.factory, changed)
+            return self._with_leaves(leaves)
+        old = self.arguments[name]
+        is_number = type(value) is int and _is_leaf(old) and not isinstance(old, Call)
+        changed = {**self.arguments, name: float(value) if is_number else value}
+        return cast(Self, _rebuild(type(self), self.factory, changed))
+
+    def _with_leaves(self, leaves: Iterable[Any]) -> Self:
+        """The call with other values in the places of its leaves, bound and judged anew."""
+        changed = self._unflatten((self.factory, self.spec), leaves).arguments
+        return cast(Self, _rebuild(type(self), self.factory, changed))
 
     # ---- the pytree -----------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ def _qualified(factory: Any) -> str:
     name, package = str(factory.__name__), sys.modules.get("gradkit")
     if package is None or vars(package).get(name) is factory:
         return name
-    for room in ("averages", "masks", "projections", "schedules", "stores"):
+    for room in ("averages", "masks", "projections", "schedules", "search", "stores"):
         if vars(vars(package)[room]).get(name) is factory:
             return f"{room}.{name}"
     return name

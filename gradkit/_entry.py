@@ -104,26 +104,29 @@ _states: dict[Any, dict[str, Any]] = {}
 _STATES = 1024
 
 
-def _state_key(tx: "Transform", leaves: Any) -> Any:
-    """All that the types of a state depend on."""
+def _known_states(tx: "Transform", leaves: Any) -> tuple[dict[Any, Any], Any]:
+    """Where the types of the state for these leaves are kept, and under which key."""
     data, structure = jax.tree.flatten(tx)
-    kinds = tuple(
-        jax.typeof(x) if isinstance(x, (jax.Array, np.ndarray)) else type(x) for x in data
-    )
+    kinds = [jax.typeof(x) if isinstance(x, (jax.Array, np.ndarray)) else type(x) for x in data]
     config: Any = jax.config
     modes = config.jax_enable_x64, config.jax_default_prng_impl
-    return structure, *kinds, tree.signature(leaves), modes
+    key = (structure, *kinds, tree.signature(leaves), modes)
+    try:
+        hash(key)
+    except TypeError:  # an argument such as a mask of arrays: known to this transform alone
+        return tx._expected, key[1:]
+    return _states, key
 
 
 def remember_state(tx: "Transform", leaves: Any, inner: dict[str, Any]) -> None:
     """Keep the types of the state that ``init`` returned for these leaves."""
-    key = _state_key(tx, leaves)
-    if key in _states:
+    states, key = _known_states(tx, leaves)
+    if key in states:
         return
-    if len(_states) == _STATES:
-        del _states[next(iter(_states))]
+    if len(states) == _STATES:
+        del states[next(iter(states))]
     foreign = {member.name for member in tx.members if member.foreign}
-    _states[key] = jax.tree.map(
+    states[key] = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jax.dtypes.result_type(x)),
         {name: state for name, state in inner.items() if name not in foreign},
     )
@@ -131,15 +134,15 @@ def remember_state(tx: "Transform", leaves: Any, inner: dict[str, Any]) -> None:
 
 def expected_state(tx: "Transform", members: tuple[Member, ...], leaves: Any) -> dict[str, Any]:
     """The structure, shapes and dtypes of the state that ``init`` returns for these leaves."""
-    key = _state_key(tx, leaves)
-    if key not in _states:
+    states, key = _known_states(tx, leaves)
+    if key not in states:
         own = [member for member in members if not member.foreign]
 
         def start(leaves: Any) -> Any:
             return init_members(own, tree.widen(leaves), Context.start(leaves))
 
         remember_state(tx, leaves, jax.eval_shape(start, leaves))
-    return _states[key]
+    return cast(dict[str, Any], states[key])
 
 
 def _needs_no_state(state: Any, members: tuple[Member, ...], expected: dict[str, Any]) -> None:

@@ -22,6 +22,20 @@ Array = Any
 _inlined = functools.partial(jax.jit, inline=True)
 
 
+def _differentiated_as(safe: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+    """Give a function the derivative of ``safe``, which equals it and is finite everywhere.
+
+    What a safe derivative takes is then in no program that does not differentiate.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        plain = jax.custom_jvp(function)
+        plain.defjvp(lambda primals, tangents: jax.jvp(safe, primals, tangents))
+        return _inlined(functools.wraps(function)(lambda *args: plain(*args)))
+
+    return decorate
+
+
 @functools.cache
 def wide(dtype: Any) -> Any:
     """The dtype to compute in: at least float32; float64 and complex stay."""
@@ -40,8 +54,9 @@ def wide(dtype: Any) -> Any:
 
 def wider(*dtypes: Any) -> Any:
     """The common dtype of all, whatever promotion mode the user has set."""
-    if len(set(dtypes)) == 1:
-        return dtypes[0]
+    first = dtypes[0]
+    if isinstance(first, np.dtype) and all(dtype is first for dtype in dtypes):
+        return first
     with jax.numpy_dtype_promotion("standard"):
         return jnp.result_type(*dtypes)
 
@@ -91,11 +106,15 @@ def rms(x: Array) -> Array:
     return sqrt(shards.total(jnp.sum(abs_sq(x))) / max(shards.size(x), 1))
 
 
-@_inlined
-def sqrt(x: Array) -> Array:
-    """√x whose derivative at zero is zero, not infinite."""
+def _safe_sqrt(x: Array) -> Array:
     zero = x == 0
     return jnp.where(zero, jnp.zeros_like(x), lax.sqrt(jnp.where(zero, jnp.ones_like(x), x)))
+
+
+@_differentiated_as(_safe_sqrt)
+def sqrt(x: Array) -> Array:
+    """√x whose derivative at zero is zero, not infinite."""
+    return lax.sqrt(x)
 
 
 @_inlined
@@ -112,13 +131,16 @@ def cbrt(x: Array) -> Array:
     return jnp.where(zero, 0.0, jnp.where(jnp.isinf(x), x, root))
 
 
-@_inlined
+def _safe_divide(x: Array, by: Array) -> Array:
+    zero = by == 0
+    by = jnp.where(zero, jnp.ones_like(by), by).astype(x.dtype)
+    return jnp.where(zero, jnp.zeros_like(x), x / by)
+
+
+@_differentiated_as(_safe_divide)
 def divide(x: Array, by: Array) -> Array:
     """``x / by``, zero (with a finite derivative) where ``by`` is zero; NaN stays NaN."""
-    zero = by == 0
-    return jnp.where(
-        zero, jnp.zeros_like(x), x / jnp.where(zero, jnp.ones_like(by), by).astype(x.dtype)
-    )
+    return jnp.where(by == 0, jnp.zeros_like(x), x / by.astype(x.dtype))
 
 
 def broadcast_like(x: Array, like: Array) -> Array:

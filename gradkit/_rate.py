@@ -1,6 +1,7 @@
 """Arguments that may be scheduled: how one is read, and its value at a step."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
@@ -27,24 +28,36 @@ def as_rate(name: str, value: Any) -> Any:
 
 def _try_function(name: str, function: Callable[[Any], Any]) -> None:
     """Refuse a function of the step that fails, or does not return one real number."""
-    try:
-        shape = jax.eval_shape(function, jax.ShapeDtypeStruct((), jnp.int32))
-    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):
-        return
-    except Exception as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        problem = f"{name}={check.shown(function)} fails at a step: {first}"
+    probe = _probe if isinstance(function, Hashable) else _probe.__wrapped__
+    failure, result = probe(function)
+    if failure:
+        problem = f"{name}={check.shown(function)} fails at a step: {failure}"
         check.refuse(
             problem, expected="a function of the step", argument=(name, function), error=TypeError
         )
+    if not _is_real_number(result):
+        problem = f"{name}={check.shown(function)} returns {result} for a step"
+        expected = "one real number"
+        check.refuse(problem, expected=expected, argument=(name, function), error=TypeError)
+
+
+@functools.lru_cache(maxsize=128)
+def _probe(function: Callable[[Any], Any]) -> tuple[str, Any]:
+    """How a function of the step fails, or else the type that it returns."""
+    try:
+        return "", jax.eval_shape(function, jax.ShapeDtypeStruct((), jnp.int32))
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):
+        return "", jax.ShapeDtypeStruct((), jnp.float32)  # only a run can tell
+    except Exception as error:
+        return (str(error).splitlines() or [type(error).__name__])[0], None
+
+
+def _is_real_number(shape: Any) -> bool:
     dtype = getattr(shape, "dtype", None)
     real = dtype is not None and (
         jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
     )
-    if getattr(shape, "shape", None) != () or not real:
-        problem = f"{name}={check.shown(function)} returns {shape} for a step"
-        expected = "one real number"
-        check.refuse(problem, expected=expected, argument=(name, function), error=TypeError)
+    return real and getattr(shape, "shape", None) == ()
 
 
 def as_scalar(name: str, value: Any) -> Any:

@@ -210,14 +210,20 @@ class Transform(Call):
 
     def children(self) -> dict[str, Call]:
         """The transforms of a chain by name; those of others by the argument that holds them."""
-        body = self.body
+        body = self._at_quantile(0.0).body if self.unfilled else self.body
         if not isinstance(body, Chain):
             return super().children()
-        names = numbered([(name or name_of(p), name is not None) for name, p in body])
-        return dict(zip(names, [part for _, part in body], strict=True))
+        parts = list(super().children().values()) if self.unfilled else [p for _, p in body]
+        names = [  # a distribution is a choice of transforms
+            (given or ("choice" if part.kind == "distribution" else name_of(p)), given is not None)
+            for (given, p), part in zip(body, parts, strict=True)
+        ]
+        return dict(zip(numbered(names), parts, strict=True))
 
     def part_names(self) -> dict[str, str]:
         """The names of the parts of a wrapper by the arguments that hold them."""
+        if self.unfilled:
+            return cast(Transform, self._at_quantile(0.0)).part_names()
         if isinstance(self.body, Chain):
             return {}
         found = {name: place_of(child, self) for name, child in super().children().items()}

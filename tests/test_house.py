@@ -23,7 +23,18 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lowest floor first; a file imports from its own floor or from below. What is imported for type
 # checkers only does not count: typing names the types of masks and stores.
 FLOORS = [
-    ("typing", "_shards", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat"),
+    (
+        "typing",
+        "_version",
+        "_shards",
+        "_xla",
+        "_flax",
+        "_checks",
+        "_explain",
+        "_numerics",
+        "_tree",
+        "_flat",
+    ),
     ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate"),
     ("_rule", "_restore", "_member", "_part"),
     ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),
@@ -45,6 +56,7 @@ FLOORS = [
         "interop",
     ),
     ("_early_stopping", "_fit"),
+    ("search",),
     ("parity",),
 ]
 GROUND = {"jax", "numpy", "typing_extensions"}
@@ -58,8 +70,10 @@ OUTSIDE = {
 LAZY = {
     "optax": {"parity", "interop"},
     "torch": {"parity"},
-    "rich": {"parity"},
-    "matplotlib": {"metrics", "schedules"},
+    "rich": {"parity", "search"},
+    "matplotlib": {"metrics", "schedules", "search"},
+    "optuna": {"search"},
+    "scipy": {"search"},
     "tqdm": {"_minimize"},
 }  # and who inside a function
 

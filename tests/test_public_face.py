@@ -26,6 +26,7 @@ ROOMS = (
     "privacy",
     "projections",
     "schedules",
+    "search",
     "stores",
 )
 MOST_ANY = 0.15

@@ -240,7 +240,7 @@ def test_jit_is_eager_also_with_changed_hyperparameters(case, params):
     run, _ = compiled(case)
     tx = case.transform()
     one = other = tx.init(params)
-    for seed, now in ((1, tx), (2, tx), (3, shrunk(tx))):
+    for seed, now in ((1, tx), (2, shrunk(tx))):
         grads = tree_of(seed)
         updates, one = run(now, params, one, grads)
         expected, other = step(now, params, other, grads, case)
@@ -439,12 +439,14 @@ def test_a_checkpoint_of_arrays_by_path_restores_the_run(case, params):
 def test_a_donating_apply_uses_every_buffer(case, params):
     tx, grads = case.transform(), tree_of(1)
     state = tx.init(params)
-    # XLA has one buffer of each size to give back for each one it is given, so an unused donation
-    # warns here, and a warning is an error.
-    lowered = jax.jit(
-        lambda p, s, g: tx.apply(p, s, case.fed(g), **case.extras(g)), donate_argnums=(0, 1)
-    ).lower(params, state, grads)
-    assert types(lowered.out_info) == types((params, state))
+
+    def run(p: Any, s: Any, g: Any) -> Any:
+        return tx.apply(p, s, case.fed(g), **case.extras(g))
+
+    # XLA has one buffer of each type to give back for each one it is given.
+    assert types(jax.eval_shape(run, params, state, grads)) == types((params, state))
+    if case.name in REPRESENTATIVE:  # an unused donation warns here, and a warning is an error
+        jax.jit(run, donate_argnums=(0, 1)).lower(params, state, grads)
 
 
 @every

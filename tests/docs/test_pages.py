@@ -41,6 +41,7 @@ def public() -> dict[str, object]:
         gk.privacy,
         gk.projections,
         gk.schedules,
+        gk.search,
         gk.stores,
         gk.tree,
     )

@@ -35,6 +35,7 @@ OPTIONAL = {
     "haiku",
     "jaxopt",
     "numpyro",
+    "optuna",
     "optimistix",
     "orbax",
 }
