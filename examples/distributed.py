@@ -1,4 +1,4 @@
-"""Data-parallel training with ZeRO-1: one device, eight devices, or several processes.
+"""Many devices: data-parallel training with ZeRO-1 on one, eight, or several processes.
 
     python examples/distributed.py                             # the devices that there are
     python examples/distributed.py --devices 8                 # eight virtual devices of the CPU

@@ -127,7 +127,7 @@ def _names(entry: Any) -> tuple[str, ...]:
 
 def _typed(path: str, leaf: Any, mesh: Any, typed: Any) -> jax.ShapeDtypeStruct:
     """The shape of a parameter with its sharding as a part of its type."""
-    sharding = getattr(leaf, "sharding", None)
+    sharding: Any = getattr(leaf, "sharding", None)
     spec = PartitionSpec()
     named = isinstance(sharding, NamedSharding)
     if named and dict(sharding.mesh.shape) == dict(mesh.shape):
