@@ -149,7 +149,7 @@ def steps(tx, start=None, **options):
     if start is not None:
         params, state = jax.device_put((params, state), start)
     for _ in range(3):
-        params, state, value = step(params, state, x)
+        params, state, value = jax.block_until_ready(step(params, state, x))
     return params, state, value, len(traces)
 
 
@@ -310,6 +310,7 @@ def together(apply, initial, **options):
     run, (params, states) = jax.jit(step, **options), initial
     for grad in GRADS:
         params, states = run(params, states, {name: jnp.asarray(x) for name, x in grad.items()})
+        jax.block_until_ready(params)  # the devices share threads: one program at a time
     return params, states, len(traces)
 
 
