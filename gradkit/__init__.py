@@ -44,6 +44,8 @@ from gradkit._transform import identity as identity
 from gradkit._transform import named_chain as named_chain
 from gradkit._transform import stateless as stateless
 from gradkit._transform import transform as transform
+from gradkit._unroll import UnrollResult as UnrollResult
+from gradkit._unroll import unroll as unroll
 from gradkit._version import __version__ as __version__
 from gradkit.averages import ema as ema
 from gradkit.averages import trace as trace

@@ -58,6 +58,8 @@ class Rule(NamedTuple):
       sharded: its sums over leaves and trees are those of ``gk.tree`` (or of the parts), which
         ``sharded`` adds up over the shards. Rules of scope ``"element"`` or ``"global"`` need not
         say so.
+      held_fixed: what the derivatives of the update treat as constant though it is not, such as
+        "the step size". ``unroll`` then refuses to be differentiated.
     """
 
     init: InitFn | Callable[..., OptState] | None
@@ -74,6 +76,7 @@ class Rule(NamedTuple):
     reads: "Callable[[Context], list[Any]] | None" = None
     foreign: bool = False
     sharded: bool = False
+    held_fixed: str = ""
 
 
 class Context(NamedTuple):

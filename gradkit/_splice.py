@@ -96,6 +96,7 @@ def at_step(part: "Transform", member: Member) -> Member:
             rule = at(step, numerics.scalar_dtype(updates))
             return getattr(rule, field)(updates, state, params, **taken)
 
+        run.__module__ = getattr(member.rule.update, "__module__", None) or ""
         return run
 
     rule = member.rule._replace(

@@ -35,7 +35,7 @@ FLOORS = [
         "_tree",
         "_flat",
     ),
-    ("_arguments", "_code", "_paths", "_call", "_schedule", "_rate"),
+    ("_arguments", "_code", "_differentiable", "_paths", "_call", "_schedule", "_rate"),
     ("_rule", "_restore", "_member", "_part"),
     ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),
     ("curvature", "data", "initializers", "linalg", "losses", "masks", "metrics", "projections"),
@@ -55,7 +55,7 @@ FLOORS = [
         "tree",
         "interop",
     ),
-    ("_early_stopping", "_fit"),
+    ("_early_stopping", "_fit", "_unroll"),
     ("search",),
     ("parity",),
 ]

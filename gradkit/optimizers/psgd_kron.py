@@ -247,7 +247,7 @@ def scale_by_psgd_kron(
         }
         return tree.map(leaf, moments, factors), after | ({"lipschitz": bounds} if bounded else {})
 
-    return Rule(init, update, parts=(part,))
+    return Rule(init, update, parts=(part,), held_fixed="the preconditioner")
 
 
 _SQRT_EPS = float(np.finfo(np.float32).eps ** 0.5)

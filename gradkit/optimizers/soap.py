@@ -208,7 +208,7 @@ def scale_by_soap(
             "bases": carry[2],
         }
 
-    return Rule(init, update)
+    return Rule(init, update, held_fixed="the eigenvectors")
 
 
 @transform

@@ -120,6 +120,24 @@ def test_resume_ends_with_the_weights_of_an_uninterrupted_run(tmp_path):
     assert checkpoint.exists()
 
 
+def test_learn_the_schedule_learns_rates_that_are_better_than_the_one_it_began_with(
+    tmp_path, capsys
+):
+    picture = tmp_path / "learn_the_schedule.png"
+    rows, grid = load("learn_the_schedule").main(["--quick", "--out", str(picture)])
+    told = capsys.readouterr().out
+    names = re.findall(r"│ (.*?)\s+│\s+(\d+) │\s+[\d.]+ │\s+[\d.]+% │\s+[\d.]+ │", told)
+    assert names == [
+        (f"the best of 4 constants: {grid['best']:.3f}", "1"),
+        ("learned by step", "20"),
+        ("learned by layer", "4"),
+        ("learned by layer and step", "80"),
+    ]
+    for name, _ in names[1:]:
+        assert rows[name]["loss"] < 0.8 * grid["losses"][-1], name
+    assert picture.read_bytes().startswith(PNG)
+
+
 def test_the_benchmark_measures_every_contender_of_every_row(tmp_path):
     pytest.importorskip("optax")
     path = tmp_path / "step.json"
