@@ -99,8 +99,19 @@ class Step:
                     fix = "The order is step(params, state, *args)"
                 with check.inside("make_step"):
                     arguments = (args, kwargs, dict(static))
-                    explain(self._loss, self._has_aux, params, arguments, fix)
+                    loss, trained = self._of_trained(params)
+                    explain(loss, self._has_aux, trained, arguments, fix)
             raise
+
+    def _of_trained(self, params: Any) -> tuple[Any, Any]:
+        """The loss as a function of the parameters that are trained, and those."""
+        loss_fn = self._loss
+        if self._trainable is True or isinstance(params, State):
+            return loss_fn, params
+        trained, rest = _parts(params, self._trainable)
+        if loss_fn is None:
+            return None, trained
+        return lambda p, *args, **kwargs: loss_fn(merge(p, rest), *args, **kwargs), trained
 
     def replace(self, changes: dict[str, Any] | None = None, /, **more: Any) -> "Step":
         """The step of ``tx.replace(...)``, which shares this one's compilations.

@@ -197,6 +197,18 @@ def test_the_gradients_of_frozen_parameters_are_not_computed():
         assert new[name].dtype == before[name].dtype
 
 
+def test_a_step_of_some_parameters_names_what_cannot_be_trained():
+    params = {"table": jnp.arange(3), "head": jnp.ones(3)}
+    state = gk.State(jnp.zeros((), jnp.int32), {})
+    both = gk.by_path("table") | gk.by_path("head")
+    step = gk.make_step(lambda p: jnp.sum(p["head"]), gk.sgd(0.1), trainable=both)
+    with pytest.raises(TypeError, match=r"make_step, table: this leaf of params is int32\[3\]"):
+        step(params, state)
+    step = gk.make_step(lambda p: p["head"], gk.sgd(0.1), trainable=gk.by_path("head"))
+    with pytest.raises(TypeError, match=r"make_step: loss_fn returned float32\[3\]"):
+        step(params, state)
+
+
 def test_a_step_of_some_parameters_has_the_updates_of_a_frozen_chain():
     params = {"body": jnp.ones(3), "head": jnp.full(3, 2.0)}
     loss_fn = lambda params: jnp.sum(params["body"] * params["head"] ** 2)
