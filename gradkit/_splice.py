@@ -87,6 +87,7 @@ def at_step(part: "Transform", member: Member) -> Member:
 
     def init(params: Any, *, context: Context) -> Any:
         rule = at(jnp.zeros((), jnp.int32), numerics.scalar_dtype(params))
+        rule = rule._replace(averages={})  # which the member itself keeps
         return member._replace(rule=rule, path="").init(params, context)
 
     def now(field: str) -> Callable[..., Any]:

@@ -104,9 +104,9 @@ def copy_like(params: Any) -> Any:
     return jax.tree.map(leaf, params)
 
 
-def magnitudes_like(params: Any) -> Any:
-    """Zeros for averages of magnitudes: like ``zeros_like``, but real where params are complex."""
-    return jax.tree.map(lambda x: x.real if jnp.iscomplexobj(x) else x, zeros_like(params))
+def magnitudes_like(params: Any, fill: Any = 0.0) -> Any:
+    """For averages of magnitudes: like ``zeros_like``, but real where params are complex."""
+    return jax.tree.map(lambda x: x.real if jnp.iscomplexobj(x) else x, zeros_like(params, fill))
 
 
 def widen(tree: Any) -> Any:

@@ -43,10 +43,11 @@ def hutchinson_estimator_diag_hessian(random_seed: Key | None = None) -> Rule:
     Reference: Hutchinson 1989, https://doi.org/10.1080/03610918908812806; Liu et al. 2023,
     https://arxiv.org/abs/2305.14342.
     """
+    # The default is an argument of recipes, and made when gradkit is imported, before JAX's devices
+    # exist: ``jax.distributed`` and a forked process need that.
     given = None if random_seed is None else numerics.as_key(random_seed)
 
     def first() -> Any:
-        # Not when this module is imported: jax.distributed must be initialized before any array.
         return numerics.as_key(0) if given is None else given
 
     def update(

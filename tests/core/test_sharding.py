@@ -142,3 +142,11 @@ def test_sharded_refuses_axes_that_are_not_mapped_and_untyped_shards(facts):
         "sharded: shard_map(check_vma=False) does not say which arrays are shards. Call "
         "jax.shard_map with check_vma=True, the default.",
     ]
+
+
+def test_a_saved_state_goes_to_another_number_of_devices_and_back(facts):
+    fact = facts["restored"]
+    assert fact["notes"] == ["", "1 device to 8", "8 devices to 1"]
+    assert fact["same"]
+    assert fact["placed"]
+    assert fact["devices"] == 1
