@@ -1,0 +1,116 @@
+"""What this machine does in a second, for the predicted time of a step.
+
+Four programs: a number negated in place in a large buffer (bytes), a product of matrices (flops),
+and a small optimizer step on one leaf and on many (the call, and each buffer given or returned).
+"""
+
+import functools
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+NUMBERS = 1 << 25  # 128 MiB, more than the caches hold
+SIDE = 1024
+LEAVES = 64
+_ELEMENTS = 64
+_BUFFERS = 5  # of a leaf: parameter and moment in and out, gradient in
+_TURNS = 5
+_TURN_SECONDS = 0.05
+
+
+class Rates(NamedTuple):
+    """What a device does in a second, and what a call costs.
+
+    Attributes:
+      copy: bytes read and written in a second, where a buffer is updated in place.
+      matmul: floating-point operations in a second, of a float32 product of 1024 × 1024 matrices.
+      buffer: seconds for each array given to or returned from a compiled function.
+      call: seconds for the call of a compiled function.
+    """
+
+    copy: float
+    matmul: float
+    buffer: float
+    call: float
+
+    def seconds(self, traffic: float, flops: float, buffers: int) -> dict[str, float]:
+        """The predicted seconds of a step, by what takes them."""
+        return {
+            "traffic": traffic / self.copy,
+            "arithmetic": flops / self.matmul,
+            "calls": self.call + buffers * self.buffer,
+        }
+
+
+@functools.cache
+def rates_of(device: jax.Device) -> Rates:
+    """The rates of a device, measured once in a process."""
+    return in_turns(device)[0]
+
+
+def in_turns(
+    device: jax.Device, run: Callable[[int], None] | None = None
+) -> tuple[Rates, float | None]:
+    """Measure the rates and the seconds of a call of ``run`` in turns; the medians."""
+    runs = _programs(device)
+    if run is not None:
+        runs.append(run)
+    repeats = [_repeats(program) for program in runs]
+    times: list[list[float]] = [[] for _ in runs]
+    for _ in range(_TURNS):
+        for program, count, found in zip(runs, repeats, times, strict=True):
+            found.append(_seconds(program, count))
+    medians = list(map(statistics.median, times))
+    return _rates(*medians[:4]), medians[4] if run is not None else None
+
+
+def _rates(copy: float, matmul: float, one: float, many: float) -> Rates:
+    buffer = max(many - one, 0.0) / (_BUFFERS * (LEAVES - 1))
+    call = max(one - _BUFFERS * buffer, 0.0)
+    return Rates(8 * NUMBERS / copy, 2 * SIDE**3 / matmul, buffer, call)
+
+
+def _programs(device: jax.Device) -> list[Callable[[int], None]]:
+    def compiled(function: Callable[..., Any], *like: tuple[int, ...]) -> Callable[[int], None]:
+        """``function(carry, constant) -> carry``, compiled for trees of arrays of these shapes."""
+        with jax.default_device(device):
+            carry, constant = ([jnp.full(s, 1e-3, jnp.float32) for s in shapes] for shapes in like)
+            program = jax.jit(function, donate_argnums=0).lower(carry, constant).compile()
+        carried = [carry]
+
+        def run(count: int) -> None:
+            for _ in range(count):
+                carried[0] = program(carried[0], constant)
+            jax.block_until_ready(carried)
+
+        return run
+
+    def step(carry: Any, grads: Any) -> Any:
+        half = len(grads)
+        moments = [0.9 * m + g for m, g in zip(carry[half:], grads, strict=True)]
+        return [p - 0.1 * m for p, m in zip(carry[:half], moments, strict=True)] + moments
+
+    def tiny(leaves: int) -> Callable[[int], None]:
+        return compiled(step, [(_ELEMENTS,)] * 2 * leaves, [(_ELEMENTS,)] * leaves)
+
+    return [
+        compiled(lambda x, _: [-x[0]], [(NUMBERS,)], []),
+        compiled(lambda x, y: [jnp.matmul(x[0], y[0])], [(SIDE, SIDE)], [(SIDE, SIDE)]),
+        tiny(1),
+        tiny(LEAVES),
+    ]
+
+
+def _repeats(run: Callable[[int], None]) -> int:
+    run(2)
+    return max(1, round(_TURN_SECONDS / _seconds(run, 1)))
+
+
+def _seconds(run: Callable[[int], None], count: int) -> float:
+    start = time.perf_counter()
+    run(count)
+    return (time.perf_counter() - start) / count
