@@ -1,7 +1,9 @@
 """What this machine does in a second, for the predicted time of a step.
 
-Four programs: a number negated in place in a large buffer (bytes), a product of matrices (flops),
-and a small optimizer step on one leaf and on many (the call, and each buffer given or returned).
+Four programs: ``m = 0.9 m + g`` in place for matrices that no cache holds (bytes), a product of
+matrices (flops), and a small optimizer step on one leaf and on many (the call, and each buffer
+given or returned). Two reads and one write in place are what optimizers do; a copy to another
+buffer is slower for its bytes, because the processor reads a line before it writes it.
 """
 
 import functools
@@ -13,20 +15,21 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-NUMBERS = 1 << 25  # 128 MiB, more than the caches hold
+MATRICES, WIDTH = 4, 2048  # twice 64 MiB
 SIDE = 1024
 LEAVES = 64
 _ELEMENTS = 64
 _BUFFERS = 5  # of a leaf: parameter and moment in and out, gradient in
 _TURNS = 5
-_TURN_SECONDS = 0.05
+# Seconds of a turn, where only the rates are measured and where a step is measured too.
+_SHORT, _LONG = 0.02, 0.1
 
 
 class Rates(NamedTuple):
     """What a device does in a second, and what a call costs.
 
     Attributes:
-      copy: bytes read and written in a second, where a buffer is updated in place.
+      copy: bytes read and written in a second by ``m = 0.9 m + g`` in place.
       matmul: floating-point operations in a second, of a float32 product of 1024 × 1024 matrices.
       buffer: seconds for each array given to or returned from a compiled function.
       call: seconds for the call of a compiled function.
@@ -59,7 +62,7 @@ def in_turns(
     runs = _programs(device)
     if run is not None:
         runs.append(run)
-    repeats = [_repeats(program) for program in runs]
+    repeats = [_repeats(program, _SHORT if run is None else _LONG) for program in runs]
     times: list[list[float]] = [[] for _ in runs]
     for _ in range(_TURNS):
         for program, count, found in zip(runs, repeats, times, strict=True):
@@ -71,7 +74,8 @@ def in_turns(
 def _rates(copy: float, matmul: float, one: float, many: float) -> Rates:
     buffer = max(many - one, 0.0) / (_BUFFERS * (LEAVES - 1))
     call = max(one - _BUFFERS * buffer, 0.0)
-    return Rates(8 * NUMBERS / copy, 2 * SIDE**3 / matmul, buffer, call)
+    traffic = 12 * MATRICES * WIDTH**2
+    return Rates(traffic / copy, 2 * SIDE**3 / matmul, buffer, call)
 
 
 def _programs(device: jax.Device) -> list[Callable[[int], None]]:
@@ -89,25 +93,28 @@ def _programs(device: jax.Device) -> list[Callable[[int], None]]:
 
         return run
 
+    def average(moments: Any, grads: Any) -> Any:
+        return [0.9 * m + g for m, g in zip(moments, grads, strict=True)]
+
     def step(carry: Any, grads: Any) -> Any:
         half = len(grads)
-        moments = [0.9 * m + g for m, g in zip(carry[half:], grads, strict=True)]
+        moments = average(carry[half:], grads)
         return [p - 0.1 * m for p, m in zip(carry[:half], moments, strict=True)] + moments
 
     def tiny(leaves: int) -> Callable[[int], None]:
         return compiled(step, [(_ELEMENTS,)] * 2 * leaves, [(_ELEMENTS,)] * leaves)
 
     return [
-        compiled(lambda x, _: [-x[0]], [(NUMBERS,)], []),
+        compiled(average, [(WIDTH, WIDTH)] * MATRICES, [(WIDTH, WIDTH)] * MATRICES),
         compiled(lambda x, y: [jnp.matmul(x[0], y[0])], [(SIDE, SIDE)], [(SIDE, SIDE)]),
         tiny(1),
         tiny(LEAVES),
     ]
 
 
-def _repeats(run: Callable[[int], None]) -> int:
+def _repeats(run: Callable[[int], None], turn: float) -> int:
     run(2)
-    return max(1, round(_TURN_SECONDS / _seconds(run, 1)))
+    return max(1, round(turn / _seconds(run, 1)))
 
 
 def _seconds(run: Callable[[int], None], count: int) -> float:
