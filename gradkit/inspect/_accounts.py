@@ -72,8 +72,8 @@ def rows_of(tx: Transform, params: Any, state: Any) -> Iterator[PlanRow]:
         group = "" if parameter is None else parameter[0] if parameter else _ONLY
         key = mark.owner, group
         found[key] = found.get(key, 0) + nbytes(mark.leaf)
-    for (path, group), size in found.items():
-        yield PlanRow("state", path, group, size)
+    for (owner, group), size in found.items():
+        yield PlanRow("state", owner, group, size)
 
 
 class _Mark:

@@ -7,6 +7,7 @@ buffer is slower for its bytes, because the processor reads a line before it wri
 """
 
 import functools
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 
 MATRICES, WIDTH = 4, 2048  # twice 64 MiB
 SIDE = 1024
-LEAVES = 64
+FEWEST, MOST = 64, 1024  # leaves of the small step
 _ELEMENTS = 64
 _BUFFERS = 5  # of a leaf: parameter and moment in and out, gradient in
 _TURNS = 5
@@ -49,17 +50,23 @@ class Rates(NamedTuple):
         }
 
 
+def leaves_for(buffers: int) -> int:
+    """How many leaves the small step has; a buffer costs more where there are thousands."""
+    as_many = 1 << round(math.log2(max(buffers / _BUFFERS, 1.0)))
+    return min(max(as_many, FEWEST), MOST)
+
+
 @functools.cache
-def rates_of(device: jax.Device) -> Rates:
+def rates_of(device: jax.Device, leaves: int) -> Rates:
     """The rates of a device, measured once in a process."""
-    return in_turns(device)[0]
+    return in_turns(device, leaves)[0]
 
 
 def in_turns(
-    device: jax.Device, run: Callable[[int], None] | None = None
+    device: jax.Device, leaves: int, run: Callable[[int], None] | None = None
 ) -> tuple[Rates, float | None]:
     """Measure the rates and the seconds of a call of ``run`` in turns; the medians."""
-    runs = _programs(device)
+    runs = _programs(device, leaves)
     if run is not None:
         runs.append(run)
     repeats = [_repeats(program, _SHORT if run is None else _LONG) for program in runs]
@@ -68,28 +75,31 @@ def in_turns(
         for program, count, found in zip(runs, repeats, times, strict=True):
             found.append(_seconds(program, count))
     medians = list(map(statistics.median, times))
-    return _rates(*medians[:4]), medians[4] if run is not None else None
+    return _rates(leaves, *medians[:4]), medians[4] if run is not None else None
 
 
-def _rates(copy: float, matmul: float, one: float, many: float) -> Rates:
-    buffer = max(many - one, 0.0) / (_BUFFERS * (LEAVES - 1))
+def _rates(leaves: int, copy: float, matmul: float, one: float, many: float) -> Rates:
+    buffer = max(many - one, 0.0) / (_BUFFERS * (leaves - 1))
     call = max(one - _BUFFERS * buffer, 0.0)
     traffic = 12 * MATRICES * WIDTH**2
     return Rates(traffic / copy, 2 * SIDE**3 / matmul, buffer, call)
 
 
-def _programs(device: jax.Device) -> list[Callable[[int], None]]:
-    def compiled(function: Callable[..., Any], *like: tuple[int, ...]) -> Callable[[int], None]:
-        """``function(carry, constant) -> carry``, compiled for trees of arrays of these shapes."""
+def _programs(device: jax.Device, leaves: int) -> list[Callable[[int], None]]:
+    def compiled(function: Callable[..., Any], carried: Any, fixed: Any) -> Callable[[int], None]:
+        """``function(carry, constant) -> carry``, compiled for lists of these shapes."""
         with jax.default_device(device):
-            carry, constant = ([jnp.full(s, 1e-3, jnp.float32) for s in shapes] for shapes in like)
+            carry, constant = (
+                [jnp.full(shape, 1e-3, jnp.float32) for shape in shapes]
+                for shapes in (carried, fixed)
+            )
             program = jax.jit(function, donate_argnums=0).lower(carry, constant).compile()
-        carried = [carry]
+        now = [carry]
 
         def run(count: int) -> None:
             for _ in range(count):
-                carried[0] = program(carried[0], constant)
-            jax.block_until_ready(carried)
+                now[0] = program(now[0], constant)
+            jax.block_until_ready(now)
 
         return run
 
@@ -108,7 +118,7 @@ def _programs(device: jax.Device) -> list[Callable[[int], None]]:
         compiled(average, [(WIDTH, WIDTH)] * MATRICES, [(WIDTH, WIDTH)] * MATRICES),
         compiled(lambda x, y: [jnp.matmul(x[0], y[0])], [(SIDE, SIDE)], [(SIDE, SIDE)]),
         tiny(1),
-        tiny(LEAVES),
+        tiny(leaves),
     ]
 
 

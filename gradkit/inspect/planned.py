@@ -1,12 +1,13 @@
 """What `plan` found: plain data, a table, a picture."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gradkit import _checks as check
 
+_SHOWN = 10  # leaves that are not donated
 # Columns of the table and colors of the picture; what is smaller is summed.
 _MOST_GROUPS = 5
 _OTHERS = "others"
@@ -146,8 +147,10 @@ class Plan:
         else:
             lost = sum(leaf.bytes for leaf in self.not_donated)
             lines.append(f"donation: {_size(lost)} not updated in place")
-            table = [(leaf.path, _size(leaf.bytes), leaf.reason) for leaf in self.not_donated]
-            lines += [f"  {line}" for line in _aligned(table, left=(0, 2))]
+            shown = [(leaf.path, _size(leaf.bytes), leaf.reason) for leaf in self.not_donated]
+            lines += [f"  {line}" for line in _aligned(shown[:_SHOWN], left=(0, 2))]
+            if len(shown) > _SHOWN:
+                lines.append(f"  and {len(shown) - _SHOWN} more leaves")
         lines += self._by_device()
         return "\n".join(lines)
 
@@ -233,7 +236,7 @@ class Plan:
         return ax
 
 
-def _aligned(table: list[tuple[str, ...]], left: tuple[int, ...] = (0,)) -> list[str]:
+def _aligned(table: Sequence[tuple[str, ...]], left: tuple[int, ...] = (0,)) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return [
         "  ".join(

@@ -39,7 +39,7 @@ BATCH = (jax.ShapeDtypeStruct((8, 6), jnp.float32), np.zeros((8, 3), np.float32)
 
 @pytest.fixture
 def known_rates(monkeypatch):
-    monkeypatch.setattr(_rates, "rates_of", lambda device: RATES)
+    monkeypatch.setattr(_rates, "rates_of", lambda device, leaves: RATES)
 
 
 OPTIMIZERS = {
@@ -169,7 +169,7 @@ def test_extras_are_arrays_shapes_or_functions(known_rates):
 
 
 def test_the_step_is_measured_beside_its_prediction(monkeypatch):
-    for name, small in (("MATRICES", 1), ("WIDTH", 32), ("SIDE", 16), ("LEAVES", 4)):
+    for name, small in (("MATRICES", 1), ("WIDTH", 32), ("SIDE", 16), ("FEWEST", 4)):
         monkeypatch.setattr(_rates, name, small)
     monkeypatch.setattr(_rates, "_LONG", 1e-3)
     params = {**PARAMS, "head": jax.ShapeDtypeStruct((4, 3), jnp.float32)}

@@ -73,3 +73,13 @@ def test_one_sharding_may_stand_for_a_whole_tree(facts):
 def test_batches_are_taken_and_augmented_where_they_are(facts):
     assert facts["data"]["distance"] < 1e-5
     assert facts["data"]["typed"]
+
+
+def test_a_plan_says_what_each_device_holds(facts):
+    fact = facts["plan"]
+    assert fact["params"] == [True] * 8
+    assert fact["state"] == [fact["expected"]]
+    assert fact["in_place"]
+    assert fact["measured"] > 0
+    assert fact["replicated"]
+    assert fact["lost"]["w"].startswith("it is placed as P(), and returned as P('data'")
