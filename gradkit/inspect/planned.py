@@ -215,6 +215,7 @@ class Plan:
                     error=ImportError,
                 )
         columns, lines = self._matrix()
+        lines = [(name, sizes) for name, sizes in lines if name != "step"]  # four bytes
         if self.temp_bytes:
             lines.append(("temporaries", {_OTHERS: self.temp_bytes}))
             columns = columns if _OTHERS in columns else [*columns, _OTHERS]
@@ -228,11 +229,14 @@ class Plan:
             color = _COLORS[-1] if column == _OTHERS else _COLORS[i]
             ax.barh(range(len(lines)), width, left=left, label=column, color=color)
             left = [a + b for a, b in zip(left, width, strict=True)]
+        for i, (_, sizes) in enumerate(lines):
+            ax.text(left[i], i, f" {_size(sum(sizes.values()))}", va="center", fontsize="small")
         ax.set_yticks(range(len(lines)), [name for name, _ in lines])
         ax.invert_yaxis()
         ax.set_xlabel(f"{symbol}B")
         ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(fontsize="small", frameon=False)
+        ax.margins(x=0.12)
+        ax.legend(fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
         return ax
 
 

@@ -289,8 +289,8 @@ def test_a_plan_is_plotted(known_rates):
     pyplot.switch_backend("agg")
     ax = gk.plan(gk.adam(1e-3), {str(i): jnp.ones(i + 1) for i in range(9)}).plot()
     labels = [text.get_text() for text in ax.get_yticklabels()]
-    assert labels[:3] == ["parameters", "gradients", "step"]
-    assert labels[3:5] == ["scale_by_adam.moment", "scale_by_adam.preconditioner"]
+    assert labels[:2] == ["parameters", "gradients"]
+    assert labels[2:4] == ["scale_by_adam.moment", "scale_by_adam.preconditioner"]
     groups = [text.get_text() for text in ax.get_legend().get_texts()]
     assert groups == ["8", "7", "6", "5", "4", "others"]
     widths = {}
