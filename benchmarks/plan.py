@@ -47,7 +47,7 @@ def measure(size: str, optimizer: str, rounds: int, quick: bool) -> dict[str, An
         "bytes_per_parameter": first.traffic_bytes / first.count,
         "copy_gb_per_s": statistics.median(plan.rates["copy"] for plan in plans) / 1e9,
         "matmul_gflop_per_s": statistics.median(plan.rates["matmul"] for plan in plans) / 1e9,
-        "buffer_us": statistics.median(plan.rates["buffer"] for plan in plans) * 1e6,
+        "launch_us": statistics.median(plan.rates["launch"] for plan in plans) * 1e6,
     }
 
 
@@ -56,7 +56,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
     for name in ("size", "optimizer"):
         result.add_column(name, no_wrap=True)
     numbers = ("predicted ms", "measured ms", "ratio", "lowest", "highest", "traffic B/parameter")
-    for name in (*numbers, "copy GB/s", "matmul Gflop/s", "µs/buffer"):
+    for name in (*numbers, "copy GB/s", "matmul Gflop/s", "µs/launch"):
         result.add_column(name, justify="right")
     for row in rows:
         result.add_row(
@@ -68,7 +68,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
             f"{row['bytes_per_parameter']:.1f}",
             f"{row['copy_gb_per_s']:.1f}",
             f"{row['matmul_gflop_per_s']:.0f}",
-            f"{row['buffer_us']:.1f}",
+            f"{row['launch_us']:.1f}",
         )
     return result
 

@@ -13,6 +13,7 @@ from gradkit._entry import extras_taken
 from gradkit._step import make_step
 from gradkit._transform import Transform
 from gradkit.inspect._accounts import leaves_of, nbytes
+from gradkit.inspect._rates import kernels
 from gradkit.inspect.planned import NotDonated
 
 # What arrays are filled with of which only the shape is known.
@@ -28,7 +29,7 @@ class Found(NamedTuple):
     flops: float
     traffic: float
     loops: int
-    buffers: int
+    launches: int
     not_donated: tuple[NotDonated, ...]
 
 
@@ -63,7 +64,8 @@ class Program(NamedTuple):
             flops=float(cost.get("flops", 0.0)),
             traffic=float(cost.get("bytes accessed", 0.0)),
             loops=len(re.findall(r"\swhile\(", text)),
-            buffers=len(jax.tree.leaves((self.shapes, self.data, lowered.out_info))),
+            launches=kernels(text)
+            + len(jax.tree.leaves((self.shapes, self.data, lowered.out_info))),
             not_donated=tuple(_not_donated(self.shapes[:2], lowered, compiled, text)),
         )
 

@@ -40,8 +40,9 @@ def plan(
     ``tx.apply`` with gradients as an argument. Both donate parameters and state.
 
     The bytes are exact. XLA counts the flops and the traffic of the compiled step. The predicted
-    time is ``traffic / copy rate + flops / matmul rate + call + buffers · seconds a buffer``, from
-    rates measured once in a process for each device, which takes about two seconds and 150 MB; with
+    time is ``traffic / copy rate + flops / matmul rate + call + launches · seconds of one``, where
+    each array that enters or leaves the step is a launch, and each of its kernels. The rates are
+    measured once in a process for each device, which takes about two seconds and 150 MB; with
     hundreds of leaves once for every power of two of them. Nothing else is allocated but the
     hyperparameters. Communication between devices is not in the prediction. The copy rate is that
     of memory: a step whose arrays fit into the caches is faster.
@@ -77,7 +78,7 @@ def plan(
       >>> tx = gk.chain(gk.clip_by_global_norm(1.0), gk.sgd(0.1, momentum=0.9))
       >>> found = gk.plan(tx, params)
       >>> [(row.path, row.group, row.bytes) for row in found.rows if row.what == "state"]
-      [('step', '', 4), ('trace', 'b', 32), ('trace', 'w', 2048)]
+      [('step', '', 4), ('sgd.trace', 'b', 32), ('sgd.trace', 'w', 2048)]
       >>> assert found.state_bytes == 2084 and not found.not_donated
     """
     with check.inside("plan"):
@@ -105,13 +106,13 @@ def plan(
             program = _program.step(tx, shapes, state, loss_fn, has_aux, batch_shapes, given_shapes)
         found = program.compile()
     device = _default_device() if mesh is None else mesh.devices.flat[0]
-    leaves = _rates.leaves_for(found.buffers)
+    leaves = _rates.leaves_for(found.launches)
     if measure:
         run = program.runner(tx, found.compiled, (params, arguments, given))
         rates, measured = _rates.in_turns(device, leaves, run)
     else:
         rates, measured = _rates.rates_of(device, leaves), None
-    parts = rates.seconds(found.traffic, found.flops, found.buffers)
+    parts = rates.seconds(found.traffic, found.flops, found.launches)
     rows = tuple(rows_of(tx, shapes, state))
     total = {what: sum(row.bytes for row in rows if row.what == what) for what in _WHAT}
     return Plan(

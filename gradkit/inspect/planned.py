@@ -89,8 +89,8 @@ class Plan:
       predicted_seconds: the sum of ``parts``.
       measured_seconds: the median time of a step; None without ``measure``.
       parts: the predicted seconds of "traffic", "arithmetic" and "calls".
-      rates: what they were predicted from: ``copy`` (bytes/s), ``matmul`` (flops/s), ``buffer`` (s
-        for each argument and result) and ``call`` (s).
+      rates: what they were predicted from: ``copy`` (bytes/s), ``matmul`` (flops/s), ``launch`` (s
+        for each array in or out, and each kernel) and ``call`` (s).
       rows: the bytes by transform and group.
       not_donated: the leaves that are not updated in place.
       devices: what each device of a mesh holds; empty without one.

@@ -18,7 +18,7 @@ PARAMS = {
     "encoder": {"kernel": jnp.ones((6, 4), jnp.bfloat16), "bias": jnp.ones(4)},
     "head": jnp.ones((4, 3)),
 }
-RATES = _rates.Rates(copy=1e9, matmul=1e10, buffer=1e-6, call=1e-5)
+RATES = _rates.Rates(copy=1e9, matmul=1e10, launch=1e-6, call=1e-5)
 
 
 def shapes_of(tree):
@@ -109,6 +109,7 @@ def test_a_step_is_planned_with_its_loss(known_rates):
     assert plan.measured_seconds is None
     assert plan.parts["traffic"] == plan.traffic_bytes / 1e9
     assert plan.parts["arithmetic"] == plan.flops / 1e10
+    assert plan.parts["calls"] > RATES.call + 20 * RATES.launch
     assert plan.predicted_seconds == sum(plan.parts.values())
     again = json.loads(json.dumps(plan.to_dict()))
     assert again["rows"][0] == {
