@@ -186,7 +186,8 @@ MEMBERS = {
 def named(tx) -> str:
     """An average by the names of its transforms: `running_max(ema)`."""
     inside = [named(part) for part in tx.arguments.values() if isinstance(part, gk.Transform)]
-    inside += [str(store) for store in tx.arguments.values() if isinstance(store, gk.stores.Store)]
+    stores = (each for each in tx.arguments.values() if isinstance(each, gk.stores.Store))
+    inside += [str(store).removeprefix("stores.") for store in stores]
     if tx.arguments.get("nesterov"):
         inside.append("nesterov=True")
     return tx.factory.__name__ + (f"({', '.join(inside)})" if inside else "")

@@ -43,6 +43,8 @@ from gradkit._transform import identity as identity
 from gradkit._transform import named_chain as named_chain
 from gradkit._transform import stateless as stateless
 from gradkit._transform import transform as transform
+from gradkit._unroll import UnrollResult as UnrollResult
+from gradkit._unroll import unroll as unroll
 from gradkit._version import __version__ as __version__
 from gradkit.averages import ema as ema
 from gradkit.averages import trace as trace
@@ -64,6 +66,7 @@ from gradkit.interop import incremental_update as incremental_update
 from gradkit.interop import init_empty_state as init_empty_state
 from gradkit.interop import inject_hyperparams as inject_hyperparams
 from gradkit.interop import periodic_update as periodic_update
+from gradkit.interop import restore_into as restore_into
 from gradkit.interop import safe_increment as safe_increment
 from gradkit.interop import safe_norm as safe_norm
 from gradkit.interop import scale_gradient as scale_gradient
@@ -298,6 +301,7 @@ from gradkit.wrappers import MultiSteps as MultiSteps
 from gradkit.wrappers import apply_every as apply_every
 from gradkit.wrappers import apply_if_finite as apply_if_finite
 from gradkit.wrappers import cautious as cautious
+from gradkit.wrappers import compress as compress
 from gradkit.wrappers import conditionally_mask as conditionally_mask
 from gradkit.wrappers import conditionally_transform as conditionally_transform
 from gradkit.wrappers import flatten as flatten
@@ -305,6 +309,7 @@ from gradkit.wrappers import freeze as freeze
 from gradkit.wrappers import guard as guard
 from gradkit.wrappers import lookahead as lookahead
 from gradkit.wrappers import masked as masked
+from gradkit.wrappers import master_weights as master_weights
 from gradkit.wrappers import measure_with_ema as measure_with_ema
 from gradkit.wrappers import mechanize as mechanize
 from gradkit.wrappers import monitor as monitor

@@ -25,6 +25,8 @@ class Layout:
       rows: for each stack, by name, the numbers of its leaves.
     """
 
+    are_stacks = True
+
     def __init__(self, leaves: PyTree, read: list[list[Any]], transpose: bool, max_size: Any):
         self.leaves = leaves
         self.treedef: Any = jax.tree.structure(leaves)
@@ -107,6 +109,8 @@ class Layout:
 
 class _Row(Layout):
     """The layout of a single row: masks have one value."""
+
+    are_stacks = False
 
     def __init__(self, whole: Layout, name: str):
         self.leaves, self.name, self.whole = whole.leaves, name, whole

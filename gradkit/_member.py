@@ -8,6 +8,7 @@ import jax
 from jax import lax
 
 from gradkit import _checks as check
+from gradkit._kept import Kept
 from gradkit._rule import Context, Rule
 
 
@@ -71,7 +72,8 @@ class Member(NamedTuple):
                 return ()
             names = {p.name for p in signature_of(self.rule.init)}
             offered = {"context": context, "leaves": context.leaves}
-            return self.rule.init(params, **{k: v for k, v in offered.items() if k in names})
+            state = self.rule.init(params, **{k: v for k, v in offered.items() if k in names})
+            return self._kept(params, context).encode(state) if self.rule.averages else state
 
     def update(self, updates: Any, state: Any, params: Any, context: Context) -> tuple[Any, Any]:
         if context.stack is not None:
@@ -82,11 +84,19 @@ class Member(NamedTuple):
 
     def run(self, updates: Any, state: Any, params: Any, context: Context) -> tuple[Any, Any]:
         """``update`` of the rule on the tree as it is."""
+        kept = self._kept(updates, context) if self.rule.averages else None
+        if kept is not None:
+            state = kept.decode(state)
         new, state = self._call(self.rule.update, updates, state, params, context)
+        if kept is not None:
+            state = kept.encode(state, context.step)
         if not self.rule.per_example:
             with check.inside(self.path):
                 check.same_shapes(new, updates)
         return new, state
+
+    def _kept(self, like: Any, context: Context) -> Kept:
+        return Kept(self.rule, self.name, like, context)
 
     def apply(self, updates: Any, state: Any, params: Any, context: Context) -> tuple[Any, Any]:
         assert self.rule.apply is not None

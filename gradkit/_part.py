@@ -30,6 +30,7 @@ class View(NamedTuple):
       splits: leaves are taken apart, so that the whole tree has other paths inside.
       stack: how ``stacked`` runs what is inside; None to leave it as it is outside, False to run
         what is inside on the tree as it is.
+      compression: how the averages inside are kept; None to leave it as it is outside.
     """
 
     see: Callable[[PyTree], PyTree]
@@ -37,12 +38,15 @@ class View(NamedTuple):
     extra: Callable[[str, Any, PyTree], Any] = lambda name, value, updates: value
     splits: bool = False
     stack: Any = None
+    compression: Any = None
 
     def within(self, context: "Context") -> "Context":
         """The context of the part, without its extra arguments."""
         whole = self.see(context.whole) if self.splits else context.whole
         stack = context.stack if self.stack is None else (self.stack or None)
-        return context._replace(leaves=self.see(context.leaves), whole=whole, stack=stack)
+        kept = context.compression if self.compression is None else self.compression
+        leaves = self.see(context.leaves)
+        return context._replace(leaves=leaves, whole=whole, stack=stack, compression=kept)
 
 
 def unstacked(context: "Context") -> View:
@@ -115,6 +119,8 @@ class Part(NamedTuple):
 
     def _update(self, updates: Any, state: Any, params: Any, context: Context) -> tuple[Any, Any]:
         members = self.transform.members
+        if self.name:
+            context = context._replace(place=f"{context.place}.{self.name}")
         with check.inside(self.name):
             if self.clock:
                 step, inner = state.step, state.inner
@@ -160,7 +166,7 @@ class Part(NamedTuple):
           the updates (with ``in_place`` the new parameters) and the state of the part.
         """
         named = {"step": context.step, "leaves": context.leaves, "whole": context.whole}
-        stack = context.stack
+        fixed = {name: getattr(context, name) for name in ("stack", "compression", "place")}
         arrays = {k: v for k, v in context.extras.items() if not callable(v)}
         functions = {k: v for k, v in context.extras.items() if callable(v)}
 
@@ -169,7 +175,7 @@ class Part(NamedTuple):
             transform, updates, aux, params, named, arrays = operands
             if in_place:  # read the parameters where they are written, or XLA copies them
                 params, named = tree.widen(target), {**named, "leaves": target, "whole": target}
-            context = Context(**named, extras={**arrays, **functions}, stack=stack)
+            context = Context(**named, extras={**arrays, **functions}, **fixed)
             part = self._replace(transform=transform)
             new, kept = part.update(prepare(updates, aux), state, params, context=context)
             if in_place:

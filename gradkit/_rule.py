@@ -4,7 +4,8 @@ A rule that runs other transforms declares each of them as a `Part` (``gradkit._
 is a rule with its place in a chain (``gradkit._member``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -54,7 +55,13 @@ class Rule(NamedTuple):
       transposable: a matrix and its transpose are treated alike; for a rule of scope ``"leaf"``.
       reads: ``reads(context) -> list``, what the rule reads of the place of each leaf in the tree,
         such as which axes are its rows. ``stacked`` keeps leaves apart for which it differs.
+      averages: the averages in the state, by key (``"average"``, or ``"moment.average"`` in a dict
+        within it), each a tree like the updates, with the `Store` that keeps it. None is for
+        float32 or wider, or the store of ``compress``. The store encodes and decodes around
+        ``init`` and ``update``, which see arrays like the updates.
       foreign: the pair is another library's, whose states are not checked.
+      held_fixed: what the derivatives of the update treat as constant though it is not, such as
+        "the step size". ``unroll`` then refuses to be differentiated.
     """
 
     init: InitFn | Callable[..., OptState] | None
@@ -69,7 +76,9 @@ class Rule(NamedTuple):
     scope: str = "tree"
     transposable: bool = False
     reads: "Callable[[Context], list[Any]] | None" = None
+    averages: Mapping[str, Any] = MappingProxyType({})
     foreign: bool = False
+    held_fixed: str = ""
 
 
 class Context(NamedTuple):
@@ -83,6 +92,9 @@ class Context(NamedTuple):
       stack: runs the members of a chain stacked (``gradkit._stack.Stack``); None outside of
         ``stacked``.
       layout: which leaves are in which stack, where the trees are stacks; else None.
+      compression: how averages are kept (``gradkit.wrappers.compress``); None outside of
+        ``compress``.
+      place: the names of the enclosing parts.
     """
 
     step: Any
@@ -91,6 +103,8 @@ class Context(NamedTuple):
     extras: dict[str, Any]
     stack: Any = None
     layout: Any = None
+    compression: Any = None
+    place: str = ""
 
     @classmethod
     def start(cls, leaves: PyTree) -> "Context":

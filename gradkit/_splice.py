@@ -87,6 +87,7 @@ def at_step(part: "Transform", member: Member) -> Member:
 
     def init(params: Any, *, context: Context) -> Any:
         rule = at(jnp.zeros((), jnp.int32), numerics.scalar_dtype(params))
+        rule = rule._replace(averages={})  # which the member itself keeps
         return member._replace(rule=rule, path="").init(params, context)
 
     def now(field: str) -> Callable[..., Any]:
@@ -96,6 +97,7 @@ def at_step(part: "Transform", member: Member) -> Member:
             rule = at(step, numerics.scalar_dtype(updates))
             return getattr(rule, field)(updates, state, params, **taken)
 
+        run.__module__ = getattr(member.rule.update, "__module__", None) or ""
         return run
 
     rule = member.rule._replace(

@@ -298,6 +298,8 @@ def _read(member: Member, context: Context) -> list[list[Any]]:
     with check.inside(member.path):
         found = [] if rule.mask is None else [jax.tree.leaves(rule.mask(context))]
         found += [] if rule.reads is None else [rule.reads(context)]
+        if rule.averages and context.compression is not None:
+            found += [jax.tree.leaves(context.compression.select(context))]
         for part in rule.parts:
             with check.inside(part.name):
                 for inner in part.transform.members:

@@ -47,59 +47,13 @@ class Step:
             return self._run(params, state, self._data, args, kwargs, static)
         except (TypeError, ValueError) as error:
             if not check.is_ours(error):
+                fix = "Pass its arguments after the state: step(params, state, *args, **kwargs)"
+                if isinstance(params, State):
+                    fix = "The order is step(params, state, *args)"
                 with check.inside("make_step"):
-                    self._explain(params, args, kwargs, dict(static))
+                    arguments = (args, kwargs, dict(static))
+                    explain(self._loss, self._has_aux, params, arguments, fix)
             raise
-
-    def _explain(self, params: Any, args: Any, kwargs: Any, static: dict[str, Any]) -> None:
-        """Refuse parameters and losses that JAX could not differentiate."""
-        if isinstance(params, State):
-            fix = "The order is step(params, state, *args)"
-            check.refuse("the first argument is a state", fix=fix, error=TypeError)
-        check.tree_of_arrays(params, "params")
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-            if not check.is_inexact(leaf):
-                check.refuse(
-                    f"this leaf of params is {check.kind_of(leaf)}",
-                    expected="an array of a floating or complex dtype",
-                    fix="Split the model: eqx.partition(model, eqx.is_inexact_array), or "
-                    "nnx.split(model, nnx.Param, ...), and pass the rest as another argument",
-                    path=check.keystr(path),
-                    error=TypeError,
-                )
-        loss_fn = self._loss
-        if loss_fn is None:
-            return
-        try:
-            inspect.signature(loss_fn).bind(params, *args, **kwargs, **static)
-        except TypeError as error:
-            problem = f"loss_fn={check.shown(loss_fn)} cannot be called: {error}"
-            fix = "Pass its arguments after the state: step(params, state, *args, **kwargs)"
-            check.refuse(problem, fix=fix, error=TypeError)
-        except ValueError:  # a builtin without a signature
-            pass
-        try:  # static arguments are kept from tracing
-            returned: list[Any] = []
-            jax.eval_shape(
-                lambda p, a, k: returned.append(loss_fn(p, *a, **k, **static)), params, args, kwargs
-            )
-            (loss,) = returned
-        except Exception:
-            return  # an error in the loss itself, which has been raised
-        self._judge_loss(loss)
-
-    def _judge_loss(self, loss: Any) -> None:
-        what = "loss_fn returned"
-        if self._has_aux:
-            if not isinstance(loss, tuple) or len(loss) != 2:
-                problem = f"{what} {check.kind_of(loss)}, with has_aux"
-                check.refuse(problem, expected="the pair (loss, aux)", error=TypeError)
-            loss = loss[0]
-        real = getattr(loss, "shape", None) == () and jnp.issubdtype(loss.dtype, jnp.floating)
-        if not real:
-            fix = "Reduce it, as with jnp.mean; for a pair (loss, aux) pass has_aux=True"
-            problem = f"{what} {check.kind_of(loss)}"
-            check.refuse(problem, expected="one real number", fix=fix, error=TypeError)
 
     def replace(self, changes: dict[str, Any] | None = None, /, **more: Any) -> "Step":
         """The step of ``tx.replace(...)``, which shares this one's compilations.
@@ -125,6 +79,114 @@ class Step:
 
     def __repr__(self) -> str:
         return f"<step of {self.tx!r}>"
+
+
+def explain(
+    loss_fn: Any,
+    has_aux: bool,
+    params: Any,
+    arguments: tuple[Any, dict[str, Any], dict[str, Any]],
+    fix: str,
+) -> None:
+    """Refuse parameters and losses that JAX could not differentiate.
+
+    Args:
+      loss_fn: the loss; None where it cannot be called with these arguments alone.
+      has_aux: whether it returns a pair.
+      params: what it is differentiated by.
+      arguments: its other arguments: by position, by name, and by name and static.
+      fix: how to pass them.
+    """
+    args, kwargs, static = arguments
+    if isinstance(params, State):
+        check.refuse("the first argument is a state", fix=fix, error=TypeError)
+    check.tree_of_arrays(params, "params")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not check.is_inexact(leaf):
+            check.refuse(
+                f"this leaf of params is {check.kind_of(leaf)}",
+                expected="an array of a floating or complex dtype",
+                fix="Split the model: eqx.partition(model, eqx.is_inexact_array), or "
+                "nnx.split(model, nnx.Param, ...), and pass the rest as another argument",
+                path=check.keystr(path),
+                error=TypeError,
+            )
+    if loss_fn is None:
+        return
+    try:
+        inspect.signature(loss_fn).bind(params, *args, **kwargs, **static)
+    except TypeError as error:
+        problem = f"loss_fn={check.shown(loss_fn)} cannot be called: {error}"
+        check.refuse(problem, fix=fix, error=TypeError)
+    except ValueError:  # a builtin without a signature
+        pass
+    try:  # static arguments are kept from tracing
+        returned: list[Any] = []
+        jax.eval_shape(
+            lambda p, a, k: returned.append(loss_fn(p, *a, **k, **static)), params, args, kwargs
+        )
+        (loss,) = returned
+    except Exception:
+        return  # an error in the loss itself, which has been raised
+    _judge_loss(loss, has_aux)
+
+
+def _judge_loss(loss: Any, has_aux: bool) -> None:
+    what = "loss_fn returned"
+    if has_aux:
+        if not isinstance(loss, tuple) or len(loss) != 2:
+            problem = f"{what} {check.kind_of(loss)}, with has_aux"
+            check.refuse(problem, expected="the pair (loss, aux)", error=TypeError)
+        loss = loss[0]
+    real = getattr(loss, "shape", None) == () and jnp.issubdtype(loss.dtype, jnp.floating)
+    if not real:
+        fix = "Reduce it, as with jnp.mean; for a pair (loss, aux) pass has_aux=True"
+        problem = f"{what} {check.kind_of(loss)}"
+        check.refuse(problem, expected="one real number", fix=fix, error=TypeError)
+
+
+def advance(
+    loss_fn: Callable[..., Any],
+    tx: Transform,
+    has_aux: bool,
+    now: tuple[Params, OptState],
+    arguments: tuple[Any, dict[str, Any]],
+    given: dict[str, Any],
+) -> tuple[Params, OptState, Any]:
+    """One update: the parameters and the state after it, and what the loss function returned.
+
+    Args:
+      loss_fn: the loss.
+      tx: the optimizer.
+      has_aux: whether the loss is the first of a pair.
+      now: the parameters and the state.
+      arguments: what the loss is given besides, by position and by name.
+      given: extra arguments for the transforms, which have precedence.
+    """
+    params, state = now
+    args, kwargs = arguments
+
+    def value_fn(params: Any) -> Any:
+        value = loss_fn(params, *args, **kwargs)
+        return value[0] if has_aux else value
+
+    value, grads = jax.value_and_grad(loss_fn, has_aux=has_aux)(params, *args, **kwargs)
+    loss = value[0] if has_aux else value
+    grads = jax.tree.map(_descending, grads)
+    known = {"value": loss, "grad": grads, "value_fn": value_fn}
+    params, state = tx.apply(params, state, grads, **{**known, **given})
+    return params, state, value
+
+
+def check_loss_and_transform(loss_fn: Any, tx: Any) -> None:
+    """Refuse a loss that is not a function, and an optimizer that is not a transform."""
+    check.function(loss_fn=loss_fn)
+    if fix := check.uncalled(loss_fn):
+        check.refuse(f"loss_fn={check.shown(loss_fn)} is a factory", fix=fix, error=TypeError)
+    if not isinstance(tx, Transform):
+        fix = check.uncalled(tx) or "gk.chain(tx) makes a gradkit transform of an optax one"
+        problem = f"tx={check.shown(tx)} is not a gradkit transform"
+        check.refuse(problem, fix=fix, error=TypeError)
 
 
 def _descending(grad: Any) -> Any:
@@ -187,13 +249,7 @@ def make_step(
       >>> assert w.tolist() == [0.5, 1.0] and loss == 5.0 and state.step == 1
     """
     with check.inside("make_step"):
-        check.function(loss_fn=loss_fn)
-        if fix := check.uncalled(loss_fn):
-            check.refuse(f"loss_fn={check.shown(loss_fn)} is a factory", fix=fix, error=TypeError)
-        if not isinstance(tx, Transform):
-            fix = check.uncalled(tx) or "gk.chain(tx) makes a gradkit transform of an optax one"
-            problem = f"tx={check.shown(tx)} is not a gradkit transform"
-            check.refuse(problem, fix=fix, error=TypeError)
+        check_loss_and_transform(loss_fn, tx)
         check.boolean(has_aux=has_aux, donate=donate)
         extra_names, static = _names("extras", extras), _names("static_argnames", static_argnames)
         check_extras(dict.fromkeys(extra_names), extras_taken(tx))
@@ -216,15 +272,8 @@ def make_step(
         kwargs = {name: value for name, value in kwargs.items() if name not in extra_names}
         kwargs |= dict(static)
 
-        def value_fn(params: Any) -> Any:
-            value = loss_fn(params, *args, **kwargs)
-            return value[0] if has_aux else value
-
-        value, grads = jax.value_and_grad(loss_fn, has_aux=has_aux)(params, *args, **kwargs)
-        loss = value[0] if has_aux else value
-        grads = jax.tree.map(_descending, grads)
-        known = {"value": loss, "grad": grads, "value_fn": value_fn}
-        params, state = tx.apply(params, state, grads, **{**known, **given})
+        now, arguments = (params, state), (args, kwargs)
+        params, state, value = advance(loss_fn, tx, has_aux, now, arguments, given)
         return (params, state, *value) if has_aux else (params, state, value)
 
     return Step(tx, run, static, None if extra_names else loss_fn, has_aux)

@@ -479,6 +479,7 @@ def stateless(
 
     # The rule takes the extra arguments that f takes.
     run.__signature__ = inspect.Signature(signature_of(f))  # type: ignore[attr-defined]
+    run.__module__ = getattr(f, "__module__", None) or ""  # whose it is: see unroll
     return Rule(_no_state, run, scope=scope, transposable=transposable)
 
 

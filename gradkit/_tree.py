@@ -103,9 +103,9 @@ def copy_like(params: Any) -> Any:
     return jax.tree.map(leaf, params)
 
 
-def magnitudes_like(params: Any) -> Any:
-    """Zeros for averages of magnitudes: like ``zeros_like``, but real where params are complex."""
-    return jax.tree.map(lambda x: x.real if jnp.iscomplexobj(x) else x, zeros_like(params))
+def magnitudes_like(params: Any, fill: Any = 0.0) -> Any:
+    """For averages of magnitudes: like ``zeros_like``, but real where params are complex."""
+    return jax.tree.map(lambda x: x.real if jnp.iscomplexobj(x) else x, zeros_like(params, fill))
 
 
 def widen(tree: Any) -> Any:
@@ -132,6 +132,17 @@ def factor_like(factor: Any, x: Any) -> Any:
     return factor if isinstance(factor, (int, float)) else numerics.cast(factor, x.dtype)
 
 
+@jax.custom_jvp
+def _with_derivative_of(x: Any, rounded: Any) -> Any:
+    """``rounded``, whose derivative is that of its expectation ``x``."""
+    return rounded
+
+
+@_with_derivative_of.defjvp
+def _its_derivative(primals: Any, tangents: Any) -> Any:
+    return primals[1], tangents[0].astype(primals[1].dtype)
+
+
 def round_stochastically(sums: Any, like: Any, key: Any) -> Any:
     """A wide tree rounded to the dtypes of ``like``, each element up or down at random.
 
@@ -144,13 +155,14 @@ def round_stochastically(sums: Any, like: Any, key: Any) -> Any:
     def leaf(x: Any, kind: Any, key: Any) -> Any:
         if kind == x.dtype or jnp.iscomplexobj(x):
             return numerics.cast(x, kind)
-        near = x.astype(kind)
+        near = lax.stop_gradient(x).astype(kind)
         back = near.astype(x.dtype)
         toward = jnp.where(x > back, jnp.inf, -jnp.inf).astype(kind)
         far = jnp.nextafter(near, toward)
         gap = far.astype(x.dtype) - back
         chance = jnp.where(x == back, 0.0, (x - back) / jnp.where(gap == 0, 1.0, gap))
-        return jnp.where(jax.random.uniform(key, x.shape, x.dtype) < chance, far, near)
+        drawn = jnp.where(jax.random.uniform(key, x.shape, x.dtype) < chance, far, near)
+        return _with_derivative_of(x, drawn)
 
     return jax.tree.unflatten(treedef, [leaf(*row) for row in zip(leaves, kinds, keys)])
 

@@ -107,7 +107,7 @@ BANNED = {
     r"\bthe lectures?\b": "cite the paper or the textbook",
     r"\bwhat (?:came|comes|was given)\b": "the value, the updates",
     # What a machine has is memory, what a transform keeps is state.
-    r"(?<!GPU )(?<!device )(?<!in )(?<!to )(?<!over )(?<!less )(?<!half the )(?<!of )"
+    r"(?<!GPU )(?<!device )(?<!host )(?<!in )(?<!to )(?<!over )(?<!less )(?<!half the )(?<!of )"
     r"\bmemory\b(?! bandwidth|-efficient)": "state",
     r"\bdoors?\b": "function, entry",
     r"\broads?\b": "way, branch",

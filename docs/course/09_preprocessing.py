@@ -97,9 +97,6 @@ def draw_clouds(plt):
     return figure
 
 
-# %%
-style.enough()  # for the tests: what follows takes longer
-
 # %% [markdown]
 # ![Two features of the wines after six kinds of preprocessing, with the ellipse of two standard
 # deviations](../assets/course/09_clouds.svg)

@@ -104,9 +104,6 @@ def draw_axes(plt):
     return figure
 
 
-# %%
-style.enough()  # for the tests: what follows takes longer
-
 # %% [markdown]
 # ![A block of activations: samples, positions and channels. Red: the values that share a mean and a
 # deviation under batch, layer, instance and group normalization.](../assets/course/10_axes.svg)

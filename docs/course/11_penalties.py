@@ -186,9 +186,6 @@ def draw_paths(plt):
     return figure
 
 
-# %%
-style.enough()  # for the tests: what follows takes longer
-
 # %% [markdown]
 # ![Weights over the penalty, L2 and L1](../assets/course/11_paths.svg)
 #

@@ -98,8 +98,6 @@ geometric = jax.nn.softmax(members.mean(0))
 inference = jax.nn.softmax(F.dropout(hidden, 0.5, deterministic=True) @ output)
 np.testing.assert_allclose(inference, geometric, rtol=1e-4)
 
-# %%
-style.enough()  # for the tests: what follows takes longer
 
 # %% [markdown]
 # ### The rate

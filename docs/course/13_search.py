@@ -124,9 +124,6 @@ def draw_landscape(plt):
     return figure
 
 
-# %%
-style.enough()  # for the tests: what follows takes longer
-
 # %% [markdown]
 # ![Losses over learning rate and momentum, and the trials of grid, random, coarse-to-fine and Bayesian
 # search](../assets/course/13_landscape.svg)

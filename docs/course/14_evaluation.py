@@ -112,9 +112,6 @@ def draw_folds(plt):
     return figure
 
 
-# %%
-style.enough()  # for the tests: what follows takes longer
-
 # %% [markdown]
 # ![Three ways of cutting the iris data into folds](../assets/course/14_folds.svg)
 #

@@ -142,9 +142,6 @@ def draw_decomposition(plt):
     return figure
 
 
-# %%
-style.enough()  # for the tests: what follows takes longer
-
 # %% [markdown]
 # ![Models of twenty training sets for three penalties, and bias, variance and error over the penalty](../assets/course/15_decomposition.svg)
 #

@@ -78,12 +78,6 @@ def quick(full, short):
     return short if QUICK else full
 
 
-def enough() -> None:
-    """End a page here in the tests; what follows runs when its pictures are drawn."""
-    if QUICK:
-        raise SystemExit(0)
-
-
 # ------------------------------------------------------------------------------------- pictures
 
 

@@ -18,7 +18,7 @@ from gradkit import _tree as tree
 from gradkit._part import Part
 from gradkit._rule import Rule
 from gradkit._transform import Transform, stateless, transform
-from gradkit.stores import as_store, encoded, scope_of
+from gradkit.stores import as_store, averages
 from gradkit.typing import Rate, StoreLike
 
 
@@ -71,16 +71,16 @@ def trace(decay: Rate, nesterov: bool = False, accumulator_dtype: StoreLike = No
     store = as_store(accumulator_dtype, "accumulator_dtype")
 
     def update(updates: Any, state: Any, params: Any) -> Any:
-        def leaf(x: Any, stored: Any) -> Any:
+        def leaf(x: Any, old: Any) -> Any:
             beta = tree.factor_like(decay, x)
-            new = x + beta * store.decode(stored, x)
-            return (x + beta * new if nesterov else new), store.encode(new)
+            new = x + beta * old
+            return (x + beta * new if nesterov else new), new
 
-        traces, stored = tree.map(leaf, updates, state["trace"], outputs=2)
-        return traces, {"trace": stored}
+        out, traces = tree.map(leaf, updates, state["trace"], outputs=2)
+        return out, {"trace": traces}
 
-    init = lambda params: {"trace": encoded(store, params)}
-    return Rule(init, update, scope=scope_of(store))
+    init = lambda params: {"trace": tree.zeros_like(params)}
+    return Rule(init, update, scope="element", averages=averages(store, "trace"))
 
 
 @transform
@@ -109,15 +109,11 @@ def running_sum(initial_value: float = 0.0, store: StoreLike = None) -> Rule:
     store = as_store(store, "store")
 
     def update(updates: Any, state: Any, params: Any) -> Any:
-        def leaf(x: Any, stored: Any) -> Any:
-            new = store.decode(stored, x) + x
-            return new, store.encode(new)
+        sums = tree.map(jnp.add, state["sum"], updates)
+        return sums, {"sum": sums}
 
-        sums, stored = tree.map(leaf, updates, state["sum"], outputs=2)
-        return sums, {"sum": stored}
-
-    init = lambda params: {"sum": encoded(store, params, initial_value)}
-    return Rule(init, update, scope=scope_of(store))
+    init = lambda params: {"sum": tree.zeros_like(params, initial_value)}
+    return Rule(init, update, scope="element", averages=averages(store, "sum"))
 
 
 @transform
@@ -149,20 +145,20 @@ def running_max(average: Transform, store: StoreLike = None) -> Rule:
 
     def init(params: Any, *, context: Any) -> Any:
         inner = part.init(params, context=context)
-        return {"average": inner, "max": encoded(store, params, real=True)}
+        return {"average": inner, "max": tree.magnitudes_like(params)}
 
     def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
-        averages, kept = part.update(updates, state["average"], params, context=context)
+        values, kept = part.update(updates, state["average"], params, context=context)
 
-        def leaf(x: Any, stored: Any) -> Any:
+        def leaf(x: Any, old: Any) -> Any:
             check.real(x)
-            new = jnp.maximum(store.decode(stored, x), x)
-            return new, store.encode(new)
+            return jnp.maximum(old, x)
 
-        maxima, stored = tree.map(leaf, averages, state["max"], outputs=2)
-        return maxima, {"average": kept, "max": stored}
+        maxima = tree.map(leaf, values, state["max"])
+        return maxima, {"average": kept, "max": maxima}
 
-    return Rule(init, update, parts=(part,), scope=scope_of(store))
+    declared = averages(store, "max")
+    return Rule(init, update, parts=(part,), scope="element", averages=declared)
 
 
 @transform
@@ -197,15 +193,13 @@ def decayed_max(decay: Rate, eps: Rate = 0.0, store: StoreLike = None) -> Rule:
     store = as_store(store, "store")
 
     def update(updates: Any, state: Any, params: Any) -> Any:
-        def leaf(x: Any, stored: Any) -> Any:
+        def leaf(x: Any, old: Any) -> Any:
             check.real(x)
-            new = jnp.maximum(
-                x + tree.factor_like(eps, x), tree.factor_like(decay, x) * store.decode(stored, x)
-            )
-            return new, store.encode(new)
+            like = tree.factor_like
+            return jnp.maximum(x + like(eps, x), like(decay, x) * old)
 
-        maxima, stored = tree.map(leaf, updates, state["max"], outputs=2)
-        return maxima, {"max": stored}
+        maxima = tree.map(leaf, updates, state["max"])
+        return maxima, {"max": maxima}
 
-    init = lambda params: {"max": encoded(store, params, real=True)}
-    return Rule(init, update, scope=scope_of(store))
+    init = lambda params: {"max": tree.magnitudes_like(params)}
+    return Rule(init, update, scope="element", averages=averages(store, "max"))

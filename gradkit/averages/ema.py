@@ -17,7 +17,7 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import transform
-from gradkit.stores import as_store, encoded, scope_of
+from gradkit.stores import as_store, averages
 from gradkit.typing import Rate, StoreLike
 
 
@@ -70,7 +70,7 @@ def ema(
     store = as_store(accumulator_dtype, "accumulator_dtype")
 
     def init(params: Any) -> Any:
-        average = encoded(store, params, initial_value)
+        average = tree.zeros_like(params, initial_value)
         return (
             {"average": average, "log_unseen": jnp.zeros((), numerics.scalar_dtype(params))}
             if debias
@@ -83,9 +83,8 @@ def ema(
             log_unseen = state["log_unseen"] + numerics.log(decay)
             seen, ahead = -jnp.expm1(log_unseen), -jnp.expm1(log_unseen + numerics.log(decay))
 
-        def leaf(x: Any, stored: Any) -> Any:
+        def leaf(x: Any, old: Any) -> Any:
             like = tree.factor_like
-            old = store.decode(stored, x)
             new = old + like(fresh, x) * (x - old)
             out = new
             if nesterov:
@@ -94,14 +93,15 @@ def ema(
                 ) * (x / like(seen, x) if debias else x)
             elif debias:
                 out = new / like(seen, x)
-            return out, store.encode(new)
+            return out, new
 
-        averages, stored = tree.map(leaf, updates, state["average"], outputs=2)
-        return averages, {"average": stored, "log_unseen": log_unseen} if debias else {
-            "average": stored
+        out, average = tree.map(leaf, updates, state["average"], outputs=2)
+        return out, {"average": average, "log_unseen": log_unseen} if debias else {
+            "average": average
         }
 
-    return Rule(init, update, scope=scope_of(store))
+    kept = averages(store, "average")
+    return Rule(init, update, scope="element", averages=kept)
 
 
 @transform
@@ -146,8 +146,8 @@ def variance(
 
     def init(params: Any) -> Any:
         state = {
-            "mean": encoded(store, params),
-            "variance": encoded(store, params, initial_value, real=True),
+            "mean": tree.zeros_like(params),
+            "variance": tree.magnitudes_like(params, initial_value),
         }
         return state | (
             {"log_unseen": jnp.zeros((), numerics.scalar_dtype(params))} if debias else {}
@@ -159,11 +159,10 @@ def variance(
             log_unseen = state["log_unseen"] + numerics.log(decay)
             seen = -jnp.expm1(log_unseen)
 
-        def leaf(square: Any, g: Any, stored_mean: Any, stored: Any) -> Any:
+        def leaf(square: Any, g: Any, mean: Any, old: Any) -> Any:
             like = tree.factor_like
             # The state of a preconditioner is real; this one holds a mean of the gradient itself.
             check.real(g)
-            mean, old = store.decode(stored_mean, g), store.decode(stored, square)
             distance = g - mean
             mean = mean + like(fresh, g) * distance
             new = like(decay, square) * (old + like(fresh, square) * numerics.abs_sq(distance))
@@ -171,7 +170,7 @@ def variance(
             if debias:
                 s = like(seen, square)
                 out = jnp.maximum(new / s - numerics.abs_sq(mean) * (1 - s) / (s * s), 0.0)
-            return out, store.encode(mean), store.encode(new)
+            return out, mean, new
 
         out, means, variances = tree.map(
             leaf, updates, gradient, state["mean"], state["variance"], outputs=3
@@ -180,7 +179,8 @@ def variance(
             {"log_unseen": log_unseen} if debias else {}
         )
 
-    return Rule(init, update, scope=scope_of(store))
+    kept = averages(store, "mean", "variance")
+    return Rule(init, update, scope="element", averages=kept)
 
 
 @transform
@@ -214,18 +214,16 @@ def ema_from_first(decay: Rate, store: StoreLike = None) -> Rule:
     store = as_store(store, "store")
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
-        def leaf(x: Any, stored: Any) -> Any:
-            old = store.decode(stored, x)
-            new = jnp.where(
+        def leaf(x: Any, old: Any) -> Any:
+            return jnp.where(
                 step == 0, x, old + tree.factor_like(numerics.complement(decay), x) * (x - old)
             )
-            return new, store.encode(new)
 
-        averages, stored = tree.map(leaf, updates, state["average"], outputs=2)
-        return averages, {"average": stored}
+        average = tree.map(leaf, updates, state["average"])
+        return average, {"average": average}
 
-    init = lambda params: {"average": encoded(store, params)}
-    return Rule(init, update, scope=scope_of(store))
+    init = lambda params: {"average": tree.zeros_like(params)}
+    return Rule(init, update, scope="element", averages=averages(store, "average"))
 
 
 @transform
@@ -265,7 +263,7 @@ def additive_ema(
     store = as_store(store, "store")
 
     def init(params: Any) -> Any:
-        average = encoded(store, params, initial_value, real=True)
+        average = tree.magnitudes_like(params, initial_value)
         return (
             {"average": average, "log_unseen": jnp.zeros((), numerics.scalar_dtype(params))}
             if debias
@@ -277,15 +275,15 @@ def additive_ema(
             log_unseen = state["log_unseen"] + numerics.log(decay)
             seen = -jnp.expm1(log_unseen)
 
-        def leaf(x: Any, stored: Any) -> Any:
+        def leaf(x: Any, old: Any) -> Any:
             check.real(x)
-            old = store.decode(stored, x)
             new = old - tree.factor_like(numerics.complement(decay), x) * jnp.sign(old - x) * x
-            return (new / tree.factor_like(seen, x) if debias else new), store.encode(new)
+            return (new / tree.factor_like(seen, x) if debias else new), new
 
-        averages, stored = tree.map(leaf, updates, state["average"], outputs=2)
-        return averages, {"average": stored, "log_unseen": log_unseen} if debias else {
-            "average": stored
+        out, average = tree.map(leaf, updates, state["average"], outputs=2)
+        return out, {"average": average, "log_unseen": log_unseen} if debias else {
+            "average": average
         }
 
-    return Rule(init, update, scope=scope_of(store))
+    kept = averages(store, "average")
+    return Rule(init, update, scope="element", averages=kept)

@@ -131,10 +131,11 @@ class _Conversion:
 
     def elements(self, member: Member, state: Any, layout: Layout, context: Context) -> Any:
         """The state of a rule that runs on the stacks."""
-        convert: Callable[..., Any] = layout.stack if self.back else layout.unstack
+        convert: Callable[..., Any] = _stacked if self.back else _unstacked
+        context = context._replace(compression=None)  # the marks are for trees, encoded or not
 
         def piece(mark: Any, value: Any) -> Any:
-            return convert(value, None) if isinstance(mark, _Box) else value
+            return convert(layout, value) if isinstance(mark, _Box) else value
 
         return jax.tree.map(piece, _marked(member, (), context, layout), state, is_leaf=_is_box)
 
@@ -167,6 +168,36 @@ class _Conversion:
             return layout.treedef.unflatten(values) if isinstance(mark, _Box) else values[0]
 
         return jax.tree.map(joined, mark, *found, is_leaf=_is_box)
+
+
+def _unstacked(layout: Layout, stacks: dict[str, Any]) -> Any:
+    """The tree of what is held for each leaf, from the rows of the stacks."""
+    flat: list[Any] = jax.tree.leaves(layout.leaves)
+    for name, rows in layout.rows.items():
+        for j, i in enumerate(rows):
+            held = stacks[name]
+            held = held if layout.alone(name) else jax.tree.map(lambda x, j=j: x[j], held)
+            flat[i] = _row_turned(held) if i in layout.turned else held
+    return layout.treedef.unflatten(flat)
+
+
+def _stacked(layout: Layout, values: Any) -> dict[str, Any]:
+    """The stacks of what is held for each leaf."""
+    flat = layout.treedef.flatten_up_to(values)
+    stacks = {}
+    for name, rows in layout.rows.items():
+        held = [_row_turned(flat[i]) if i in layout.turned else flat[i] for i in rows]
+        alone = layout.alone(name)
+        stacks[name] = held[0] if alone else jax.tree.map(lambda *x: jnp.stack(x), *held)
+    return stacks
+
+
+def _row_turned(value: Any) -> Any:
+    """What is held for a matrix, for its transpose."""
+    if isinstance(value, dict) and "codes" in value:
+        problem = "the state holds a matrix by blocks that are those of its transpose"
+        check.refuse(problem, fix="Leave transpose=True out, or compress nothing inside it")
+    return jax.tree.map(lambda x: x.T if x.ndim == 2 else x, value)
 
 
 class _Box:
@@ -208,6 +239,6 @@ def _turned(mark: Any, row: Any, wanted: bool) -> Any:
     def piece(mark: Any, value: Any) -> Any:
         if not isinstance(mark, _Box):
             return value
-        return jax.tree.map(lambda x: x.T if x.ndim == 2 else x, value)
+        return _row_turned(value)
 
     return jax.tree.map(piece, mark, row, is_leaf=_is_box) if wanted else row

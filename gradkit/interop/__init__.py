@@ -19,4 +19,6 @@ from gradkit.interop.functions import with_extra_args_support as with_extra_args
 from gradkit.interop.inject import InjectHyperparamsState as InjectHyperparamsState
 from gradkit.interop.inject import inject_hyperparams as inject_hyperparams
 from gradkit.interop.names import explain as explain
+from gradkit.interop.report import RestoreReport as RestoreReport
+from gradkit.interop.restore import restore_into as restore_into
 from gradkit.interop.resume import from_optax_state as from_optax_state

@@ -41,13 +41,16 @@ _WRAPPERS = (
     "PartitionState",
 )
 
-_COVERED = ", ".join(sorted({*FIELDS, *_CLOCKS, *_WRAPPERS}))
 
+def flat(state: Any) -> tuple[list[Any], list[Any], list[str]]:
+    """The states that hold something, in order, and the counts of completed updates.
 
-def flat(state: Any) -> tuple[list[Any], list[Any]]:
-    """The states that hold something, in order, and the counts of completed updates."""
+    Returns:
+      the states, the counts, and the names of the states that are not covered.
+    """
     states: list[Any] = []
     counts: list[Any] = []
+    unknown: list[str] = []
 
     def visit(part: Any) -> None:
         kind = type(part).__name__
@@ -57,14 +60,12 @@ def flat(state: Any) -> tuple[list[Any], list[Any]]:
             if kind in _CLOCKS or not jax.tree.leaves(part):
                 return
             if kind not in FIELDS and kind not in _WRAPPERS:
-                check.refuse(
-                    f"a {kind} is not covered",
-                    expected=f"states among {_COVERED}",
-                    fix="Start this part anew, or keep it in optax",
-                )
+                unknown.append(kind)
+                return
             if kind == "MaskedState":
-                inner, inside = flat(part.inner_state)
+                inner, inside, others = flat(part.inner_state)
                 counts.extend(inside)
+                unknown.extend(others)
                 if not inner:
                     return
             if kind in ("PartitionState", "MultiTransformState"):
@@ -83,4 +84,4 @@ def flat(state: Any) -> tuple[list[Any], list[Any]]:
             )
 
     visit(state)
-    return states, counts
+    return states, counts, unknown

@@ -19,7 +19,7 @@ from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._schedule import rate_at
 from gradkit._transform import Transform, chain, transform
-from gradkit.stores import as_store, encoded, scope_of
+from gradkit.stores import IDENTITY, as_store, averages
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.typing import Rate, Scalar, StoreLike
 
@@ -81,15 +81,15 @@ def scale_by_adopt(
     store = as_store(mu_dtype, "mu_dtype")
 
     def init(params: Any) -> Any:
-        return {"moment": encoded(store, params), "preconditioner": tree.magnitudes_like(params)}
+        return {"moment": tree.zeros_like(params), "preconditioner": tree.magnitudes_like(params)}
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
         beta1, beta2 = cast("tuple[Any, Any]", (b1, b2))  # schedules are evaluated by now
         first = step == 0
         bound = rate_at(clip_value_fn, step.astype(numerics.scalar_dtype(updates)))
 
-        def leaf(g: Any, stored: Any, v: Any) -> Any:
-            like, m, square = tree.factor_like, store.decode(stored, g), numerics.abs_sq(g)
+        def leaf(g: Any, m: Any, v: Any) -> Any:
+            like, square = tree.factor_like, numerics.abs_sq(g)
             d = numerics.divide(g, jnp.maximum(numerics.sqrt(v), like(eps, v)))
             if use_clipping:
                 check.real(g)
@@ -100,7 +100,7 @@ def scale_by_adopt(
             )
             return (
                 out,
-                store.encode(m),
+                m,
                 jnp.where(first, square, v + like(1 - beta2, v) * (square - v)),
             )
 
@@ -109,7 +109,8 @@ def scale_by_adopt(
         )
         return updates, {"moment": moment, "preconditioner": preconditioner}
 
-    return Rule(init, update, scope=scope_of(store))
+    kept = averages(store, "moment") | averages(IDENTITY, "preconditioner")
+    return Rule(init, update, scope="element", averages=kept)
 
 
 @transform

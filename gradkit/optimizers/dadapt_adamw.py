@@ -15,6 +15,7 @@ from gradkit import _tree as tree
 from gradkit import _xla as xla
 from gradkit._rule import Rule
 from gradkit._transform import transform
+from gradkit.stores import IDENTITY, averages
 from gradkit.typing import Rate
 
 
@@ -84,9 +85,9 @@ def dadapt_adamw(
     check.positive(estim_lr0=estim_lr0)
 
     def init(params: Any) -> Any:
-        averages = {name: tree.zeros_like(params) for name in ("moment", "preconditioner", "sum")}
+        zeros = {name: tree.zeros_like(params) for name in ("moment", "preconditioner", "sum")}
         return {
-            **averages,
+            **zeros,
             "rate": tree.scalar(estim_lr0, params),
             "weighted": tree.scalar(0.0, params),
         }
@@ -140,4 +141,4 @@ def dadapt_adamw(
             "weighted": weighted,
         }
 
-    return Rule(init, update)
+    return Rule(init, update, averages=averages(IDENTITY, "moment", "preconditioner"))

@@ -20,7 +20,7 @@ from gradkit._transform import Transform, chain, transform
 from gradkit.linalg.dimensions import DimensionNumbers, Matrices, matrices
 from gradkit.optimizers.adamw import adamw
 from gradkit.optimizers.muon import matrices_and_others
-from gradkit.stores import as_store, encoded
+from gradkit.stores import as_store, averages
 from gradkit.transforms.orthogonalize import map_matrices
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import add_decayed_weights
@@ -87,27 +87,27 @@ def scale_by_dion(
         treedef: Any
         leaves, treedef = jax.tree.flatten(params)
         bases = [basis(p, view) for p, view in zip(leaves, views, strict=True)]
-        return {"momentum": encoded(store, params), "basis": treedef.unflatten(bases)}
+        return {"momentum": tree.zeros_like(params), "basis": treedef.unflatten(bases)}
 
     def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
         views = matrices(weight_dimension_numbers, updates, context.whole)
 
-        def leaf(g: Any, view: Matrices, stored: Any, basis: Any) -> Any:
-            total = g + store.decode(stored, g)
+        def leaf(g: Any, view: Matrices, momentum: Any, basis: Any) -> Any:
+            total = g + momentum
             if not g.size:
-                return g, store.encode(total), basis
+                return g, total, basis
             seen, scale = view.see(total).mT, math.sqrt(view.fan_out / view.fan_in)
             left, right, basis, used = _power_step(seen, basis)
             keep = tree.factor_like(numerics.complement(beta), g)
             rest = seen - keep * _product(left, right.mT.conj())
             out = scale * _product(left * used, basis.mT.conj())
-            return view.back(out.mT, g), store.encode(view.back(rest.mT, g)), basis
+            return view.back(out.mT, g), view.back(rest.mT, g), basis
 
         kept = state["momentum"], state["basis"]
         new, momentum, basis = map_matrices(leaf, updates, views, *kept, outputs=3)
         return new, {"momentum": momentum, "basis": basis}
 
-    return Rule(init, update)
+    return Rule(init, update, averages=averages(store, "momentum"))
 
 
 def _power_step(b: Any, basis: Any) -> tuple[Any, Any, Any, Any]:

@@ -183,7 +183,7 @@ def scale_by_galore(
         result = _each(lift, plans, updates, low, projectors)
         return result, {"projector": projectors, "base_optimizer": kept}
 
-    return Rule(init, update, parts=(part,))
+    return Rule(init, update, parts=(part,), held_fixed="the projection")
 
 
 def _each(function: Callable[..., Any], plans: list[Any], first: Any, *rest: Any) -> Any:

@@ -107,7 +107,7 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Ru
         if scale_init_precond:
             # A step that did not move small parameters may have been too short.
             least = jnp.where(failed & (size > 0), size, jnp.maximum(size, 1.0))
-            start = jnp.where(gamma > 0, gamma, lax.stop_gradient(1 / least))
+            start = jnp.where(gamma > 0, gamma, 1 / least)
         else:
             start = jnp.ones_like(gamma)
 

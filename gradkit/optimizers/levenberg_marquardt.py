@@ -143,7 +143,7 @@ def scale_by_levenberg_marquardt(damping: float = 1e-3, max_trials: int = 20) ->
         kept = jnp.where(jnp.isfinite(kept), kept, state["damping"])
         return flat.unravel(u), {"scale": largest, "damping": kept, "evaluations": end.count}
 
-    return Rule(init, update)
+    return Rule(init, update, held_fixed="the damping")
 
 
 class _Trial(NamedTuple):

@@ -13,7 +13,7 @@ from gradkit import _checks as check
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
-from gradkit.stores import as_store, encoded, scope_of
+from gradkit.stores import as_store, averages
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import add_decayed_weights
 from gradkit.typing import Mask, Rate, StoreLike
@@ -70,18 +70,18 @@ def scale_by_lion(
         return jnp.clip(x, -1.0, 1.0)
 
     def update(updates: Any, state: Any, params: Any) -> Any:
-        def leaf(g: Any, stored: Any) -> Any:
+        def leaf(g: Any, old: Any) -> Any:
             fast, slow = tree.factor_like(b1, g), tree.factor_like(b2, g)
-            old, fresh = store.decode(stored, g), (1 - slow) * g
+            fresh = (1 - slow) * g
             new = fresh + slow * old
             old = _recomputed(old, new - fresh, slow)
-            return squash((1 - fast) * g + fast * old), store.encode(new)
+            return squash((1 - fast) * g + fast * old), new
 
-        updates, stored = tree.map(leaf, updates, state["average"], outputs=2)
-        return updates, {"average": stored}
+        updates, average = tree.map(leaf, updates, state["average"], outputs=2)
+        return updates, {"average": average}
 
-    init = lambda params: {"average": encoded(store, params)}
-    return Rule(init, update, scope=scope_of(store))
+    init = lambda params: {"average": tree.zeros_like(params)}
+    return Rule(init, update, scope="element", averages=averages(store, "average"))
 
 
 def _recomputed(old: Any, product: Any, decay: Any) -> Any:

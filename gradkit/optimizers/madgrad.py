@@ -14,6 +14,7 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
+from gradkit.stores import IDENTITY, averages
 from gradkit.transforms.weight_decay import add_decayed_weights
 from gradkit.typing import Rate
 
@@ -71,7 +72,8 @@ def scale_by_madgrad(learning_rate: Rate, momentum: Rate = 0.9, eps: Rate = 1e-6
         )
         return updates, {"sum": s, "preconditioner": n, "start": start}
 
-    return Rule(init, update, scope="element")
+    kept = averages(IDENTITY, "sum", "preconditioner")
+    return Rule(init, update, scope="element", averages=kept)
 
 
 @transform

@@ -17,6 +17,7 @@ from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import transform
+from gradkit.stores import IDENTITY, averages
 from gradkit.typing import Rate
 
 _FLAT = 2.0**-52  # the point counts as stationary if ‖M‖² is at most this
@@ -122,7 +123,7 @@ def momo(
         updates = tree.map(lambda m, p: -like(pull, p) * p - like(tau, m) * m, moment, params)
         return updates, {"moment": moment, "loss": loss, "slope": slope, "bound": new}
 
-    return Rule(init, update)
+    return Rule(init, update, averages=averages(IDENTITY, "moment"))
 
 
 @transform
@@ -221,4 +222,4 @@ def momo_adam(
             "bound": new,
         }
 
-    return Rule(init, update)
+    return Rule(init, update, averages=averages(IDENTITY, "moment", "preconditioner"))

@@ -113,7 +113,7 @@ def scale_by_newton_cg(
             "products": products,
         }
 
-    return Rule(init, update)
+    return Rule(init, update, held_fixed="the direction")
 
 
 def _adapted(state: Any, value: Any) -> Any:

@@ -16,6 +16,7 @@ from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import transform
 from gradkit.optimizers.dadapt_adamw import checked_betas
+from gradkit.stores import IDENTITY, averages
 from gradkit.typing import Rate
 
 
@@ -77,9 +78,9 @@ def prodigy(
     check.positive(estim_lr0=estim_lr0, estim_lr_coef=estim_lr_coef)
 
     def init(params: Any) -> Any:
-        averages = {name: tree.zeros_like(params) for name in ("moment", "preconditioner", "sum")}
+        zeros = {name: tree.zeros_like(params) for name in ("moment", "preconditioner", "sum")}
         return {
-            **averages,
+            **zeros,
             "origin": tree.origin(params),
             "rate": tree.scalar(estim_lr0, params),
             "weighted": tree.scalar(0.0, params),
@@ -128,4 +129,4 @@ def prodigy(
             "weighted": weighted,
         }
 
-    return Rule(init, update)
+    return Rule(init, update, averages=averages(IDENTITY, "moment", "preconditioner"))

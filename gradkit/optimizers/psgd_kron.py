@@ -123,7 +123,7 @@ def scale_by_psgd_kron(
         preconditioner_lr=preconditioner_lr, preconditioner_init_scale=preconditioner_init_scale
     )
     check.one_of(("triangular", "procrustes"), q_update=q_update)
-    store = as_store(precond_dtype, "precond_dtype")
+    store = as_store(precond_dtype, "precond_dtype", keyed=False)
     first = numerics.as_key(key)
     part = Part("moment", ema(b1, accumulator_dtype=mu_dtype))
     bounded = q_update == "procrustes"
@@ -247,7 +247,7 @@ def scale_by_psgd_kron(
         }
         return tree.map(leaf, moments, factors), after | ({"lipschitz": bounds} if bounded else {})
 
-    return Rule(init, update, parts=(part,))
+    return Rule(init, update, parts=(part,), held_fixed="the preconditioner")
 
 
 _SQRT_EPS = float(np.finfo(np.float32).eps ** 0.5)

@@ -20,7 +20,7 @@ from gradkit._part import gate
 from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit.linalg import axes
-from gradkit.stores import as_store, encoded
+from gradkit.stores import IDENTITY, as_store, averages
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import add_decayed_weights
 from gradkit.typing import Mask, Rate, StoreLike
@@ -124,7 +124,7 @@ def scale_by_soap(
             jax.tree.map(lambda p: jax.eval_shape(squares, p), params),
         )
         return {
-            "moment": {"average": encoded(store, params), "log_unseen": zero},
+            "moment": {"average": tree.zeros_like(params), "log_unseen": zero},
             "preconditioner": {"average": tree.magnitudes_like(params), "log_unseen": zero},
             "statistics": statistics,
             "bases": jax.tree.map(axes.identity, statistics),
@@ -146,14 +146,13 @@ def scale_by_soap(
             roots.append(axes.placed(kept.reshape(like.shape), v))
         found = iter(lax.stop_gradient(axes.together(axes.qr, images)))
         results = []
-        for (like, stored, _, bases, _), v in zip(leaves, roots, strict=True):
+        for (like, m, _, bases, _), v in zip(leaves, roots, strict=True):
             new = tuple(next(found)[0] for _ in bases)
             change = [
                 jnp.matmul(axes.adjoint(q), basis, precision=axes.PRECISION)
                 for q, basis in zip(new, bases, strict=True)
             ]
-            m = rotate(store.decode(stored, like), change, like)
-            results.append((store.encode(m), v, new))
+            results.append((rotate(m, change, like), v, new))
         return results
 
     def update(updates: Any, state: Any, params: Any, *, step: Any) -> Any:
@@ -166,9 +165,8 @@ def scale_by_soap(
         fresh = [jnp.where(started, numerics.complement(decay), 0.0) for decay in (b1, b2)]
         seen = [jnp.where(started, -jnp.expm1(log), 1.0) for log in logs]
 
-        def leaf(g: Any, stored: Any, v: Any, statistics: Any, bases: Any) -> Any:
+        def leaf(g: Any, m: Any, v: Any, statistics: Any, bases: Any) -> Any:
             inside = rotate(g, [axes.adjoint(q) for q in bases], g)
-            m = store.decode(stored, g)
             m = m + like(fresh[0], m) * (inside - m)
             v = v + like(fresh[1], v) * (numerics.abs_sq(inside) - v)
             root = numerics.sqrt(v / like(seen[1], v)) + like(eps, v)
@@ -177,7 +175,7 @@ def scale_by_soap(
                 old + (1 - like(beta, old)) * (new - old)
                 for old, new in zip(statistics, squares(g), strict=True)
             )
-            return u, store.encode(m), v, statistics
+            return u, m, v, statistics
 
         trees = (first["average"], second["average"], state["statistics"], state["bases"])
         result, moments, roots, statistics = tree.map(leaf, updates, *trees, outputs=4)
@@ -208,7 +206,8 @@ def scale_by_soap(
             "bases": carry[2],
         }
 
-    return Rule(init, update)
+    kept = averages(store, "moment.average") | averages(IDENTITY, "preconditioner.average")
+    return Rule(init, update, averages=kept, held_fixed="the eigenvectors")
 
 
 @transform

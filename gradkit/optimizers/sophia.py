@@ -16,6 +16,7 @@ from gradkit._part import Part, gate
 from gradkit._rule import Rule
 from gradkit._transform import Transform, chain, transform
 from gradkit.averages.ema import ema
+from gradkit.stores import IDENTITY, averages
 from gradkit.transforms.hessian import hutchinson_estimator_diag_hessian
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import add_decayed_weights
@@ -129,7 +130,8 @@ def scale_by_sophia(
         hessian, estimator_state = gate(due, estimate, carry, (), pure=False)
         return result, {"moment": moment, "hessian": hessian, "estimator": estimator_state}
 
-    return Rule(init, update, parts=(first, estimator))
+    kept = averages(IDENTITY, "hessian")
+    return Rule(init, update, parts=(first, estimator), averages=kept)
 
 
 def _print_win_rate(updates: Any, threshold: Any, step: Any, every: int) -> None:

@@ -180,4 +180,4 @@ def scale_by_backtracking_linesearch(
             "info": {"num_linesearch_steps": end.count, "decrease_error": end.error},
         }
 
-    return Rule(init, update)
+    return Rule(init, update, held_fixed="the step size")

@@ -43,7 +43,12 @@ def hutchinson_estimator_diag_hessian(random_seed: Key | None = None) -> Rule:
     Reference: Hutchinson 1989, https://doi.org/10.1080/03610918908812806; Liu et al. 2023,
     https://arxiv.org/abs/2305.14342.
     """
-    first = numerics.as_key(0 if random_seed is None else random_seed)
+    # The default is an argument of recipes, and made when gradkit is imported, before JAX's devices
+    # exist: ``jax.distributed`` and a forked process need that.
+    given = None if random_seed is None else numerics.as_key(random_seed)
+
+    def first() -> Any:
+        return numerics.as_key(0) if given is None else given
 
     def update(
         updates: Any, state: Any, params: Any, *, obj_fn: Any = None, value_fn: Any = None
@@ -59,7 +64,7 @@ def hutchinson_estimator_diag_hessian(random_seed: Key | None = None) -> Rule:
                 error=TypeError,
             )
         check.function(**{"value_fn" if obj_fn is None else "obj_fn": loss})
-        following, (now,) = numerics.split_key(state["key"], first, 1)
+        following, (now,) = numerics.split_key(state["key"], first(), 1)
         treedef: Any = jax.tree.structure(params)
         count = treedef.num_leaves
         keys = treedef.unflatten(list(jax.random.split(now, max(count, 1)))[:count])
@@ -69,4 +74,4 @@ def hutchinson_estimator_diag_hessian(random_seed: Key | None = None) -> Rule:
         product = jax.jvp(jax.grad(loss), (params,), (signs,))[1]
         return tree.map(jnp.multiply, product, signs), {"key": following}
 
-    return Rule(lambda params: {"key": numerics.key_data(first)}, update)
+    return Rule(lambda params: {"key": numerics.key_data(first())}, update)

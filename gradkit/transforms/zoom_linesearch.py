@@ -256,7 +256,7 @@ def scale_by_zoom_linesearch(
             },
         }
 
-    return Rule(init, update)
+    return Rule(init, update, held_fixed="the step size")
 
 
 def interpolate(low: _Point, high: _Point, third: _Point) -> Any:

@@ -6,12 +6,14 @@ from gradkit.wrappers.accumulate import skip_large_updates as skip_large_updates
 from gradkit.wrappers.accumulate import skip_not_finite as skip_not_finite
 from gradkit.wrappers.cautious import cautious as cautious
 from gradkit.wrappers.complex import split_real_and_imaginary as split_real_and_imaginary
+from gradkit.wrappers.compress import compress as compress
 from gradkit.wrappers.conditional import conditionally_mask as conditionally_mask
 from gradkit.wrappers.conditional import conditionally_transform as conditionally_transform
 from gradkit.wrappers.flatten import flatten as flatten
 from gradkit.wrappers.guard import apply_if_finite as apply_if_finite
 from gradkit.wrappers.guard import guard as guard
 from gradkit.wrappers.lookahead import lookahead as lookahead
+from gradkit.wrappers.master_weights import master_weights as master_weights
 from gradkit.wrappers.mechanize import mechanize as mechanize
 from gradkit.wrappers.partition import freeze as freeze
 from gradkit.wrappers.partition import masked as masked

@@ -94,7 +94,10 @@ def schedule_free(
     check.probability(b1=b1)
     check.finite(weight_lr_power=weight_lr_power)
     refuse_evaluation(base_optimizer=base_optimizer)
-    part, store = Part("base_optimizer", base_optimizer), as_store(state_dtype, "state_dtype")
+    part, store = (
+        Part("base_optimizer", base_optimizer),
+        as_store(state_dtype, "state_dtype", keyed=False),
+    )
     cheap = xla.on_cpu() and all(member.name in _CHEAP for member in base_optimizer.members)
 
     def init(params: Any, *, context: Any) -> Any:

@@ -56,7 +56,7 @@ def weight_ema(decay: Rate, debias: bool = True, store: StoreLike = None) -> Rul
     https://arxiv.org/abs/2411.18704.
     """
     check.decay(decay=decay)
-    kept = as_store(store)
+    kept = as_store(store, "store", keyed=False)
 
     def init(params: Any) -> Any:
         unseen = jnp.zeros((), numerics.scalar_dtype(params))
@@ -121,7 +121,7 @@ def swa(start: int, every: int = 1, store: StoreLike = None) -> Rule:
     """
     check.integer(0, start=start)
     check.integer(1, every=every)
-    kept = as_store(store)
+    kept = as_store(store, "store", keyed=False)
 
     def init(params: Any) -> Any:
         seen = jnp.zeros((), numerics.scalar_dtype(params))

@@ -303,6 +303,28 @@ def plans():
     )
 
 
+def restored():
+    """A state of one device taken to eight, and back."""
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    where = {name: NamedSharding(mesh, spec) for name, spec in SPECS.items()}
+    alone = {name: jnp.asarray(x) for name, x in PARAMS.items()}
+    spread, tx = jax.device_put(alone, where), gk.chain(gk.clip(1.0), gk.adam(0.1))
+    _, saved = tx.update(alone, tx.init(alone), alone)
+    there, report = gk.restore_into(tx, spread, saved)
+    back, other = gk.restore_into(tx, alone, there)
+    say(
+        "restored",
+        notes=sorted({row.note for row in report.rows + other.rows}),
+        same=all(
+            np.array_equal(a, b)
+            for found in (there, back)
+            for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(saved), strict=True)
+        ),
+        placed=there.inner["scale_by_adam"]["moment"]["average"]["w"].sharding == where["w"],
+        devices=max(len(x.sharding.device_set) for x in jax.tree.leaves(back)),
+    )
+
+
 if __name__ == "__main__":
     say("devices", count=len(jax.devices()))
     explicit(sys.argv[1:] or MAKERS)
@@ -312,3 +334,4 @@ if __name__ == "__main__":
         spread()
         data()
         plans()
+        restored()

@@ -83,3 +83,11 @@ def test_a_plan_says_what_each_device_holds(facts):
     assert fact["measured"] > 0
     assert fact["replicated"]
     assert fact["lost"]["w"].startswith("it is placed as P(), and returned as P('data'")
+
+
+def test_a_saved_state_goes_to_another_number_of_devices_and_back(facts):
+    fact = facts["restored"]
+    assert fact["notes"] == ["", "1 device to 8", "8 devices to 1"]
+    assert fact["same"]
+    assert fact["placed"]
+    assert fact["devices"] == 1

@@ -10,7 +10,7 @@ DIRECTIVE = re.compile(r"^::: (?P<path>\S+)\n(?P<options>(?:    .*\n?)*)", re.MU
 
 # What the rooms share among themselves: importable, not offered.
 INTERNAL = {"explained", "hint", "labels", "resolve", "selected", "called", "question"} | {
-    *("IDENTITY", "as_store", "encoded", "factored_axes", "scope_of")
+    *("IDENTITY", "MEANS", "as_store", "averages", "encoded", "factored_axes", "scope_of")
 }
 
 

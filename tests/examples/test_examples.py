@@ -105,8 +105,9 @@ def test_minimize_solves_three_landscapes_by_second_order_methods(tmp_path):
 
 def test_resume_ends_with_the_weights_of_an_uninterrupted_run(tmp_path):
     pytest.importorskip("flax")
-    picture, checkpoint = tmp_path / "resume.png", tmp_path / "resume.npz"
-    told = run("examples/resume.py", "--epochs", 4, "--out", picture, "--checkpoint", checkpoint)
+    pytest.importorskip("orbax.checkpoint")
+    picture = tmp_path / "resume.png"
+    told = run("examples/resume.py", "--epochs", 4, "--every", 20, "--out", picture)
     rows = re.findall(r"│\s+(\d+) │\s+(\d+) │\s+([\d.]+) │.*│\s+([\d.]+)% │", told)
     assert [(int(epoch), int(updates)) for epoch, updates, *_ in rows] == [
         (1, 11),
@@ -115,9 +116,27 @@ def test_resume_ends_with_the_weights_of_an_uninterrupted_run(tmp_path):
         (4, 44),
     ]
     assert float(rows[-1][3]) > 80
+    assert "The run went on from step 80 of 176." in told
     assert "The resumed run ends with the same weights as an uninterrupted run: True" in told
     assert picture.read_bytes().startswith(PNG)
-    assert checkpoint.exists()
+
+
+def test_learn_the_schedule_learns_rates_that_are_better_than_the_one_it_began_with(
+    tmp_path, capsys
+):
+    picture = tmp_path / "learn_the_schedule.png"
+    rows, grid = load("learn_the_schedule").main(["--quick", "--out", str(picture)])
+    told = capsys.readouterr().out
+    names = re.findall(r"│ (.*?)\s+│\s+(\d+) │\s+[\d.]+ │\s+[\d.]+% │\s+[\d.]+ │", told)
+    assert names == [
+        (f"the best of 4 constants: {grid['best']:.3f}", "1"),
+        ("learned by step", "20"),
+        ("learned by layer", "4"),
+        ("learned by layer and step", "80"),
+    ]
+    for name, _ in names[1:]:
+        assert rows[name]["loss"] < 0.8 * grid["losses"][-1], name
+    assert picture.read_bytes().startswith(PNG)
 
 
 def test_the_benchmark_measures_every_contender_of_every_row(tmp_path):

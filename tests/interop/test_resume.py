@@ -136,13 +136,13 @@ REFUSED = {
         optax.adam(0.1),
         gk.sgd(0.1, momentum=0.9),
         ValueError,
-        "a ScaleByAdamState fits nothing that tx keeps. Expected a state for 'trace'",
+        "a ScaleByAdamState fits nothing that tx keeps",
     ),
     "a transform that keeps more": (
         optax.sgd(0.1),
         gk.adam(0.1),
         ValueError,
-        "the optax state has nothing for 'scale_by_adam'",
+        "fresh      scale_by_adam.moment.average  (2 leaves)",
     ),
     "a scheduled decay": (
         optax.adam(0.1),
@@ -154,7 +154,7 @@ REFUSED = {
         optax.scale_by_adam(),
         gk.scale_by_adam(mu_dtype=gk.stores.blockwise_mean()),
         ValueError,
-        "does not match",
+        f"float32 to {gk.stores.blockwise_mean()}",
     ),
 }
 
@@ -193,6 +193,6 @@ def test_a_state_that_lost_its_classes_is_refused():
 def test_parameters_of_another_model_are_refused_by_path():
     params, other = tree_of(0, shapes=SHAPES), tree_of(0, shapes={"matrix": (3, 2), "vector": (5,)})
     with pytest.raises(
-        ValueError, match=r"moment.average.vector: a value float32\[4\] does not match float32\[5\]"
+        ValueError, match=r"moment.average.vector  +float32\[5\], saved float32\[4\]"
     ):
         gk.from_optax_state(gk.adam(0.1), optax.adam(0.1).init(params), other)

@@ -121,6 +121,5 @@ AVERAGES = [
         "compressed",
         lambda: gk.averages.compressed(gk.ema(0.8), gk.stores.factored(2), 1e-3),
         bad=((lambda: gk.averages.compressed(gk.averages.latest(), 3), "store=3 is not a Store"),),
-        reads_back=False,
     ),
 ]

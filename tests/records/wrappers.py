@@ -113,6 +113,28 @@ WRAPPERS = [
         needs_params=True,
     ),
     Case(
+        "compress",
+        lambda: gk.compress(gk.adam(0.1), gk.stores.int8(4, "nearest"), gk.by_rank(2)),
+        bad=(
+            (lambda: gk.compress(0.1, "bfloat16"), "inner=0.1 is not a transform"),
+            (lambda: gk.compress(gk.sgd(0.1), "bfloat16"), "has no average to compress"),
+            (lambda: gk.compress(gk.adam(0.1), None), "store=None keeps every average as it is"),
+            (lambda: gk.compress(gk.adam(0.1), "int8"), "'int8' is not a floating dtype"),
+            (
+                lambda: gk.compress(gk.adam(0.1), gk.stores.sm3_cover()),
+                "keeps means, not elements",
+            ),
+        ),
+    ),
+    Case(
+        "master_weights",
+        lambda: gk.master_weights(gk.adam(0.1)),
+        bad=((lambda: gk.master_weights(0.1), "inner=0.1 is not a transform"),),
+        needs_params=True,
+        rounds=True,
+        from_start=True,
+    ),
+    Case(
         "flatten",
         lambda: gk.flatten(gk.chain(gk.clip_by_block_rms(0.5), gk.ema(0.9))),
         bad=(
