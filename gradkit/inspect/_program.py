@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit._entry import extras_taken
-from gradkit._step import make_step
+from gradkit._step import explain, make_step
 from gradkit._transform import Transform
 from gradkit.inspect._accounts import leaves_of, nbytes
 from gradkit.inspect._rates import kernels
@@ -110,7 +110,8 @@ def step(
     extras: dict[str, Any],
 ) -> Program:
     """The step of ``make_step``: loss, gradient, update."""
-    make_step(loss_fn, tx, has_aux)._explain(params, batch, {}, {})
+    fix = "Pass its arguments as batch; a tuple is spread over them"
+    explain(loss_fn, has_aux, params, (batch, {}, {}), fix)
     made = make_step(loss_fn, tx, has_aux, extras=extras)
     run: Any = made._run
     arrays, functions = _apart(extras)

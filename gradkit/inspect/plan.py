@@ -1,6 +1,5 @@
 """What a training step takes before it runs: bytes, operations, time."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -91,7 +90,7 @@ def plan(
         check.tree_of_arrays(params, "params")
         mesh = _mesh_of(params, mesh)
         shapes = _shapes("params", params, mesh)
-        arguments = _spread(loss_fn, batch, shapes)
+        arguments = _spread(loss_fn, batch)
         state = place_state(shapes, jax.eval_shape(tx.init, shapes), mesh)
         if state_sharding is not None:
             state = _placed(state, state_sharding)
@@ -170,7 +169,7 @@ def _shapes(name: str, tree: Any, mesh: Mesh | None) -> Any:
     return jax.tree.map(lambda leaf: as_shape(leaf, mesh), tree)
 
 
-def _spread(loss_fn: Any, batch: Any, params: Any) -> tuple[Any, ...]:
+def _spread(loss_fn: Any, batch: Any) -> tuple[Any, ...]:
     """The arguments of the loss after the parameters."""
     if loss_fn is None:
         if batch is not None:
@@ -179,16 +178,7 @@ def _spread(loss_fn: Any, batch: Any, params: Any) -> tuple[Any, ...]:
             check.refuse(problem, fix=fix, error=TypeError)
         return ()
     check.function(loss_fn=loss_fn)
-    arguments = () if batch is None else batch if isinstance(batch, tuple) else (batch,)
-    try:
-        inspect.signature(loss_fn).bind(params, *arguments)
-    except TypeError as error:
-        problem = f"loss_fn={check.shown(loss_fn)} cannot be called: {error}"
-        fix = "Pass its arguments as batch; a tuple is spread over them"
-        check.refuse(problem, fix=fix, error=TypeError)
-    except ValueError:  # a builtin without a signature
-        pass
-    return arguments
+    return () if batch is None else batch if isinstance(batch, tuple) else (batch,)
 
 
 def _placed(state: Any, shardings: Any) -> Any:
