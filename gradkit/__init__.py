@@ -34,6 +34,7 @@ from gradkit._rule import Rule as Rule
 from gradkit._rule import State as State
 from gradkit._schedule import Schedule as Schedule
 from gradkit._schedule import schedule as schedule
+from gradkit._sharding import state_sharding as state_sharding
 from gradkit._step import Step as Step
 from gradkit._step import make_step as make_step
 from gradkit._transform import Transform as Transform
@@ -322,6 +323,7 @@ from gradkit.wrappers import schedule_free_adamw as schedule_free_adamw
 from gradkit.wrappers import schedule_free_eval_params as schedule_free_eval_params
 from gradkit.wrappers import schedule_free_sgd as schedule_free_sgd
 from gradkit.wrappers import selective_transform as selective_transform
+from gradkit.wrappers import sharded as sharded
 from gradkit.wrappers import skip_large_updates as skip_large_updates
 from gradkit.wrappers import skip_not_finite as skip_not_finite
 from gradkit.wrappers import snapshot as snapshot

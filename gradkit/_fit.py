@@ -83,7 +83,7 @@ def fit(
       stop: an ``early_stopping(...)``, whose patience counts evaluations; None keeps the weights of
         the lowest score and does not stop.
       monitor: the name of the score to judge by, where ``evaluate`` returns a dict.
-      state: the optimizer state at the start; None begins with ``step.tx.init(params)``.
+      state: the optimizer state at the start; None begins with ``step.init(params)``.
       eval_params: a function of ``(state, params)`` that returns the weights to evaluate and to
         keep, such as ``functools.partial(gk.eval_params, tx)``; None takes ``params``.
 
@@ -119,7 +119,7 @@ def fit(
             if not isinstance(step, Step):
                 fix = "Pass state=tx.init(params), or a step of make_step"
                 check.refuse("state=None, and step is a function", fix=fix)
-            state = step.tx.init(params)
+            state = step.init(params)
     kept = eval_params or (lambda state, params: params)
     start = (_strong(params), _strong(state))
     run = _Run(step, batches, evaluate, kept, monitor, stop or early_stopping(None))

@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from gradkit import _checks as check
+from gradkit import _shards as shards
 
 # What jax.typing.ArrayLike says (arrays, tracers, Python numbers), and ShapeDtypeStruct.
 Array = Any
@@ -84,15 +85,25 @@ def abs_sq(x: Array) -> Array:
 
 
 @_inlined
-def norm(x: Array) -> Array:
-    """The 2-norm √Σ|x|² of an array; its derivative at zero is zero."""
+def _norm(x: Array) -> Array:
     return sqrt(jnp.sum(abs_sq(x)))
 
 
+def norm(x: Array) -> Array:
+    """The 2-norm √Σ|x|² of an array; its derivative at zero is zero."""
+    return sqrt(shards.total(jnp.sum(abs_sq(x)))) if shards.active() else _norm(x)
+
+
 @_inlined
+def _rms(x: Array) -> Array:
+    return sqrt(jnp.sum(abs_sq(x)) / max(x.size, 1))
+
+
 def rms(x: Array) -> Array:
     """The root mean square √mean(|x|²) of an array; zero of an empty one."""
-    return sqrt(jnp.sum(abs_sq(x)) / max(x.size, 1))
+    if not shards.active():
+        return _rms(x)
+    return sqrt(shards.total(jnp.sum(abs_sq(x))) / max(shards.size(x), 1))
 
 
 def _safe_sqrt(x: Array) -> Array:

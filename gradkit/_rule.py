@@ -60,6 +60,9 @@ class Rule(NamedTuple):
         float32 or wider, or the store of ``compress``. The store encodes and decodes around
         ``init`` and ``update``, which see arrays like the updates.
       foreign: the pair is another library's, whose states are not checked.
+      sharded: its sums over leaves and trees are those of ``gk.tree`` (or of the parts), which
+        ``sharded`` adds up over the shards. Rules of scope ``"element"`` or ``"global"`` need not
+        say so.
       held_fixed: what the derivatives of the update treat as constant though it is not, such as
         "the step size". ``unroll`` then refuses to be differentiated.
     """
@@ -78,6 +81,7 @@ class Rule(NamedTuple):
     reads: "Callable[[Context], list[Any]] | None" = None
     averages: Mapping[str, Any] = MappingProxyType({})
     foreign: bool = False
+    sharded: bool = False
     held_fixed: str = ""
 
 

@@ -8,12 +8,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, NamedSharding
 
 from gradkit import _checks as check
 from gradkit._entry import check_extras, extras_taken
 from gradkit._rule import State
 from gradkit._transform import Transform
-from gradkit.typing import OptState, Params, PyTree
+from gradkit.masks import called, resolve
+from gradkit.tree import merge, split
+from gradkit.typing import Mask, OptState, Params, PyTree
 
 
 class Step:
@@ -32,14 +35,58 @@ class Step:
         static: frozenset[str],
         loss_fn: Callable[..., Any] | None = None,
         has_aux: bool = False,
+        trainable: Mask = True,
     ):
         self.tx = tx
         self._run = run
+        self._trainable = trainable
         self._static = static
         self._loss, self._has_aux = loss_fn, has_aux
         # On the device once, not at every call; every number as a Python number would be, so that
         # its kind compiles nothing.
         self._data = jax.tree.map(lambda x: jnp.asarray(float(x) if _is_float(x) else x), tx)
+
+    def init(self, params: Params) -> State:
+        """The state before the first step: of the trainable parameters only.
+
+        Args:
+          params: all parameters, or their ``ShapeDtypeStruct``.
+
+        Returns:
+          ``tx.init`` of the parameters that ``make_step(trainable=...)`` selects.
+
+        Example:
+          >>> import gradkit as gk, jax.numpy as jnp
+          >>> params = {"body": jnp.ones(2), "head": jnp.ones(2)}
+          >>> loss_fn = lambda params: jnp.sum(params["body"] * params["head"])
+          >>> step = gk.make_step(loss_fn, gk.sgd(0.5), trainable=gk.by_path("head"))
+          >>> params, state, loss = step(params, step.init(params))
+          >>> assert params["body"][0] == 1.0 and params["head"][0] == 0.5
+        """
+        return self.tx.init(_parts(params, self._trainable)[0])
+
+    def lower(self, params: Params, state: OptState, *args: Any, **kwargs: Any) -> Any:
+        """Lower the step for arguments or for their shapes, without running it.
+
+        Args:
+          params: arrays or ``ShapeDtypeStruct``, with their shardings.
+          state: likewise, from ``init`` or ``jax.eval_shape(step.init, params)``.
+          args: positional arguments of the loss.
+          kwargs: keyword arguments of the loss.
+
+        Returns:
+          what ``jax.jit(...).lower(...)`` returns; ``.compile()`` compiles it.
+
+        Example:
+          >>> import gradkit as gk, jax, jax.numpy as jnp
+          >>> step = gk.make_step(lambda w: jnp.sum(w**2), gk.sgd(0.1))
+          >>> w = jax.ShapeDtypeStruct((8,), jnp.float32)
+          >>> compiled = step.lower(w, jax.eval_shape(step.init, w)).compile()
+          >>> assert compiled.cost_analysis()["flops"] > 0
+        """
+        static = tuple((name, kwargs.pop(name)) for name in sorted(self._static & kwargs.keys()))
+        run: Any = self._run
+        return run.lower(params, state, self._data, args, kwargs, static)
 
     def __call__(self, params: Params, state: OptState, *args: Any, **kwargs: Any) -> Any:
         static = tuple((name, kwargs.pop(name)) for name in sorted(self._static & kwargs.keys()))
@@ -52,8 +99,19 @@ class Step:
                     fix = "The order is step(params, state, *args)"
                 with check.inside("make_step"):
                     arguments = (args, kwargs, dict(static))
-                    explain(self._loss, self._has_aux, params, arguments, fix)
+                    loss, trained = self._of_trained(params)
+                    explain(loss, self._has_aux, trained, arguments, fix)
             raise
+
+    def _of_trained(self, params: Any) -> tuple[Any, Any]:
+        """The loss as a function of the parameters that are trained, and those."""
+        loss_fn = self._loss
+        if self._trainable is True or isinstance(params, State):
+            return loss_fn, params
+        trained, rest = _parts(params, self._trainable)
+        if loss_fn is None:
+            return None, trained
+        return lambda p, *args, **kwargs: loss_fn(merge(p, rest), *args, **kwargs), trained
 
     def replace(self, changes: dict[str, Any] | None = None, /, **more: Any) -> "Step":
         """The step of ``tx.replace(...)``, which shares this one's compilations.
@@ -75,10 +133,18 @@ class Step:
           >>> assert w[0] == 0.0
         """
         tx = self.tx.replace(changes, **more)
-        return Step(tx, self._run, self._static, self._loss, self._has_aux)
+        return Step(tx, self._run, self._static, self._loss, self._has_aux, self._trainable)
 
     def __repr__(self) -> str:
         return f"<step of {self.tx!r}>"
+
+
+def _parts(params: Any, trainable: Any) -> tuple[Any, Any]:
+    """The parameters that are trained, and those that are not; None if all are."""
+    if trainable is True:
+        return params, None
+    with check.inside("make_step", {"trainable": trainable}):
+        return split(params, resolve(trainable, params))
 
 
 def explain(
@@ -152,6 +218,7 @@ def advance(
     now: tuple[Params, OptState],
     arguments: tuple[Any, dict[str, Any]],
     given: dict[str, Any],
+    placed: Callable[[Any], Any] = lambda apply: apply,
 ) -> tuple[Params, OptState, Any]:
     """One update: the parameters and the state after it, and what the loss function returned.
 
@@ -162,6 +229,7 @@ def advance(
       now: the parameters and the state.
       arguments: what the loss is given besides, by position and by name.
       given: extra arguments for the transforms, which have precedence.
+      placed: returns the update of the transform with what the compiler is told of its shardings.
     """
     params, state = now
     args, kwargs = arguments
@@ -173,8 +241,12 @@ def advance(
     value, grads = jax.value_and_grad(loss_fn, has_aux=has_aux)(params, *args, **kwargs)
     loss = value[0] if has_aux else value
     grads = jax.tree.map(_descending, grads)
-    known = {"value": loss, "grad": grads, "value_fn": value_fn}
-    params, state = tx.apply(params, state, grads, **{**known, **given})
+    arrays = {"value": loss, "grad": grads, **given}
+
+    def apply(tx: Any, params: Any, state: Any, grads: Any, arrays: Any) -> Any:
+        return tx.apply(params, state, grads, **{"value_fn": value_fn, **arrays})
+
+    params, state = placed(apply)(tx, params, state, grads, arrays)
     return params, state, value
 
 
@@ -208,6 +280,7 @@ def make_step(
     extras: Iterable[str] = (),
     static_argnames: Iterable[str] = (),
     donate: bool = True,
+    trainable: Mask = True,
     in_shardings: PyTree = None,
     out_shardings: PyTree = None,
 ) -> Step:
@@ -228,10 +301,14 @@ def make_step(
         ``train``; their values are hashable.
       donate: whether ``params`` and ``state`` are donated, so that the step works in place. False
         keeps them.
+      trainable: a mask of the parameters that are trained. The gradient of the others is not
+        computed, and they have no state: begin with ``step.init(params)``. They may have any dtype.
       in_shardings: shardings of ``(params, state, *args)``, as in ``jax.jit``; None follows the
-        arguments.
+        arguments. `state_sharding` returns those of a state.
       out_shardings: shardings of ``(params, state, loss)``, or ``(params, state, loss, aux)``; None
-        lets the compiler choose.
+        lets the compiler choose. On a mesh with explicit axes the compiler then shards the update
+        (``jax.sharding.auto_axes``), so that the state may be sharded otherwise than the
+        parameters.
 
     Returns:
       a `Step`, called as ``step(params, state, *args, **kwargs)``. Donated buffers are reused: keep
@@ -253,6 +330,7 @@ def make_step(
         check.boolean(has_aux=has_aux, donate=donate)
         extra_names, static = _names("extras", extras), _names("static_argnames", static_argnames)
         check_extras(dict.fromkeys(extra_names), extras_taken(tx))
+        called(trainable, "trainable")
     shardings: dict[str, Any] = {}
     if in_shardings is not None:
         if not isinstance(in_shardings, (tuple, list)) or len(in_shardings) < 2:
@@ -265,6 +343,7 @@ def make_step(
         shardings["in_shardings"] = (params_sharding, state_sharding, None, arguments, None)
     if out_shardings is not None:
         shardings["out_shardings"] = out_shardings
+    explicit = _is_explicit(out_shardings)
 
     @partial(jax.jit, donate_argnums=(0, 1) if donate else (), static_argnums=(5,), **shardings)
     def run(params: Any, state: Any, tx: Transform, args: Any, kwargs: Any, static: Any) -> Any:
@@ -272,11 +351,36 @@ def make_step(
         kwargs = {name: value for name, value in kwargs.items() if name not in extra_names}
         kwargs |= dict(static)
 
-        now, arguments = (params, state), (args, kwargs)
-        params, state, value = advance(loss_fn, tx, has_aux, now, arguments, given)
-        return (params, state, *value) if has_aux else (params, state, value)
+        trained, rest = _parts(params, trainable)
 
-    return Step(tx, run, static, None if extra_names else loss_fn, has_aux)
+        def whole_loss(trained: Any, *args: Any, **kwargs: Any) -> Any:
+            params = trained if trainable is True else merge(trained, rest)
+            return loss_fn(params, *args, **kwargs)
+
+        def placed(apply: Callable[..., Any]) -> Callable[..., Any]:
+            if not explicit:
+                return apply
+            where = tuple(map(jax.tree.broadcast, out_shardings[:2], (params, state)))
+            where = (_parts(where[0], resolve(trainable, params))[0], where[1])
+            compiled: Callable[..., Any] = jax.sharding.auto_axes(apply, out_sharding=where)
+            return compiled
+
+        now, arguments = (trained, state), (args, kwargs)
+        new, after, value = advance(whole_loss, tx, has_aux, now, arguments, given, placed)
+        new = new if trainable is True else merge(new, rest)
+        return (new, after, *value) if has_aux else (new, after, value)
+
+    return Step(tx, run, static, None if extra_names else loss_fn, has_aux, trainable)
+
+
+def _is_explicit(shardings: Any) -> bool:
+    """Whether shardings of parameters and state are given, on a mesh where they are types."""
+    if not isinstance(shardings, (tuple, list)):
+        return False
+    return any(
+        isinstance(x, NamedSharding) and AxisType.Explicit in x.mesh.axis_types
+        for x in jax.tree.leaves(shardings[:2])
+    )
 
 
 def _names(argument: str, names: Iterable[str]) -> frozenset[str]:

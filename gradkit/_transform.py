@@ -449,7 +449,11 @@ def _check_transforms(parts: Iterable[Any]) -> None:
 
 
 def stateless(
-    f: Callable[..., Updates], *, scope: str = "tree", transposable: bool = False
+    f: Callable[..., Updates],
+    *,
+    scope: str = "tree",
+    transposable: bool = False,
+    sharded: bool = False,
 ) -> Rule:
     """A rule without state from ``f(updates, params) -> updates``.
 
@@ -458,6 +462,7 @@ def stateless(
         parameters receive extra arguments by name (``step``, ``value``, ``key``, ...).
       scope: as in `Rule`.
       transposable: as in `Rule`.
+      sharded: as in `Rule`.
 
     Returns:
       the rule.
@@ -480,7 +485,7 @@ def stateless(
     # The rule takes the extra arguments that f takes.
     run.__signature__ = inspect.Signature(signature_of(f))  # type: ignore[attr-defined]
     run.__module__ = getattr(f, "__module__", None) or ""  # whose it is: see unroll
-    return Rule(_no_state, run, scope=scope, transposable=transposable)
+    return Rule(_no_state, run, scope=scope, transposable=transposable, sharded=sharded)
 
 
 def _no_state(params: Params) -> OptState:

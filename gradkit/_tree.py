@@ -9,6 +9,7 @@ from jax import lax
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit import _shards as shards
 from gradkit import _xla as xla
 
 # Below this many leaves a nested jit costs more to read in the jaxpr than it saves in tracing.
@@ -176,7 +177,7 @@ def norm(tree: Any) -> Any:
     ]
     if not squares:
         return jnp.zeros((), dtype)
-    norms = numerics.sqrt(jnp.stack(squares))
+    norms = numerics.sqrt(jnp.stack(shards.totals(squares)))
     return numerics.sqrt(xla.sq_norm(norms))
 
 
@@ -204,7 +205,7 @@ def sq_norm(tree: Any) -> Any:
 def total(scalars: Any, like: Any) -> Any:
     """The sum of a tree of scalars, in the scalar dtype of ``like``."""
     dtype = numerics.scalar_dtype(like)
-    parts = [numerics.cast(x, dtype) for x in jax.tree.leaves(scalars)]
+    parts = shards.totals([numerics.cast(x, dtype) for x in jax.tree.leaves(scalars)])
     return jnp.sum(jnp.stack(parts)) if parts else jnp.zeros((), dtype)
 
 
@@ -250,7 +251,7 @@ def origin_at(stored: Any, params: Any, step: Any) -> Any:
 
 def count(tree: Any) -> int:
     """The number of elements of the tree."""
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+    return sum(shards.size(leaf) for leaf in jax.tree.leaves(tree))
 
 
 # ---- leaves that are not there -----------------------------------------------------------------

@@ -108,7 +108,11 @@ def separate(tree: Any) -> Any:
     the second moment both need it. Behind the barrier g is another array, so the square is computed
     twice and written never, which costs less.
     """
-    return lax.optimization_barrier(tree) if on_cpu() else tree
+    if not on_cpu():
+        return tree
+    if jax.sharding.get_abstract_mesh().manual_axes:  # one barrier makes all vary over all axes
+        return jax.tree.map(lax.optimization_barrier, tree)
+    return lax.optimization_barrier(tree)
 
 
 _LARGE = 1 << 16  # elements; what is smaller stays in the cache

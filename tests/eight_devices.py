@@ -13,7 +13,8 @@ def facts_of(script: Path) -> dict[str, dict[str, Any]]:
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
     done = subprocess.run(
         [sys.executable, str(script)],
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        # With as many threads as cores, collectives of eight devices wait for one another.
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "NPROC": "32"},
         capture_output=True,
         text=True,
         check=False,

@@ -23,7 +23,18 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lowest floor first; a file imports from its own floor or from below. What is imported for type
 # checkers only does not count: typing names the types of masks and stores.
 FLOORS = [
-    ("typing", "_version", "_xla", "_flax", "_checks", "_explain", "_numerics", "_tree", "_flat"),
+    (
+        "typing",
+        "_version",
+        "_shards",
+        "_xla",
+        "_flax",
+        "_checks",
+        "_explain",
+        "_numerics",
+        "_tree",
+        "_flat",
+    ),
     ("_stored",),
     ("_arguments", "_code", "_differentiable", "_paths", "_call", "_schedule", "_rate"),
     ("_rule", "_restore", "_kept", "_member", "_part"),
@@ -34,7 +45,17 @@ FLOORS = [
     ("transforms",),
     ("wrappers",),
     ("optimizers", "privacy"),
-    ("_gradient_check", "_step", "_minimize", "_result", "_solve", "inspect", "tree", "interop"),
+    (
+        "_gradient_check",
+        "_sharding",
+        "_step",
+        "_minimize",
+        "_result",
+        "_solve",
+        "inspect",
+        "tree",
+        "interop",
+    ),
     ("_early_stopping", "_fit", "_unroll"),
     ("search",),
     ("parity",),

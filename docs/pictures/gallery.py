@@ -24,6 +24,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "assets" / "gallery"
+ARGUMENTS = {"distributed": ("--devices", "8")}
 
 
 def run(example: Path, folder: Path) -> Path:
@@ -31,7 +32,10 @@ def run(example: Path, folder: Path) -> Path:
     out = folder / f"{example.stem}.png"
     directory = 'type=Path, default=Path("out")' in example.read_text(encoding="utf-8")
     subprocess.run(
-        [sys.executable, str(example), "--out", str(folder if directory else out)],
+        [
+            *(sys.executable, str(example), "--out", str(folder if directory else out)),
+            *ARGUMENTS.get(example.stem, ()),
+        ],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"},
         check=True,

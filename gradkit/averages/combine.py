@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit import _shards as shards
 from gradkit import _tree as tree
 from gradkit._part import Part
 from gradkit._rule import Rule
@@ -134,11 +135,12 @@ def compressed(average: Transform, store: Store, offset: Rate = 0.0) -> Rule:
         averages, state = part.update(kept, state, params, context=context)
         return tree.map(lambda x, stored: store.decode(stored, x), updates, averages), state
 
-    return Rule(init, update, parts=(part,), scope=scope_of(store))
+    rule = Rule(init, update, parts=(part,), scope=scope_of(store))
+    return rule._replace(sharded=store == _LEAF_SUM)
 
 
 def _leaf_sum(leaf: Any) -> Any:
-    return jnp.sum(leaf)
+    return shards.total(jnp.sum(leaf))
 
 
 _LEAF_SUM = Store(_leaf_sum, numerics.broadcast_like)

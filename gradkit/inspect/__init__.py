@@ -9,6 +9,8 @@ from gradkit.inspect.eval_params import eval_params as eval_params
 from gradkit.inspect.hyperparameters import hyperparameters as hyperparameters
 from gradkit.inspect.logged_values import has_updated as has_updated
 from gradkit.inspect.logged_values import logged_values as logged_values
+from gradkit.inspect.placement import Placement as Placement
+from gradkit.inspect.placement import placement as placement
 from gradkit.inspect.plan import plan as plan
 from gradkit.inspect.planned import NotDonated as NotDonated
 from gradkit.inspect.planned import Plan as Plan

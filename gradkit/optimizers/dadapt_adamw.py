@@ -141,4 +141,4 @@ def dadapt_adamw(
             "weighted": weighted,
         }
 
-    return Rule(init, update, averages=averages(IDENTITY, "moment", "preconditioner"))
+    return Rule(init, update, averages=averages(IDENTITY, "moment", "preconditioner"), sharded=True)

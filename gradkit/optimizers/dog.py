@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit import _shards as shards
 from gradkit import _tree as tree
 from gradkit import _xla as xla
 from gradkit._rule import Rule
@@ -87,7 +88,7 @@ def scale_by_dog(init_step: tuple[str, Rate], eps: Rate = 1e-8) -> Rule:
         state = {"origin": origin, "distance": distance, "squares": squares}
         return tree.scale(updates, rate), state
 
-    return Rule(init, update)
+    return Rule(init, update, sharded=True)
 
 
 def _pair(init_step: Any) -> tuple[Any, Any]:
@@ -189,8 +190,11 @@ def scale_by_distance_over_gradients(
             error=TypeError,
         )
 
+    def squared(x: Any) -> Any:
+        return shards.total(jnp.sum(numerics.abs_sq(x)))
+
     def norm(x: Any) -> Any:
-        return numerics.sqrt(jnp.sum(numerics.abs_sq(x)))
+        return numerics.sqrt(squared(x))
 
     def first_distances(params: Any, reps_rel: Any) -> Any:
         norms = tree.map(norm, params)
@@ -220,7 +224,7 @@ def scale_by_distance_over_gradients(
 
         def leaf(g: Any, p: Any, start: Any, farthest: Any, squares: Any) -> Any:
             farthest = jnp.maximum(farthest, norm(p - numerics.cast(start, p.dtype)))
-            squares = squares + jnp.sum(numerics.abs_sq(g))
+            squares = squares + squared(g)
             root = numerics.sqrt(squares + tree.factor_like(eps, squares))
             rate = numerics.divide(farthest, root)
             scaled = tree.factor_like(global_scale, rate) * rate
@@ -231,4 +235,4 @@ def scale_by_distance_over_gradients(
         )
         return updates, {"origin": origin, "distance": distance, "squares": squares}
 
-    return Rule(init, update)
+    return Rule(init, update, sharded=True)

@@ -64,7 +64,7 @@ def scale_by_dowg(init_estim_sq_dist: Rate | None = None, eps: Rate = 1e-4) -> R
         state = {"origin": origin, "sq_distance": distance, "squares": squares}
         return tree.scale(updates, rate), state
 
-    return Rule(init, update)
+    return Rule(init, update, sharded=True)
 
 
 @transform

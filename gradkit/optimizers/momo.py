@@ -123,7 +123,7 @@ def momo(
         updates = tree.map(lambda m, p: -like(pull, p) * p - like(tau, m) * m, moment, params)
         return updates, {"moment": moment, "loss": loss, "slope": slope, "bound": new}
 
-    return Rule(init, update, averages=averages(IDENTITY, "moment"))
+    return Rule(init, update, averages=averages(IDENTITY, "moment"), sharded=True)
 
 
 @transform
@@ -222,4 +222,4 @@ def momo_adam(
             "bound": new,
         }
 
-    return Rule(init, update, averages=averages(IDENTITY, "moment", "preconditioner"))
+    return Rule(init, update, averages=averages(IDENTITY, "moment", "preconditioner"), sharded=True)

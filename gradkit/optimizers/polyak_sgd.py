@@ -63,7 +63,7 @@ def scale_by_polyak(
         size = jnp.minimum(size, like(max_learning_rate, square))
         return tree.scale(updates, jnp.where(square == 0, 0.0, size))
 
-    return stateless(update)
+    return stateless(update, sharded=True)
 
 
 @transform

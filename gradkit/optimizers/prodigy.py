@@ -129,4 +129,4 @@ def prodigy(
             "weighted": weighted,
         }
 
-    return Rule(init, update, averages=averages(IDENTITY, "moment", "preconditioner"))
+    return Rule(init, update, averages=averages(IDENTITY, "moment", "preconditioner"), sharded=True)

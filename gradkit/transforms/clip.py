@@ -50,7 +50,10 @@ def clip_by_block_norm(max_norm: Rate) -> Rule:
         return u * tree.factor_like(_factor(numerics.norm(u), max_norm), u)
 
     return stateless(
-        lambda updates, params: tree.map(leaf, updates), scope="leaf", transposable=True
+        lambda updates, params: tree.map(leaf, updates),
+        scope="leaf",
+        transposable=True,
+        sharded=True,
     )
 
 
@@ -185,7 +188,10 @@ def clip_by_block_rms(threshold: Rate) -> Rule:
         return u / tree.factor_like(jnp.maximum(1.0, size / tree.factor_like(threshold, size)), u)
 
     return stateless(
-        lambda updates, params: tree.map(leaf, updates), scope="leaf", transposable=True
+        lambda updates, params: tree.map(leaf, updates),
+        scope="leaf",
+        transposable=True,
+        sharded=True,
     )
 
 

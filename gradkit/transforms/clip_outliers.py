@@ -165,7 +165,7 @@ def _clipping(window: int, bound: Any, report: bool) -> Rule:
             after["logged"] = {"norm": norm, "bound": limit, "clipped": share}
         return tree.scale(updates, factor), after
 
-    return Rule(init, update)
+    return Rule(init, update, sharded=True)
 
 
 def _push(norm: Any, norms: Any, step: Any) -> Any:

@@ -120,7 +120,7 @@ def reduce_on_plateau(
         }
         return tree.scale(updates, after["scale"]), after
 
-    return Rule(init, update)
+    return Rule(init, update, sharded=True)
 
 
 def _check_value(value: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gradkit import _shards as shards
 from gradkit import _tree as tree
 from gradkit._rule import Rule
 from gradkit._transform import stateless, transform
@@ -23,9 +24,8 @@ def set_to_zero() -> Rule:
       >>> tx = gk.set_to_zero()
       >>> assert tx.update(jnp.array([jnp.nan]), tx.init(jnp.zeros(1)))[0][0] == 0
     """
-    return stateless(lambda updates, params: jax.tree.map(jnp.zeros_like, updates))._replace(
-        takes_integers=True
-    )
+    rule = stateless(lambda updates, params: jax.tree.map(jnp.zeros_like, updates), scope="element")
+    return rule._replace(takes_integers=True)
 
 
 @transform
@@ -46,11 +46,13 @@ def zero_nans() -> Rule:
     def update(updates: Any, state: Any, params: Any) -> Any:
         def leaf(u: Any) -> Any:
             is_nan = jnp.isnan(u)
-            return jnp.where(is_nan, jnp.zeros_like(u), u), jnp.any(is_nan)
+            return jnp.where(is_nan, jnp.zeros_like(u), u), shards.anywhere(jnp.any(is_nan))
 
         updates, found_nan = tree.map(leaf, updates, outputs=2)
         return updates, {"found_nan": found_nan}
 
     return Rule(
-        lambda params: {"found_nan": jax.tree.map(lambda p: jnp.zeros((), bool), params)}, update
+        lambda params: {"found_nan": jax.tree.map(lambda p: jnp.zeros((), bool), params)},
+        update,
+        sharded=True,
     )

@@ -43,7 +43,7 @@ def scale_by_param_block_norm(min_scale: Rate = 1e-3) -> Rule:
         check.params(params)
         return tree.map(lambda u, p: u * tree.factor_like(_norm(p, min_scale), u), updates, params)
 
-    return stateless(update, scope="leaf", transposable=True)
+    return stateless(update, scope="leaf", transposable=True, sharded=True)
 
 
 @transform
@@ -77,7 +77,7 @@ def scale_by_param_block_rms(min_scale: Rate = 1e-3) -> Rule:
         check.params(params)
         return tree.map(leaf, updates, params)
 
-    return stateless(update, scope="leaf", transposable=True)
+    return stateless(update, scope="leaf", transposable=True, sharded=True)
 
 
 @transform
@@ -122,4 +122,4 @@ def scale_by_trust_ratio(
         check.params(params)
         return tree.map(leaf, updates, params)
 
-    return stateless(update, scope="leaf", transposable=True)
+    return stateless(update, scope="leaf", transposable=True, sharded=True)

@@ -200,7 +200,7 @@ def optional_decay(weight_decay: Rate | None, mask: Mask | None) -> Transform:
     if mask is None:
         return identity()
     # Nothing decays, so the rule selects no leaves.
-    rule = _judged(mask, stateless(lambda updates, params: updates))
+    rule = _judged(mask, stateless(lambda updates, params: updates, scope="element"))
     return chain(rule._replace(mask=None, name="add_decayed_weights"))
 
 

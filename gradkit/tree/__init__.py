@@ -7,6 +7,7 @@
 | ``zeros_like ones_like full_like random_like split_key_like batch_shape`` | new trees |
 | ``cast cast_like dtype conj real unwrap_random_key_data`` | kinds of numbers |
 | ``update_moment update_moment_per_elem_norm update_infinity_moment bias_correction`` | averages |
+| ``split merge`` | a tree taken apart by a mask |
 | ``get get_all_with_path set map_params`` | values of a state |
 
 Reductions add in float32 or wider, whatever the dtype of the leaves. ``None`` is a tree without
@@ -44,6 +45,8 @@ from gradkit.tree.reductions import norm as norm
 from gradkit.tree.reductions import size as size
 from gradkit.tree.reductions import sum as sum
 from gradkit.tree.reductions import vdot as vdot
+from gradkit.tree.selection import merge as merge
+from gradkit.tree.selection import split as split
 from gradkit.tree.states import NamedTupleKey as NamedTupleKey
 from gradkit.tree.states import get as get
 from gradkit.tree.states import get_all_with_path as get_all_with_path

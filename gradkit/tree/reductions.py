@@ -10,6 +10,7 @@ import numpy as np
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit import _shards as shards
 from gradkit import _tree
 from gradkit._explain import explained
 from gradkit.typing import PyTree
@@ -100,7 +101,7 @@ def sum(tree: PyTree, associative_reduction: bool = False) -> jax.Array:
 
     **Differs from optax**: half-precision leaves are added in float32.
     """
-    sums = [jnp.sum(leaf) for leaf in jax.tree.leaves(_tree.widen(tree))]
+    sums = shards.totals([jnp.sum(leaf) for leaf in jax.tree.leaves(_tree.widen(tree))])
     if not sums:
         return jnp.zeros(())
     dtype = numerics.wider(*sums)
@@ -125,7 +126,7 @@ def max(tree: PyTree) -> jax.Array:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> assert gk.tree.max({"w": jnp.array([1.0, 3.0]), "b": jnp.zeros(0)}) == 3.0
     """
-    return _extreme(tree, jnp.max, jnp.maximum, -jnp.inf)
+    return _extreme(tree, lambda x: shards.largest(jnp.max(x)), jnp.maximum, -jnp.inf)
 
 
 @explained(trees="tree")
@@ -142,7 +143,7 @@ def min(tree: PyTree) -> jax.Array:
       >>> import gradkit as gk, jax.numpy as jnp
       >>> assert gk.tree.min({"w": jnp.array([1.0, 3.0]), "b": jnp.zeros(0)}) == 1.0
     """
-    return _extreme(tree, jnp.min, jnp.minimum, jnp.inf)
+    return _extreme(tree, lambda x: shards.smallest(jnp.min(x)), jnp.minimum, jnp.inf)
 
 
 @explained(trees="tree")

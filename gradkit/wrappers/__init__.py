@@ -26,6 +26,7 @@ from gradkit.wrappers.schedule_free import schedule_free as schedule_free
 from gradkit.wrappers.schedule_free import schedule_free_adamw as schedule_free_adamw
 from gradkit.wrappers.schedule_free import schedule_free_eval_params as schedule_free_eval_params
 from gradkit.wrappers.schedule_free import schedule_free_sgd as schedule_free_sgd
+from gradkit.wrappers.sharded import sharded as sharded
 from gradkit.wrappers.stacked import stacked as stacked
 from gradkit.wrappers.watch import measure_with_ema as measure_with_ema
 from gradkit.wrappers.watch import monitor as monitor

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit import _shards as shards
 from gradkit import _tree as tree
 from gradkit._entry import ANYTHING, extras_taken
 from gradkit._part import Part
@@ -158,7 +159,7 @@ def MultiSteps(
     def apply(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
         return run(updates, state, params, context, in_place=True)
 
-    return Rule(init, update, parts=(part,), apply=apply)
+    return Rule(init, update, parts=(part,), apply=apply, sharded=True)
 
 
 def skip_not_finite(
@@ -182,7 +183,7 @@ def skip_not_finite(
       >>> assert skip and record["num_not_finite"] == 2
     """
     counts = [jnp.sum(~jnp.isfinite(u), dtype=jnp.int32) for u in jax.tree.leaves(updates)]
-    bad = sum(counts, start=jnp.zeros((), jnp.int32))
+    bad = sum(shards.totals(counts), start=jnp.zeros((), jnp.int32))
     return bad > 0, {"should_skip": bad > 0, "num_not_finite": bad}
 
 
@@ -254,4 +255,4 @@ def apply_every(k: int = 1) -> Rule:
     def init(params: Any) -> Any:
         return {"accumulated": tree.zeros_like(params), "position": jnp.zeros((), jnp.int32)}
 
-    return Rule(init, update)
+    return Rule(init, update, sharded=True)

@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradkit import _checks as check
+from gradkit import _shards as shards
 from gradkit import _tree as tree
 from gradkit._part import Part
 from gradkit._rule import Rule
@@ -50,13 +51,13 @@ def cautious(inner: Transform, eps: Rate = 1.0, *, direction: bool = False) -> R
     def leaf(u: Any, g: Any) -> Any:
         along = jnp.real(u * jnp.conj(g)) if jnp.iscomplexobj(u) else u * g
         agrees = (along > 0 if direction else along < 0).astype(along.dtype)
-        count = jnp.sum(agrees)
+        count = shards.total(jnp.sum(agrees))
         count = jnp.maximum(count + tree.factor_like(eps, count), jnp.finfo(count.dtype).tiny)
         # A product with φ = 0 rather than a choice, so that NaN stays NaN.
-        return u * (agrees * (u.size / count)).astype(u.dtype)
+        return u * (agrees * (shards.size(u) / count)).astype(u.dtype)
 
     def update(updates: Any, state: Any, params: Any, *, context: Any) -> Any:
         new, state = part.update(updates, state, params, context=context)
         return tree.map(leaf, new, updates), state
 
-    return Rule(part.init, update, parts=(part,), scope="leaf", transposable=True)
+    return Rule(part.init, update, parts=(part,), scope="leaf", transposable=True, sharded=True)

@@ -38,7 +38,7 @@ def split_real_and_imaginary(inner: Transform) -> Rule:
     functions of the loss are given the complex parameters.
     """
     part = Part("", inner, view=_split_view)
-    return Rule(part.init, part.update, parts=(part,))
+    return Rule(part.init, part.update, parts=(part,), sharded=True)
 
 
 class _Complex(NamedTuple):

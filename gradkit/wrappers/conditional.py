@@ -92,4 +92,4 @@ def _conditionally(
         )
         return updates, {"inner": inner_state}
 
-    return Rule(init, update, parts=(part,))
+    return Rule(init, update, parts=(part,), sharded=True)

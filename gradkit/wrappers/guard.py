@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit import _shards as shards
 from gradkit import _tree as tree
 from gradkit._part import Part
 from gradkit._rule import Rule
@@ -176,7 +177,9 @@ def guard(
 
         return with_loss if takes_loss else without_loss
 
-    return Rule(init, rule_of(in_place=False), parts=(part,), apply=rule_of(in_place=True))
+    return Rule(
+        init, rule_of(in_place=False), parts=(part,), apply=rule_of(in_place=True), sharded=True
+    )
 
 
 @transform
@@ -212,7 +215,9 @@ def apply_if_finite(inner: Transform, max_consecutive_errors: int) -> Transform:
 def _all_finite(updates: Any) -> Any:
     """Whether every element is finite."""
     leaves = [jnp.all(jnp.isfinite(u)) for u in jax.tree.leaves(updates)]
-    return jnp.all(jnp.stack(leaves)) if leaves else jnp.ones((), bool)
+    if not leaves:
+        return jnp.ones((), bool)
+    return ~shards.anywhere(~jnp.all(jnp.stack(leaves)))
 
 
 def _jumped(x: Any, past: dict[str, Any], sigma: Any, patience: int) -> Any:

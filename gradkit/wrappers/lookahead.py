@@ -98,4 +98,4 @@ def lookahead(
 
         return jax.tree.map(leaf, state["slow"], params)
 
-    return Rule(init, update, parts=(part,), evaluate=evaluate)
+    return Rule(init, update, parts=(part,), evaluate=evaluate, sharded=True)

@@ -96,4 +96,4 @@ def mechanize(
             "scale": scale,
         }
 
-    return Rule(init, update, parts=(part,))
+    return Rule(init, update, parts=(part,), sharded=True)

@@ -68,7 +68,7 @@ def masked(inner: Transform, mask: Mask, *, mask_compatible_extra_args: bool = F
 
     view = _selection(select, mask_compatible_extra_args)
     part = Part("", inner, view=view, selects=True)
-    return Rule(part.init, part.update, parts=(part,))
+    return Rule(part.init, part.update, parts=(part,), sharded=True)
 
 
 @transform
@@ -134,7 +134,7 @@ def partition(
                 after[part.name] = kept
         return updates, after or ()
 
-    return Rule(init, update, parts=parts)
+    return Rule(init, update, parts=parts, sharded=True)
 
 
 @transform

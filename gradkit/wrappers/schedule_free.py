@@ -158,7 +158,7 @@ def schedule_free(
             state["z"],
         )
 
-    return Rule(init, update, parts=(part,), evaluate=evaluate)
+    return Rule(init, update, parts=(part,), evaluate=evaluate, sharded=True)
 
 
 def _average(y: Any, z: Any, b1: Any) -> Any:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit import _shards as shards
 from gradkit import _tree as tree
 from gradkit import masks
 from gradkit._part import Part
@@ -118,7 +119,7 @@ def watch(
         new, kept = part.update(updates, state["inner"], params, context=context)
         return new, {"inner": kept, "logged": measure(updates, new, params, context)}
 
-    return Rule(init, update, parts=(part,))
+    return Rule(init, update, parts=(part,), sharded=True)
 
 
 @transform
@@ -320,5 +321,5 @@ def _underflow(leaves: Any, updates: Any) -> Any:
         tree.add_rounded(leaves, updates),
         leaves,
     )
-    total = sum(jax.tree.leaves(same), start=jnp.zeros((), jnp.int32))
+    total = sum(shards.totals(jax.tree.leaves(same)), start=jnp.zeros((), jnp.int32))
     return total.astype(jnp.float32) / max(tree.count(leaves), 1)

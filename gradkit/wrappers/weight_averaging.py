@@ -87,7 +87,7 @@ def weight_ema(decay: Rate, debias: bool = True, store: StoreLike = None) -> Rul
 
         return tree.map(leaf, tree.widen(params), state["average"])
 
-    return Rule(init, update, evaluate=evaluate)
+    return Rule(init, update, evaluate=evaluate, sharded=True)
 
 
 @transform
@@ -149,7 +149,7 @@ def swa(start: int, every: int = 1, store: StoreLike = None) -> Rule:
 
         return tree.map(leaf, tree.widen(params), state["average"])
 
-    return Rule(init, update, evaluate=evaluate)
+    return Rule(init, update, evaluate=evaluate, sharded=True)
 
 
 @transform

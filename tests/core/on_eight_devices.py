@@ -150,7 +150,7 @@ def steps(tx, start=None, **options):
     if start is not None:
         params, state = jax.device_put((params, state), start)
     for _ in range(3):
-        params, state, value = step(params, state, x)
+        params, state, value = jax.block_until_ready(step(params, state, x))
     return params, state, value, len(traces)
 
 
@@ -303,6 +303,224 @@ def plans():
     )
 
 
+# With the state spread over an axis (ZeRO-1), and inside shard_map: all in one program.
+SPREAD = {"Auto": ("adamw", "adafactor", "MultiSteps", "stacked"), "Explicit": ("adamw",)}
+SHARDS = {
+    "clip_by_block_rms": lambda: gk.clip_by_block_rms(0.1),
+    "clip_by_block_norm": lambda: gk.clip_by_block_norm(1.0),
+    "clip_by_zscore": lambda: gk.clip_by_zscore(1.0),
+    "lamb": lambda: gk.lamb(0.1),
+    "param_norms": lambda: gk.chain(
+        gk.scale_by_param_block_rms(), gk.scale_by_param_block_norm(), gk.scale(0.01)
+    ),
+    "novograd": lambda: gk.novograd(0.1),
+    "dog": lambda: gk.dog(),
+    "l_dog": lambda: gk.chain(gk.scale_by_distance_over_gradients(), gk.scale(-1.0)),
+    "dowg": lambda: gk.dowg(),
+    "prodigy": lambda: gk.prodigy(),
+    "dadapt_adamw": lambda: gk.dadapt_adamw(),
+    "mechanize": lambda: gk.mechanize(gk.adam(0.1)),
+    "momo": lambda: gk.momo(0.1),
+    "cautious": lambda: gk.cautious(gk.trace(0.9)),
+    "guard": lambda: gk.guard(gk.zero_nans(), norm_sigma=4.0, max_norm=1e3),
+    "watch": lambda: gk.watch(gk.scale(-1e-7), "grad_norm", "update_ratio", "underflow"),
+    "MultiSteps": lambda: gk.MultiSteps(gk.chain(gk.normalize(), gk.sgd(0.1)), 2),
+    "where": lambda: gk.where(
+        gk.by_rank(2),
+        gk.clip_by_global_norm(1.0, report=True),
+        gk.chain(gk.clip_by_global_norm(0.5), gk.sgd(0.1)),
+    ),
+}
+
+
+def together(apply, initial, **options):
+    """Parameters and states after three steps of several optimizers in one program, and traces."""
+    traces = []
+
+    def step(all_params, states, grads):
+        traces.append(1)
+        return apply(all_params, states, grads)
+
+    run, (params, states) = jax.jit(step, **options), initial
+    for grad in GRADS:
+        params, states = run(params, states, {name: jnp.asarray(x) for name, x in grad.items()})
+        jax.block_until_ready(params)  # the devices share threads: one program at a time
+    return params, states, len(traces)
+
+
+def of_all(txs):
+    """One update of each optimizer, each with parameters of its own."""
+
+    def apply(all_params, states, grads):
+        found = {
+            name: tx.apply(all_params[name], states[name], grads, value=jnp.float32(1.0))
+            for name, tx in txs.items()
+        }
+        return tuple({name: pair[i] for name, pair in found.items()} for i in range(2))
+
+    return apply
+
+
+def relative(a, b):
+    """The largest distance of two arrays, each in units of the larger one's largest element."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return max(
+        distance(x, y) / max(1.0, float(np.max(np.abs(np.asarray(y, np.float64)), initial=0.0)))
+        for x, y in pairs
+    )
+
+
+def zero():
+    """States spread over the data axis, where the compiler shards and where types say it."""
+    plain = {name: jnp.asarray(x) for name, x in PARAMS.items()}
+    txs = {name: MAKERS[name]() for name in SPREAD["Auto"]}
+    states = {name: tx.init(plain) for name, tx in txs.items()}
+    alone = together(of_all(txs), (dict.fromkeys(txs, plain), states))
+    for kind, names in SPREAD.items():
+        txs = {name: MAKERS[name]() for name in names}
+        init = lambda params, txs=txs: {name: tx.init(params) for name, tx in txs.items()}
+        same = lambda params, txs=txs: dict.fromkeys(txs, params)
+        kinds = (getattr(jax.sharding.AxisType, kind),) * 2
+        mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=kinds)
+        specs = {"w": P(None, "model"), "b": P(), "s": P("model"), "n": P()}
+        where = {name: NamedSharding(mesh, spec) for name, spec in specs.items()}
+        params = jax.device_put(plain, where)
+        follows = {name: gk.state_sharding(tx, params, mesh) for name, tx in txs.items()}
+        spread = {
+            name: gk.state_sharding(tx, params, mesh, axis="data", min_size=0)
+            for name, tx in txs.items()
+        }
+        out = (same(where), spread)
+        apply = of_all(txs)
+        if kind == "Explicit":
+            apply = jax.sharding.auto_axes(apply, out_sharding=out)
+        with jax.set_mesh(mesh):
+            states = jax.jit(init, out_shardings=spread)(params)
+            options = {"out_shardings": out} if kind == "Auto" else {}
+            found = together(apply, (same(params), states), **options)
+        adam = [each["adamw"].inner["scale_by_adam"]["moment"]["average"] for each in out[1:]]
+        say(
+            f"zero {kind}",
+            distances={name: relative(found[0][name], alone[0][name]) for name in names},
+            placed=all(
+                leaf.sharding.is_equivalent_to(to, leaf.ndim)
+                for leaf, to in zip(jax.tree.leaves(found[:2]), jax.tree.leaves(out), strict=True)
+            ),
+            specs=[str(adam[0][name].spec) for name in sorted(SHAPES)],
+            followed=[
+                follows["adamw"].inner["scale_by_adam"]["moment"]["average"][name].spec
+                == specs[name]
+                for name in SHAPES
+            ],
+            share={
+                name: sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(state))
+                / sum(x.nbytes for x in jax.tree.leaves(state))
+                for name, state in found[1].items()
+            },
+            traces=found[2],
+        )
+
+
+def steps_of_make_step():
+    """What `placement` reads from a step with its state spread, and what the step computes."""
+    tx = MAKERS["adamw"]()
+    alone = steps(tx)
+    for kind in ("Auto", "Explicit"):
+        kinds = (getattr(jax.sharding.AxisType, kind),)
+        mesh = jax.make_mesh((8,), ("data",), axis_types=kinds)
+        whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))
+        shapes = jax.eval_shape(lambda: PARAMS)
+        spread = gk.state_sharding(tx, shapes, mesh, axis="data", min_size=0)
+        options = {"in_shardings": (whole, spread, rows), "out_shardings": (whole, spread, whole)}
+        with jax.set_mesh(mesh):
+            found = steps(tx, (dict.fromkeys(SHAPES, whole), spread), **options)
+            step = gk.make_step(loss_fn, tx, **options)
+            x = jax.ShapeDtypeStruct((32, 16), jnp.float32)
+            placed = gk.inspect.placement(step, shapes, jax.eval_shape(tx.init, shapes), x)
+        wrong = None
+        try:
+            placed.assert_placed(param_bytes=600, state_bytes=200, collectives={"all-to-all": 1})
+        except AssertionError as error:
+            wrong = str(error)
+        say(
+            f"step {kind}",
+            distance=distance(alone[0], found[0]),
+            traces=found[3],
+            devices=placed.devices,
+            param_bytes=placed.param_bytes,
+            state_bytes=placed.state_bytes,
+            collectives=placed.collectives,
+            moved=placed.moved,
+            wrong=wrong,
+        )
+    w = {"w": jax.ShapeDtypeStruct((16, 8), jnp.float32)}
+    loss = lambda params: jnp.sum(jax.lax.with_sharding_constraint(params["w"], whole) ** 2)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))
+    options = {"in_shardings": (rows, None), "out_shardings": whole, "donate": False}
+    step = gk.make_step(loss, gk.sgd(0.1), **options)
+    say("step moves", moved=gk.inspect.placement(step, w, jax.eval_shape(step.init, w)).moved)
+
+
+def shards():
+    """Transforms that reduce over leaves and trees, on the shards of a shard_map."""
+    plain = {name: jnp.asarray(x) for name, x in PARAMS.items()}
+    txs = {name: make() for name, make in SHARDS.items()}
+    mapped = {name: gk.sharded(tx, ("data", "model")) for name, tx in txs.items()}
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    params = jax.device_put(
+        plain, {name: NamedSharding(mesh, spec) for name, spec in SPECS.items()}
+    )
+    same = lambda params: dict.fromkeys(txs, params)
+    init = lambda txs, params: {name: tx.init(params) for name, tx in txs.items()}
+    alone = together(of_all(txs), (same(plain), init(txs, plain)))
+    specs = {
+        name: jax.tree.map(lambda x: x.spec, gk.state_sharding(tx, params, mesh))
+        for name, tx in mapped.items()
+    }
+
+    def over_shards(txs):
+        in_specs = (same(SPECS), specs, SPECS)
+        return jax.shard_map(of_all(txs), mesh=mesh, in_specs=in_specs, out_specs=in_specs[:2])
+
+    found = together(over_shards(mapped), (same(params), init(mapped, params)))
+    outside = {name: mapped[name] for name in ("lamb",)}
+    whole = together(of_all(outside), ({"lamb": plain}, init(outside, plain)))
+    say(
+        "shards",
+        distances={
+            name: relative([x[name] for x in found[:2]], [x[name] for x in alone[:2]])
+            for name in SHARDS
+        },
+        outside=distance(whole[0]["lamb"], alone[0]["lamb"]),
+        moved=min(distance(alone[0][name], plain) for name in SHARDS),
+    )
+    local, spec, w = gk.clip_by_global_norm(1.0), P("data", "model"), GRADS[0]["w"]
+    norms = [
+        float(
+            gk.tree.norm(
+                jax.shard_map(
+                    lambda g, tx=tx: tx.update(g, tx.init(g))[0],
+                    mesh=mesh,
+                    in_specs=spec,
+                    out_specs=spec,
+                )(w)
+            )
+        )
+        for tx in (gk.sharded(local, ("data", "model")), local)
+    ]
+    say("shards clipped", norms=norms)
+    messages = []
+    for axis, options in (("expert", {}), ("data", {"check_vma": False})):
+        tx = gk.sharded(local, axis)
+        update = lambda g, tx=tx: tx.update(g, gk.State(0, {}))[0]
+        try:
+            jax.shard_map(update, mesh=mesh, in_specs=spec, out_specs=spec, **options)(w)
+        except ValueError as error:
+            messages.append(str(error))
+    say("shards refused", messages=messages)
+
+
 def restored():
     """A state of one device taken to eight, and back."""
     mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
@@ -334,4 +552,7 @@ if __name__ == "__main__":
         spread()
         data()
         plans()
+        zero()
+        steps_of_make_step()
+        shards()
         restored()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.on_eight_devices import MAKERS
+from tests.core.on_eight_devices import MAKERS, SHARDS, SPREAD
 from tests.eight_devices import facts_of
 
 # One process computes all facts: the tests that read them stay on one worker.
@@ -83,6 +83,75 @@ def test_a_plan_says_what_each_device_holds(facts):
     assert fact["measured"] > 0
     assert fact["replicated"]
     assert fact["lost"]["w"].startswith("it is placed as P(), and returned as P('data'")
+
+
+@pytest.mark.parametrize("kind", SPREAD)
+def test_a_state_spread_over_the_data_axis_trains_as_one_device_does(facts, kind):
+    fact = facts[f"zero {kind}"]
+    assert fact["distances"].keys() == set(SPREAD[kind])
+    assert max(fact["distances"].values()) < 1e-6
+    assert fact["placed"]
+    assert fact["traces"] == 1
+
+
+def test_a_state_is_spread_by_the_first_dimension_that_divides(facts):
+    fact = facts["zero Auto"]
+    # b, n, s, w: of 16, none, 8 over "model", and 16 by 8 over "model".
+    assert fact["specs"] == ["P('data',)", "P()", "P(('model', 'data'),)", "P('data', 'model')"]
+    assert all(fact["followed"])
+    assert all(share < 0.25 for share in fact["share"].values())  # four devices, and scalars
+
+
+@pytest.mark.parametrize("kind", ["Auto", "Explicit"])
+def test_a_step_takes_the_sharding_of_a_spread_state(facts, kind):
+    fact = facts[f"step {kind}"]
+    assert fact["distance"] < 1e-6
+    assert fact["traces"] == 1
+
+
+@pytest.mark.parametrize("kind", ["Auto", "Explicit"])
+def test_the_placement_of_a_step_counts_bytes_and_collectives(facts, kind):
+    fact = facts[f"step {kind}"]
+    assert fact["devices"] == 8
+    assert fact["param_bytes"] == 4 * (16 * 8 + 16 + 8 + 1)
+    # An eighth of two moments; the moments of the scalar, the step, and the two log_unseen.
+    assert fact["state_bytes"] == 2 * 4 * (16 + 2 + 1 + 1) + 4 + 2 * 4
+    assert fact["collectives"]["all-gather"] >= 3  # of the updates of w, b and s
+    assert fact["collectives"]["all-reduce"] >= 1  # of the gradients
+    assert fact["moved"] == []
+    assert fact["wrong"] == (
+        "param_bytes is 612, more than 600; the collectives are "
+        f"{fact['collectives']}, not {{'all-to-all': 1}}"
+    )
+
+
+def test_the_placement_of_a_step_names_what_it_moves(facts):
+    assert facts["step moves"]["moved"] == ["params['w']"]
+
+
+@pytest.mark.parametrize("name", SHARDS)
+def test_a_transform_of_shards_takes_the_norms_of_the_whole_arrays(facts, name):
+    assert facts["shards"]["distances"][name] < 1e-6
+    assert facts["shards"]["moved"] > 1e-8
+
+
+def test_outside_of_shard_map_sharded_is_its_inner_transform(facts):
+    assert facts["shards"]["outside"] == 0
+
+
+def test_without_sharded_the_norms_are_those_of_the_shards(facts):
+    right, wrong = facts["shards clipped"]["norms"]
+    assert right == pytest.approx(1.0, rel=1e-6)
+    assert wrong == pytest.approx(8**0.5, rel=1e-6)  # eight shards, each of norm 1
+
+
+def test_sharded_refuses_axes_that_are_not_mapped_and_untyped_shards(facts):
+    assert facts["shards refused"]["messages"] == [
+        "sharded: axis_name='expert' is not mapped by the shard_map around this call. Expected one "
+        "of 'data', 'model'.",
+        "sharded: shard_map(check_vma=False) does not say which arrays are shards. Call "
+        "jax.shard_map with check_vma=True, the default.",
+    ]
 
 
 def test_a_saved_state_goes_to_another_number_of_devices_and_back(facts):

@@ -184,3 +184,18 @@ def test_language_model_sweeps_trains_and_writes(tmp_path, capsys):
     assert 0 < int(steps) <= 12
     assert len(told.split("AdamW writes:")[1].strip()) >= 40
     assert picture.read_bytes().startswith(PNG)
+
+
+def test_distributed_ends_with_the_same_weights_on_any_devices_and_processes(tmp_path):
+    def weights(*options):
+        out = tmp_path / "distributed.png"
+        told = run("examples/distributed.py", "--quick", "--out", out, *options)
+        assert out.read_bytes().startswith(PNG)
+        return told, float(re.search(r"Norm of the weights: ([\d.]+)", told)[1])
+
+    told, several = weights("--devices", 2, "--processes", 2)
+    assert "2 process(es), 4 device(s)" in told
+    assert re.search(r"│ 512 │ +5.24 GB │ +10.49 GB │ +0.02 GB │", told.replace("│     ", "│ "))
+    told, one = weights("--devices", 1)
+    assert "all-gather" not in told
+    assert abs(several - one) < 1e-4

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 import gradkit as gk
 from tests.records.case import (
@@ -109,6 +110,22 @@ WRAPPERS = [
             (lambda: gk.stacked(gk.sgd(0.1), axis="x"), "axis='x' has nothing to spread"),
             (lambda: gk.stacked(gk.sgd(0.1), mesh=MESH), "mesh= is given without axis="),
             (lambda: gk.stacked(gk.dpsgd(0.1, 1.0, 0.1, 0)), "takes gradients of single examples"),
+        ),
+        needs_params=True,
+    ),
+    Case(
+        "sharded",
+        lambda: gk.sharded(gk.lamb(0.1, weight_decay=0.1, mask=gk.by_rank(2)), "data"),
+        bad=(
+            (lambda: gk.sharded(0.1, "data"), "inner=0.1 is not a transform"),
+            (lambda: gk.sharded(gk.sgd(0.1), 0), "axis_name=0 is not the name of an axis"),
+            (lambda: gk.sharded(gk.sgd(0.1), ()), r"axis_name=\(\) is not the name of an axis"),
+            (lambda: gk.sharded(gk.muon(0.1), "data"), "is not known to add up over shards"),
+            (lambda: gk.sharded(gk.add_noise(0.1, 0.5, 0), "data"), "Shard the arrays by jit"),
+            (
+                lambda: gk.sharded(gk.chain(optax.clip_by_global_norm(1.0)), "data"),
+                "Use gradkit's transform",
+            ),
         ),
         needs_params=True,
     ),
