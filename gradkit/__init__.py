@@ -54,6 +54,7 @@ from gradkit.inspect import eval_params as eval_params
 from gradkit.inspect import has_updated as has_updated
 from gradkit.inspect import hyperparameters as hyperparameters
 from gradkit.inspect import logged_values as logged_values
+from gradkit.inspect import plan as plan
 from gradkit.interop import EmptyState as EmptyState
 from gradkit.interop import GradientTransformation as GradientTransformation
 from gradkit.interop import GradientTransformationExtraArgs as GradientTransformationExtraArgs

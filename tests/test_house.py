@@ -72,7 +72,7 @@ LAZY = {
     "optax": {"parity", "interop"},
     "torch": {"parity"},
     "rich": {"parity", "search"},
-    "matplotlib": {"metrics", "schedules", "search"},
+    "matplotlib": {"inspect", "metrics", "schedules", "search"},
     "optuna": {"search"},
     "scipy": {"search"},
     "tqdm": {"_minimize"},

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 import gradkit as gk
+from gradkit.inspect import _rates
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -269,6 +270,39 @@ def data():
     say("data", distance=distance(alone, found), typed=typed)
 
 
+def plans():
+    """What a plan says that each device holds, against what it holds."""
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    params = {
+        name: jax.ShapeDtypeStruct(
+            SHAPES[name], jnp.float32, sharding=NamedSharding(mesh, SPECS[name])
+        )
+        for name in SHAPES
+    }
+    tx = gk.adamw(0.1)
+    loss = lambda params: sum(jnp.sum(jnp.sin(leaf)) for leaf in params.values())
+    plan = gk.plan(tx, params, loss)
+    real = {name: jax.device_put(PARAMS[name], params[name].sharding) for name in SHAPES}
+    held = dict.fromkeys(map(str, jax.devices()), 0)
+    for leaf in jax.tree.leaves(real):
+        for shard in leaf.addressable_shards:
+            held[str(shard.device)] += shard.data.nbytes
+    replicated = gk.plan(tx, params, loss, state_sharding=NamedSharding(mesh, P()))
+    for name, small in {"WIDTH": 64, "SIDE": 64, "FEWEST": 4, "_LONG": 1e-3}.items():
+        setattr(_rates, name, small)
+    run = gk.plan(tx, params, loss, measure=True)
+    say(
+        "plan",
+        params=[device.param_bytes == held[device.device] for device in plan.devices],
+        state=sorted({device.state_bytes for device in plan.devices}),
+        expected=2 * held[str(jax.devices()[0])] + 12,  # a clock, and the weights of two averages
+        replicated=[device.state_bytes for device in replicated.devices] == [run.state_bytes] * 8,
+        lost={leaf.path.split(".")[-1]: leaf.reason for leaf in replicated.not_donated},
+        in_place=not plan.not_donated,
+        measured=run.measured_seconds,
+    )
+
+
 # With the state spread over an axis (ZeRO-1), and inside shard_map: all in one program.
 SPREAD = {"Auto": ("adamw", "adafactor", "MultiSteps", "stacked"), "Explicit": ("adamw",)}
 SHARDS = {
@@ -517,6 +551,7 @@ if __name__ == "__main__":
         stopping()
         spread()
         data()
+        plans()
         zero()
         steps_of_make_step()
         shards()

@@ -75,6 +75,16 @@ def test_batches_are_taken_and_augmented_where_they_are(facts):
     assert facts["data"]["typed"]
 
 
+def test_a_plan_says_what_each_device_holds(facts):
+    fact = facts["plan"]
+    assert fact["params"] == [True] * 8
+    assert fact["state"] == [fact["expected"]]
+    assert fact["in_place"]
+    assert fact["measured"] > 0
+    assert fact["replicated"]
+    assert fact["lost"]["w"].startswith("it is placed as P(), and returned as P('data'")
+
+
 @pytest.mark.parametrize("kind", SPREAD)
 def test_a_state_spread_over_the_data_axis_trains_as_one_device_does(facts, kind):
     fact = facts[f"zero {kind}"]
