@@ -86,6 +86,10 @@ ALONE = {
         ("shampoo", "scale_by_shampoo", "soap", "scale_by_soap", "psgd_kron", "scale_by_psgd_kron"),
         "neither optax nor torch has it: NumPy's in tests/optimizers",
     ),
+    **dict.fromkeys(
+        ("compress", "master_weights", "sharded"),
+        "no counterpart: tests/wrappers, tests/core/test_sharding.py",
+    ),
     "stacked": "the transform inside is held to its own row: tests/wrappers/test_stacked.py",
     "split_real_and_imaginary": "for complex leaves: tests/wrappers/test_complex.py",
     **dict.fromkeys(
