@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradkit import _checks as check
+from gradkit import _plot
 
 _SHOWN = 10  # leaves that are not donated
 # Columns of the table and colors of the picture; what is smaller is summed.
@@ -206,14 +207,7 @@ class Plan:
           ImportError: matplotlib is missing.
         """
         with check.inside("plot"):
-            try:
-                from matplotlib import pyplot  # noqa: PLC0415
-            except ImportError as error:
-                check.refuse(
-                    f"matplotlib is missing ({error})",
-                    fix="Install it with: pip install 'gradkit[plot]'",
-                    error=ImportError,
-                )
+            pyplot = _plot.pyplot()
         columns, lines = self._matrix()
         lines = [(name, sizes) for name, sizes in lines if name != "step"]  # four bytes
         if self.temp_bytes:

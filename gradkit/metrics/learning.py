@@ -10,6 +10,7 @@ import numpy as np
 
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
+from gradkit import _plot
 from gradkit._explain import explained
 from gradkit.metrics.diagnosis import BiasVariance, bias_variance
 from gradkit.metrics.validation import (
@@ -239,14 +240,7 @@ def plot_learning_curve(
             check.refuse(problem, fix="Pass what learning_curve returns", error=TypeError)
         if target is not None:
             check.finite(target=target)
-        try:
-            from matplotlib import pyplot  # noqa: PLC0415
-        except ImportError as error:
-            check.refuse(
-                f"matplotlib is missing ({error})",
-                fix="Install it with: pip install 'gradkit[plot]'",
-                error=ImportError,
-            )
+        pyplot = _plot.pyplot()
     if ax is None:
         _, ax = pyplot.subplots(layout="constrained")
     sizes = np.asarray(curve.sizes)

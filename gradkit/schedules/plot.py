@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gradkit import _checks as check
+from gradkit import _plot
 from gradkit._schedule import value_at
 from gradkit.schedules import _arguments as arguments
 from gradkit.schedules import _steps
@@ -54,14 +55,7 @@ def plot_schedule(
     with check.inside("plot_schedule"):
         check.integer(1, steps=steps)
         names, curves = _curves(schedules, labels)
-        try:
-            from matplotlib import pyplot  # noqa: PLC0415
-        except ImportError as error:
-            check.refuse(
-                f"matplotlib is missing ({error})",
-                fix="Install it with: pip install 'gradkit[plot]'",
-                error=ImportError,
-            )
+        pyplot = _plot.pyplot()
         if ax is None:
             _, ax = pyplot.subplots(layout="constrained")
         count = min(int(steps) + 1, MOST_POINTS)

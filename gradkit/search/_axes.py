@@ -5,27 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from gradkit import _checks as check
 from gradkit.search.distributions import Choice, Integers
 
 ACCENT = "#d1495b"  # the best trial
 GRAY = "0.55"
 
 
-def pyplot() -> Any:
-    """matplotlib.pyplot, or a refusal that says how to get it."""
-    try:
-        from matplotlib import pyplot as found  # noqa: PLC0415
-    except ImportError as error:
-        check.refuse(
-            f"matplotlib is missing ({error})",
-            fix="Install it with: pip install 'gradkit[plot]'",
-            error=ImportError,
-        )
-    return found
-
-
-class colors:  # noqa: N801  used like a function
+class Colors:
     """Score -> color: dark for low scores, on viridis, which the color-blind read."""
 
     def __init__(self, trials: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gradkit import _checks as check
+from gradkit import _plot
 from gradkit.search import _axes
 from gradkit.search._trials import Trials
 from gradkit.search.spaces import distributions
@@ -43,8 +44,8 @@ def plot_slices(trials: Trials, paths: Sequence[str] | None = None, *, columns: 
     with check.inside("plot_slices"):
         check.integer(1, columns=columns)
         chosen = _chosen(trials, paths)
-        pyplot = _axes.pyplot()
-        color = _axes.colors(trials)
+        pyplot = _plot.pyplot()
+        color = _axes.Colors(trials)
     known = distributions(trials.space)
     wide = min(int(columns), len(chosen))
     rows = -(-len(chosen) // wide)
@@ -119,8 +120,8 @@ def plot_parallel_coordinates(trials: Trials, paths: Sequence[str] | None = None
     """
     with check.inside("plot_parallel_coordinates"):
         chosen = _chosen(trials, paths)
-        pyplot = _axes.pyplot()
-        color = _axes.colors(trials)
+        pyplot = _plot.pyplot()
+        color = _axes.Colors(trials)
     known = distributions(trials.space)
     axes = [_axes.Axis(path, known[path]) for path in chosen]
     low, high, log = _axes.loss_limits(trials.scores)
@@ -191,8 +192,8 @@ def plot_learning_curves(trials: Trials, *, smoothing: float = 0.0) -> Any:
         _chosen(trials, None)
         if all(curve is None or not len(curve) for curve in trials.curves):
             check.refuse("no trial has a curve", expected="trials of a search that keeps curves")
-        pyplot = _axes.pyplot()
-        color = _axes.colors(trials)
+        pyplot = _plot.pyplot()
+        color = _axes.Colors(trials)
     figure, ax = pyplot.subplots(figsize=(6.4, 3.9), layout="constrained")
     shown = [i for i in trials.ranking()[::-1] if trials.curves[i] is not None]
     every = []
