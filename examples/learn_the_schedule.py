@@ -1,6 +1,6 @@
 """Learn the schedule: hypergradients tune learning rates by step and by layer.
 
-    python examples/learn_the_schedule.py            # about half a minute on two cores
+    python examples/learn_the_schedule.py            # about a minute on two cores
     python examples/learn_the_schedule.py --quick    # a few seconds, to see that it runs
 
 A small network is trained on scikit-learn's digits with momentum, for 100 steps. A grid search

@@ -16,6 +16,9 @@ from gradkit import search as search
 from gradkit import stores as stores
 from gradkit import tree as tree
 from gradkit import typing as typing
+from gradkit._chain import chain as chain
+from gradkit._chain import identity as identity
+from gradkit._chain import named_chain as named_chain
 from gradkit._early_stopping import EarlyStopping as EarlyStopping
 from gradkit._early_stopping import EarlyStoppingState as EarlyStoppingState
 from gradkit._early_stopping import early_stopping as early_stopping
@@ -38,14 +41,11 @@ from gradkit._sharding import state_sharding as state_sharding
 from gradkit._step import Step as Step
 from gradkit._step import make_step as make_step
 from gradkit._transform import Transform as Transform
-from gradkit._transform import apply_updates as apply_updates
-from gradkit._transform import chain as chain
-from gradkit._transform import identity as identity
-from gradkit._transform import named_chain as named_chain
 from gradkit._transform import stateless as stateless
 from gradkit._transform import transform as transform
 from gradkit._unroll import UnrollResult as UnrollResult
 from gradkit._unroll import unroll as unroll
+from gradkit._updates import apply_updates as apply_updates
 from gradkit._version import __version__ as __version__
 from gradkit.averages import ema as ema
 from gradkit.averages import trace as trace

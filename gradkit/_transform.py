@@ -1,4 +1,4 @@
-"""A transform as data, the outermost call that runs it, and the chain.
+"""A transform as data, and the outermost call that runs it.
 
 The transform on which a user or a framework calls ``update`` counts the steps, checks the trees,
 widens the dtypes, gives each member of its flat chain the state kept under its name and the extra
@@ -6,7 +6,7 @@ arguments it takes, and narrows the result. Nothing inside it counts.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, Self, cast
 
 import jax
@@ -20,9 +20,8 @@ from gradkit._entry import enter, is_saved, refuse_populations, remember_state
 from gradkit._member import Chain, Member, init_members, run_members, signature_of
 from gradkit._part import Part
 from gradkit._rule import Context, Rule, State
-from gradkit._schedule import Schedule
 from gradkit._splice import name_of, numbered, place_of, splice
-from gradkit.typing import Key, OptState, Params, Updates
+from gradkit.typing import OptState, Params, Updates
 
 P = ParamSpec("P")
 
@@ -354,100 +353,6 @@ def _as_part(name: str, value: Any) -> Any:
     return value
 
 
-# ---- chains -------------------------------------------------------------------------------------
-
-
-@transform
-def chain(*transforms: Any) -> Chain:
-    """Apply transforms one after the other.
-
-    **Update rule** u ← T_n(… T_2(T_1(g)) …). Nested chains are flattened, so ``chain(a, chain(b,
-    c)) == chain(chain(a, b), c)`` as functions and as states; ``chain()`` is the identity.
-
-    **State** the states of its transforms by name; the second of two equal names gets ``_1``.
-
-    Args:
-      transforms: gradkit's or optax's.
-
-    Raises:
-      TypeError: an argument that is not a transform.
-
-    Example:
-      >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.chain(gk.clip(1.0), gk.scale(-0.5))
-      >>> updates, _ = tx.update({"w": jnp.array([4.0, 0.5])}, tx.init({"w": jnp.zeros(2)}))
-      >>> assert updates["w"].tolist() == [-0.5, -0.25]
-
-    **Differs from optax**: an empty chain is allowed, and the state is kept by name, not by
-    position.
-    """
-    _check_transforms(transforms)
-    return Chain((None, part) for part in transforms)
-
-
-@transform
-def named_chain(*transforms: tuple[str, Any]) -> Chain:
-    """Apply transforms one after the other, each under a name you choose.
-
-    **Update rule** as ``chain``.
-
-    **State** the state of each transform under its name.
-
-    Args:
-      transforms: pairs ``(name, transform)``; names are unique.
-
-    Raises:
-      TypeError: an argument that is not such a pair.
-      ValueError: a name used twice.
-
-    Example:
-      >>> import gradkit as gk, jax.numpy as jnp
-      >>> tx = gk.named_chain(("velocity", gk.trace(0.9)), ("rate", gk.scale(-0.1)))
-      >>> assert list(tx.init(jnp.zeros(2)).inner) == ["velocity"]
-    """
-    for i, pair in enumerate(transforms):
-        if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
-            problem = f"transforms[{i}]={pair!r} is not a pair"
-            check.refuse(problem, expected="(name, transform)", error=TypeError)
-    names = [name for name, _ in transforms]
-    for name in names:
-        if names.count(name) > 1:
-            problem = f"the name {name!r} is used {names.count(name)} times"
-            check.refuse(problem, expected="unique names")
-    _check_transforms([part for _, part in transforms])
-    return Chain(transforms)
-
-
-@transform
-def identity() -> Chain:
-    """Return the updates unchanged: the empty chain.
-
-    **Update rule** u ← g.
-
-    Example:
-      >>> import gradkit as gk, jax.numpy as jnp
-      >>> updates, state = gk.identity().update(jnp.ones(2), gk.identity().init(jnp.ones(2)))
-      >>> assert (updates == 1).all() and state.inner == {}
-    """
-    return Chain()
-
-
-def _check_transforms(parts: Iterable[Any]) -> None:
-    for i, part in enumerate(parts):
-        if not isinstance(part, Transform):
-            fix = check.uncalled(part) or (
-                "GradientTransformation(init, update) makes one of two functions, "
-                "stateless(f) of one"
-            )
-            if isinstance(part, (list, tuple)):
-                fix = "Unpack it: chain(*transforms)"
-            elif part is None:
-                fix = "The transform that changes nothing is identity()"
-            elif isinstance(part, Schedule) or numerics.is_number(part):
-                fix = "scale_by_learning_rate(rate) makes one of a rate"
-            check.refuse(f"transforms[{i}]={part!r} is not a transform", fix=fix, error=TypeError)
-
-
 def stateless(
     f: Callable[..., Updates],
     *,
@@ -491,50 +396,6 @@ def stateless(
 def _no_state(params: Params) -> OptState:
     """The state of a rule that keeps none, as a function for those who call ``init``."""
     return ()
-
-
-# ---- adding updates to parameters ---------------------------------------------------------------
-
-
-def apply_updates(
-    params: Params, updates: Updates, *, rounding: str = "nearest", key: Key | None = None
-) -> Params:
-    """Add updates to parameters in wide arithmetic, and round once to the dtype of the parameter.
-
-    Under ``tx.apply`` and ``make_step`` the transforms ``stochastic_rounding`` and ``compensated``
-    do the same and more.
-
-    Args:
-      params: a tree of arrays of any floating dtype.
-      updates: a tree like it; where it is None the parameter stays as it is.
-      rounding: ``"nearest"``, or ``"stochastic"``: up or down at random, so that E[result] is the
-        exact sum.
-      key: a seed or a random key, for stochastic rounding.
-
-    Returns:
-      the new parameters.
-
-    Raises:
-      ValueError: another rounding; an update of another shape.
-      TypeError: stochastic rounding without a key.
-
-    Example:
-      >>> import jax.numpy as jnp, gradkit as gk
-      >>> p = gk.apply_updates({"w": jnp.bfloat16(1.0)}, {"w": jnp.float32(0.0059)})
-      >>> assert p["w"].dtype == jnp.bfloat16 and p["w"] == 1.0078125  # bf16(1 + 0.0059)
-    """
-    with check.inside("apply_updates"):
-        check.one_of(("nearest", "stochastic"), rounding=rounding)
-        random = numerics.as_key(key) if rounding == "stochastic" else None
-        check.tree_of_arrays(params, "params")
-        check.tree_of_arrays(updates, "updates")
-        updates = tree.only_where(updates, params)
-        leaves = tree.only_where(params, updates)
-        check.match(updates, leaves)
-        if random is None:
-            return tree.fill(tree.add_rounded(leaves, updates), params)
-        sums = tree.map(tree.add_wide, updates, leaves)
-        return tree.fill(tree.round_stochastically(sums, leaves, random), params)
 
 
 CONVERTERS[Transform] = _as_part

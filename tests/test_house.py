@@ -39,7 +39,7 @@ FLOORS = [
     ("_stored",),
     ("_arguments", "_code", "_differentiable", "_paths", "_call", "_schedule", "_rate"),
     ("_rule", "_restore", "_kept", "_member", "_part"),
-    ("_splice", "_entry", "_transform", "_walk", "_layout", "_stack"),
+    ("_splice", "_entry", "_transform", "_chain", "_updates", "_walk", "_layout", "_stack"),
     ("curvature", "data", "initializers", "linalg", "losses", "masks", "metrics", "projections"),
     ("schedules", "stores"),
     ("averages",),

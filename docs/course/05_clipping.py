@@ -13,7 +13,7 @@
 # | by the norm of each leaf | the same, for each array | [`clip_by_block_norm(b)`](../../gradkit/transforms/clip.py#clip_by_block_norm) |
 # | adaptive | the norm relative to that of the weights, for each unit | [`adaptive_grad_clip(b)`](../../gradkit/transforms/clip.py#adaptive_grad_clip) |
 #
-# A clip stands before the optimizer in a [`chain`](../../gradkit/_transform.py#chain).
+# A clip stands before the optimizer in a [`chain`](../../gradkit/_chain.py#chain).
 
 # %% Imports
 import jax

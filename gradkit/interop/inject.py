@@ -12,10 +12,11 @@ import numpy as np
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit._call import Call, factory
+from gradkit._chain import chain
 from gradkit._part import Part
 from gradkit._rule import Context, Rule, State
 from gradkit._schedule import Schedule, function_schedule
-from gradkit._transform import Transform, chain
+from gradkit._transform import Transform
 from gradkit.typing import OptState, Params, Updates
 
 _NAME = "inject_hyperparams"

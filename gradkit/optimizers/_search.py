@@ -3,7 +3,8 @@
 import math
 from typing import Any
 
-from gradkit._transform import Transform, chain
+from gradkit._chain import chain
+from gradkit._transform import Transform
 from gradkit.transforms.backtracking_linesearch import scale_by_backtracking_linesearch
 from gradkit.transforms.scale import scale, scale_by_learning_rate
 from gradkit.transforms.zoom_linesearch import scale_by_zoom_linesearch

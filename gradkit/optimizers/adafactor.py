@@ -18,9 +18,10 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit import _xla as xla
+from gradkit._chain import chain, identity
 from gradkit._part import Part
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, identity, transform
+from gradkit._transform import Transform, transform
 from gradkit.averages.ema import ema
 from gradkit.schedules.decay import _decay_rate_pow, adafactor_decay_schedule
 from gradkit.stores import IDENTITY, encoded, factored_axes

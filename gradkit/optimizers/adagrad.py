@@ -6,7 +6,8 @@
 """
 
 from gradkit import _checks as check
-from gradkit._transform import Transform, chain, transform
+from gradkit._chain import chain
+from gradkit._transform import Transform, transform
 from gradkit.averages.accumulators import latest, running_sum
 from gradkit.transforms.precondition import precondition
 from gradkit.transforms.scale import scale_by_learning_rate

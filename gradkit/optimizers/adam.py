@@ -7,7 +7,8 @@ the root (``eps_root``).
 """
 
 from gradkit import _checks as check
-from gradkit._transform import Transform, chain, transform
+from gradkit._chain import chain
+from gradkit._transform import Transform, transform
 from gradkit.averages.ema import ema
 from gradkit.transforms.precondition import precondition
 from gradkit.transforms.scale import scale_by_learning_rate

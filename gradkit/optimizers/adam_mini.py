@@ -7,7 +7,8 @@
 """
 
 from gradkit import _checks as check
-from gradkit._transform import Transform, chain, transform
+from gradkit._chain import chain
+from gradkit._transform import Transform, transform
 from gradkit.averages.combine import compressed
 from gradkit.averages.ema import ema
 from gradkit.stores import blockwise_mean

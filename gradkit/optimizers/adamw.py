@@ -6,7 +6,8 @@
 φ is ``ema``, ψ is ``ema`` of g²; then weight decay.
 """
 
-from gradkit._transform import Transform, chain, transform
+from gradkit._chain import chain
+from gradkit._transform import Transform, transform
 from gradkit.optimizers.adam import scale_by_adam
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import add_decayed_weights

@@ -8,7 +8,8 @@ g²; then weight decay.
 """
 
 from gradkit import _checks as check
-from gradkit._transform import Transform, chain, transform
+from gradkit._chain import chain
+from gradkit._transform import Transform, transform
 from gradkit.averages.accumulators import latest, trace
 from gradkit.averages.combine import weighted_sum
 from gradkit.averages.ema import ema

@@ -12,9 +12,10 @@ from typing import Any
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._chain import chain
 from gradkit._part import Part
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, transform
+from gradkit._transform import Transform, transform
 from gradkit.averages.combine import compressed
 from gradkit.averages.ema import ema
 from gradkit.optimizers.adafactor import scale_by_factored_rms

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._chain import chain
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, transform
+from gradkit._transform import Transform, transform
 from gradkit.linalg.dimensions import DimensionNumbers, Matrices, matrices
 from gradkit.optimizers.adamw import adamw
 from gradkit.optimizers.muon import matrices_and_others

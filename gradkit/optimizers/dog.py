@@ -18,8 +18,9 @@ from gradkit import _numerics as numerics
 from gradkit import _shards as shards
 from gradkit import _tree as tree
 from gradkit import _xla as xla
+from gradkit._chain import chain
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, transform
+from gradkit._transform import Transform, transform
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.weight_decay import optional_decay
 from gradkit.typing import Mask, Rate

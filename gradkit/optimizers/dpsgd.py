@@ -6,7 +6,8 @@ The private mean is ``differentially_private_aggregate``; there is no ψ.
 """
 
 from gradkit import _checks as check
-from gradkit._transform import Transform, chain, identity, transform
+from gradkit._chain import chain, identity
+from gradkit._transform import Transform, transform
 from gradkit.averages.accumulators import trace
 from gradkit.transforms.privacy import differentially_private_aggregate
 from gradkit.transforms.scale import scale_by_learning_rate

@@ -9,8 +9,9 @@ from typing import Any
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
+from gradkit._chain import chain
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, stateless, transform
+from gradkit._transform import Transform, stateless, transform
 from gradkit.transforms.trust_ratio import scale_by_trust_ratio
 from gradkit.typing import Rate
 

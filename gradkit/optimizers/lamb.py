@@ -5,7 +5,8 @@
 φ = ``ema``, ψ = ``ema`` of g²; then decayed weights and the trust ratio.
 """
 
-from gradkit._transform import Transform, chain, transform
+from gradkit._chain import chain
+from gradkit._transform import Transform, transform
 from gradkit.optimizers.adam import scale_by_adam
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.trust_ratio import scale_by_trust_ratio

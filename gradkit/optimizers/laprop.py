@@ -6,7 +6,8 @@
 """
 
 from gradkit import _checks as check
-from gradkit._transform import Transform, chain, transform
+from gradkit._chain import chain
+from gradkit._transform import Transform, transform
 from gradkit.averages.accumulators import latest
 from gradkit.averages.ema import ema
 from gradkit.transforms.precondition import precondition

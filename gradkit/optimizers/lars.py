@@ -5,7 +5,8 @@
 φ = ``latest``, no ψ; then the trust ratio, the learning rate, and a ``trace`` of the steps.
 """
 
-from gradkit._transform import Transform, chain, identity, transform
+from gradkit._chain import chain, identity
+from gradkit._transform import Transform, transform
 from gradkit.averages.accumulators import trace
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.trust_ratio import scale_by_trust_ratio

@@ -15,8 +15,9 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._chain import chain, identity
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, identity, transform
+from gradkit._transform import Transform, transform
 from gradkit.transforms.scale import scale, scale_by_learning_rate
 from gradkit.transforms.zoom_linesearch import scale_by_zoom_linesearch
 from gradkit.typing import Rate

@@ -15,9 +15,10 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._chain import chain
 from gradkit._flat import Flat
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, stateless, transform
+from gradkit._transform import Transform, stateless, transform
 from gradkit.curvature import jacobian_matrix
 from gradkit.optimizers._search import BACKTRACKING, with_linesearch
 from gradkit.transforms.scale import scale

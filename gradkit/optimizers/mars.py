@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from gradkit import _checks as check
+from gradkit._chain import chain
 from gradkit._schedule import rate_at, schedule
-from gradkit._transform import Transform, chain, transform
+from gradkit._transform import Transform, transform
 from gradkit.optimizers.adamw import adamw
 from gradkit.optimizers.optimistic_gradient_descent import scale_by_optimistic_gradient
 from gradkit.transforms.clip import clip_by_block_norm

@@ -1,7 +1,8 @@
 """Momentum SGD in its averaging form: Δθ_t = −α_t · v_t, v = ema(g; β). φ = ``ema``, no ψ."""
 
 from gradkit import _checks as check
-from gradkit._transform import Transform, chain, transform
+from gradkit._chain import chain
+from gradkit._transform import Transform, transform
 from gradkit.averages.ema import ema
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.typing import Rate, StoreLike

@@ -16,8 +16,9 @@ from jax.typing import DTypeLike
 
 from gradkit import _checks as check
 from gradkit import masks
+from gradkit._chain import chain, named_chain
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, named_chain, transform
+from gradkit._transform import Transform, transform
 from gradkit.averages.ema import ema
 from gradkit.linalg.dimensions import DimensionNumbers, is_function, is_numbers
 from gradkit.linalg.orthogonalize import triples

@@ -6,7 +6,8 @@
 from typing import cast
 
 from gradkit import _checks as check
-from gradkit._transform import Transform, chain, transform
+from gradkit._chain import chain
+from gradkit._transform import Transform, transform
 from gradkit.transforms.noise import add_noise
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.typing import Key, Rate

@@ -16,9 +16,10 @@ from jax.typing import DTypeLike
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._chain import chain
 from gradkit._part import Part
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, transform
+from gradkit._transform import Transform, transform
 from gradkit.linalg.dimensions import DimensionNumbers, axes_of, views_of
 from gradkit.optimizers.adamw import adamw
 from gradkit.optimizers.muon import STANDARD, matrices_and_others, scale_by_muon

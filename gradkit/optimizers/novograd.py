@@ -7,8 +7,9 @@
 """
 
 from gradkit import _checks as check
+from gradkit._chain import chain
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, transform
+from gradkit._transform import Transform, transform
 from gradkit.averages.accumulators import latest, trace
 from gradkit.averages.combine import per_leaf
 from gradkit.averages.ema import ema_from_first

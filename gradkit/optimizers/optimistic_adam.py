@@ -6,7 +6,8 @@
 """
 
 from gradkit import _checks as check
-from gradkit._transform import Transform, chain, transform
+from gradkit._chain import chain
+from gradkit._transform import Transform, transform
 from gradkit.optimizers.adam import scale_by_adam
 from gradkit.optimizers.optimistic_gradient_descent import scale_by_optimistic_gradient
 from gradkit.transforms.scale import scale, scale_by_learning_rate

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
+from gradkit._chain import chain
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, transform
+from gradkit._transform import Transform, transform
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.typing import Rate
 

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._chain import chain
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, stateless, transform
+from gradkit._transform import Transform, stateless, transform
 from gradkit.optimizers.sgd import sgd
 from gradkit.typing import Rate
 

@@ -19,9 +19,10 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._chain import chain
 from gradkit._part import Part, gate
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, transform
+from gradkit._transform import Transform, transform
 from gradkit.averages.ema import ema
 from gradkit.linalg import axes, whitening
 from gradkit.schedules.decay import exponential_decay

@@ -7,7 +7,8 @@
 """
 
 from gradkit import _checks as check
-from gradkit._transform import Transform, chain, identity, transform
+from gradkit._chain import chain, identity
+from gradkit._transform import Transform, transform
 from gradkit.averages.accumulators import latest, trace
 from gradkit.averages.ema import ema, variance
 from gradkit.transforms.precondition import precondition

@@ -18,8 +18,9 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit import masks
+from gradkit._chain import chain, identity
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, identity, stateless, transform
+from gradkit._transform import Transform, stateless, transform
 from gradkit.averages.ema import ema
 from gradkit.linalg.dimensions import DimensionNumbers, Matrices
 from gradkit.linalg.orthogonalize import plan, run

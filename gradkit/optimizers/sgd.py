@@ -10,7 +10,8 @@
 """
 
 from gradkit import _checks as check
-from gradkit._transform import Transform, chain, identity, transform
+from gradkit._chain import chain, identity
+from gradkit._transform import Transform, transform
 from gradkit.averages.accumulators import trace
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.typing import Rate, StoreLike

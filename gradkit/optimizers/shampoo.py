@@ -17,9 +17,10 @@ import jax.numpy as jnp
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._chain import chain
 from gradkit._part import Part, gate, unstacked
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, transform
+from gradkit._transform import Transform, transform
 from gradkit.averages import ema, running_sum
 from gradkit.linalg import axes
 from gradkit.linalg.inverse_root import inverse_root

@@ -1,6 +1,7 @@
 """signSGD: Δθ_t = −α_t · sign(g_t). φ = ``latest``, no ψ: the sign replaces the quotient."""
 
-from gradkit._transform import Transform, chain, transform
+from gradkit._chain import chain
+from gradkit._transform import Transform, transform
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.sign import scale_by_sign
 from gradkit.typing import Rate

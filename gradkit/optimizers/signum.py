@@ -4,7 +4,8 @@
 """
 
 from gradkit import _checks as check
-from gradkit._transform import Transform, chain, transform
+from gradkit._chain import chain
+from gradkit._transform import Transform, transform
 from gradkit.averages.ema import ema
 from gradkit.transforms.scale import scale_by_learning_rate
 from gradkit.transforms.sign import scale_by_sign

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
+from gradkit._chain import chain
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, transform
+from gradkit._transform import Transform, transform
 from gradkit.averages.accumulators import latest
 from gradkit.averages.ema import ema
 from gradkit.stores import encoded, scope_of, sm3_cover

@@ -16,9 +16,10 @@ from jax import lax
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._chain import chain
 from gradkit._part import gate
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, transform
+from gradkit._transform import Transform, transform
 from gradkit.linalg import axes
 from gradkit.stores import IDENTITY, as_store, averages
 from gradkit.transforms.scale import scale_by_learning_rate

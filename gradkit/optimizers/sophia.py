@@ -12,9 +12,10 @@ import jax.numpy as jnp
 
 from gradkit import _checks as check
 from gradkit import _tree as tree
+from gradkit._chain import chain
 from gradkit._part import Part, gate
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, transform
+from gradkit._transform import Transform, transform
 from gradkit.averages.ema import ema
 from gradkit.stores import IDENTITY, averages
 from gradkit.transforms.hessian import hutchinson_estimator_diag_hessian

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 
 from gradkit import _checks as check
-from gradkit._transform import apply_updates
+from gradkit._updates import apply_updates
 from gradkit.parity.feed import Feed
 
 # XLA's CPU compiler without its most expensive stages: a tenth of the compile time. The operations

@@ -3,8 +3,9 @@
 from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
+from gradkit._chain import identity
 from gradkit._rule import Rule
-from gradkit._transform import Transform, identity, stateless, transform
+from gradkit._transform import Transform, stateless, transform
 from gradkit.typing import Rate
 
 

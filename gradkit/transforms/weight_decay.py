@@ -23,8 +23,9 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit import masks
+from gradkit._chain import chain, identity
 from gradkit._rule import Context, Rule
-from gradkit._transform import Transform, chain, identity, stateless, transform
+from gradkit._transform import Transform, stateless, transform
 from gradkit.typing import Mask, PyTree, Rate
 
 

@@ -21,10 +21,11 @@ import jax
 
 from gradkit import _checks as check
 from gradkit import masks
+from gradkit._chain import chain
 from gradkit._member import is_stateless
 from gradkit._part import Part, View
 from gradkit._rule import Context, Rule
-from gradkit._transform import Transform, chain, transform
+from gradkit._transform import Transform, transform
 from gradkit.masks.predicates import is_bool
 from gradkit.transforms.sanitize import set_to_zero
 from gradkit.typing import Mask, Params, PyTree

@@ -20,9 +20,10 @@ from gradkit import _checks as check
 from gradkit import _numerics as numerics
 from gradkit import _tree as tree
 from gradkit import _xla as xla
+from gradkit._chain import chain
 from gradkit._part import Part
 from gradkit._rule import Rule
-from gradkit._transform import Transform, chain, transform
+from gradkit._transform import Transform, transform
 from gradkit._walk import refuse_evaluation
 from gradkit.averages.accumulators import latest
 from gradkit.averages.ema import ema
