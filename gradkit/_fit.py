@@ -127,7 +127,7 @@ def fit(
                 check.refuse("state=None, and step is a function", fix=fix)
             state = step.init(params)
     kept = eval_params or (lambda state, params: params)
-    start = (_strong(params), _strong(state))
+    start = (numerics.strong(params), numerics.strong(state))
     run = _Run(step, batches, evaluate, kept, monitor, stop or early_stopping(None))
     return run(start, int(steps), int(eval_every))
 
@@ -199,7 +199,7 @@ class _Run(NamedTuple):
         for what, new, old in zip(("params", "state"), (params, state), now, strict=True):
             _like(what, new, old)
         with check.inside("fit"):
-            return _strong((params, state)), one_score("the loss that step returned", loss)
+            return numerics.strong((params, state)), one_score("the loss that step returned", loss)
 
     def _judge(self, now: Any) -> tuple[Any, Any]:
         """The weights to keep, and their scores as floating arrays."""
@@ -230,11 +230,6 @@ def _floating(x: Any) -> jax.Array:
         check.refuse(problem, expected="a number, or a dict of numbers", error=TypeError)
     found = jnp.asarray(x)
     return found if jnp.issubdtype(found.dtype, jnp.inexact) else found.astype(float)
-
-
-def _strong(tree: Any) -> Any:
-    """Arrays of a fixed dtype, as a loop carries them."""
-    return jax.tree.map(lambda x: x if numerics.is_key(x) else numerics.strong(x), tree)
 
 
 def _like(what: str, new: Any, old: Any) -> None:

@@ -298,5 +298,9 @@ def loss_like(value: Any, like: Any) -> Any:
 
 
 def strong(values: Any) -> Any:
-    """Python numbers, and arrays with their weak type, as arrays that keep their dtype."""
-    return jax.tree.map(lambda x: jnp.asarray(x, jax.dtypes.result_type(x)), values)
+    """Python numbers and weakly typed arrays as arrays of a fixed dtype; keys as they are."""
+
+    def leaf(x: Any) -> Any:
+        return x if is_key(x) else jnp.asarray(x, jax.dtypes.result_type(x))
+
+    return jax.tree.map(leaf, values)

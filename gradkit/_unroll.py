@@ -130,9 +130,9 @@ def unroll(
                 with check.inside("unroll"):
                     explain(loss_fn, has_aux, now[0], (args, {}, {}), fix)
             raise
-        return _strong((new_params, new_state)), value
+        return numerics.strong((new_params, new_state)), value
 
-    start = _strong((params, tx.init(params) if state is None else conform(state)))
+    start = numerics.strong((params, tx.init(params) if state is None else conform(state)))
     (last, final), values = _scan(step, start, rows, count, every)
     losses, aux = values if has_aux else (values, None)
     result = UnrollResult(last, final, losses, aux)
@@ -219,11 +219,6 @@ def _scan(step: Any, start: Any, rows: Any, count: int, every: int) -> tuple[Any
 
 def _first(rows: Any) -> Any:
     return jax.tree.map(lambda x: x[0], rows)
-
-
-def _strong(tree: Any) -> Any:
-    """Arrays of a fixed dtype, as a loop carries them."""
-    return jax.tree.map(lambda x: x if numerics.is_key(x) else numerics.strong(x), tree)
 
 
 # ---- what has no derivative, or not in reverse mode ---------------------------------------------
